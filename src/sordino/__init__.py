@@ -1,0 +1,32 @@
+"""Sordino takes the noise out of speech, live at 20 ms or on files.
+
+>>> import numpy as np, sordino
+>>> sordino.denoise(np.zeros(4800, np.float32), sample_rate=48000).shape
+(4800,)
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sordino.denoiser import Denoiser, denoise
+    from sordino.errors import SordinoError
+    from sordino.model import Model
+
+__version__ = version("sordino")
+__all__ = ["Denoiser", "Model", "SordinoError", "denoise"]
+
+_HOMES = {
+    "Denoiser": "sordino.denoiser",
+    "denoise": "sordino.denoiser",
+    "Model": "sordino.model",
+    "SordinoError": "sordino.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use, so that `import sordino` stays light."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'sordino' has no attribute {name!r}")
