@@ -1,0 +1,9 @@
+"""How good the output is: `score` for one clip, `evaluate_set` for a folder of them.
+
+Needs ``pip install 'sordino[evaluate]'``.
+"""
+
+from sordino.evaluate.score import ALL, FAST, MEASURES, score
+from sordino.evaluate.sets import evaluate_set, means
+
+__all__ = ["ALL", "FAST", "MEASURES", "evaluate_set", "means", "score"]

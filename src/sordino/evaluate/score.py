@@ -1,0 +1,212 @@
+"""All measures of one clip: `score`, and the table of what can be measured."""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import soxr
+
+from sordino.errors import SordinoError
+from sordino.evaluate import metrics as m
+from sordino.evaluate.composite import composite
+from sordino.evaluate.dnsmos import dnsmos_p808, dnsmos_p835
+from sordino.evaluate.metrics import RATE, Signal
+
+HIGH_BAND = 8000.0  # Hz; what lies above is unseen by the figures taken at 16 kHz
+MIN_SECONDS = 0.5  # below this PESQ and STOI are undefined
+PESQ_WB_MIN = 1.0427  # MOS-LQO of the raw score -0.5, ITU-T P.862.2 equation 1
+LIBRARIES = ("pesq", "pystoi", "speechmos", "librosa")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How one figure is called and read.
+
+    Attributes:
+        title: Column heading, with the unit.
+        decimals: Digits worth printing.
+        better: 1 if more is better, -1 if less is, 0 if neither.
+        reference: Whether it needs the clean signal.
+    """
+
+    title: str
+    decimals: int
+    better: int
+    reference: bool = True
+
+
+# The names are the columns of the CSV files.
+MEASURES: dict[str, Measure] = {
+    "pesq": Measure("PESQ-WB", 2, 1),
+    "stoi": Measure("STOI", 3, 1),
+    "estoi": Measure("ESTOI", 3, 1),
+    "sisdr": Measure("SI-SDR dB", 1, 1),
+    "csig": Measure("CSIG", 2, 1),
+    "cbak": Measure("CBAK", 2, 1),
+    "covl": Measure("COVL", 2, 1),
+    "segsnr": Measure("segSNR dB", 1, 1),
+    "llr": Measure("LLR", 2, -1),
+    "wss": Measure("WSS", 1, -1),
+    "sig": Measure("SIG", 2, 1, reference=False),
+    "bak": Measure("BAK", 2, 1, reference=False),
+    "ovrl": Measure("OVRL", 2, 1, reference=False),
+    "p808": Measure("P.808", 2, 1, reference=False),
+    "nr_db": Measure("noise reduction dB", 1, 1),
+    "att_db": Measure("speech loss dB", 2, -1),
+    "noise_removed": Measure("noise energy removed", 3, 1),
+    "lsd_db": Measure("LSD dB", 2, -1),
+    "lsd_high_db": Measure("LSD >8k dB", 2, -1),
+    "nr_high_db": Measure("noise red. >8k dB", 1, 1),
+    "level_db": Measure("level fall dB", 1, 0, reference=False),
+    "pause_db": Measure("pause fall dB", 1, 1, reference=False),
+    "lag": Measure("lag samples", 0, 0),
+}
+
+ALL = tuple(MEASURES)
+FAST = ("pesq", "estoi", "sisdr", "sig", "bak", "ovrl", "nr_db", "att_db")
+
+Row = dict[str, float]
+
+
+def score(
+    clean: Signal | None,
+    noisy: Signal,
+    estimate: Signal,
+    sample_rate: int,
+    metrics: Collection[str] = FAST,
+) -> Row:
+    """Measure one clip.
+
+    The estimate's latency is taken out, everything is brought to 16 kHz, and each measure
+    follows its own module's definition.  The two above 8 kHz are taken at the clip's rate.
+
+    Args:
+        clean: The reference, mono, (samples,); None if there is none: only the measures
+            that need no reference are taken then.
+        noisy: The input, as long as `clean`.
+        estimate: The output for it, about as long.
+        sample_rate: Of all three, Hz.
+        metrics: Names out of `MEASURES`.  `noise_removed` is left out: it is a property of
+            a mask, see `sordino.evaluate.shadow`.
+
+    Returns:
+        The measures in the order of `MEASURES`; nan where one is undefined for this clip
+        (PESQ without an utterance, noise reduction without a pause).
+
+    Raises:
+        SordinoError: An unknown measure, a missing library, signals that do not fit.
+    """
+    wanted = check_metrics(metrics)
+    _check_signals(clean, noisy, estimate, sample_rate)
+    row: Row = {}
+    if clean is not None and sample_rate > 2 * HIGH_BAND:
+        row |= _high_band(clean, noisy, estimate, sample_rate, wanted)
+    n, e = (_resample(x, sample_rate) for x in (noisy, estimate))
+    if clean is not None:
+        c = _resample(clean, sample_rate)
+        e, lag = m.align(c, e)
+        row["lag"] = lag
+        row |= _with_reference(c, n, e, wanted)
+    row |= _without_reference(n, m.fit(e, len(n)), wanted)
+    return {name: row[name] for name in MEASURES if name in row and name in wanted}
+
+
+def check_metrics(metrics: Iterable[str]) -> frozenset[str]:
+    """Return the measures asked for as a set.
+
+    Raises:
+        SordinoError: One of them is unknown, or a library that measures is not installed.
+    """
+    wanted = frozenset(metrics)
+    if unknown := sorted(wanted - MEASURES.keys()):
+        raise SordinoError(f"Unknown measure {unknown[0]!r}. There are: {', '.join(MEASURES)}.")
+    if missing := [name for name in LIBRARIES if find_spec(name) is None]:
+        raise SordinoError(f"Evaluation needs {missing[0]}: pip install 'sordino[evaluate]'")
+    return wanted
+
+
+def _check_signals(clean: Signal | None, noisy: Signal, estimate: Signal, rate: int) -> None:
+    for name, x in (("clean", clean), ("noisy", noisy), ("estimate", estimate)):
+        if x is None:
+            continue
+        if x.ndim != 1:
+            raise SordinoError(f"The {name} signal has shape {x.shape}; scores are of mono clips.")
+        if not np.isfinite(x).all():
+            raise SordinoError(f"The {name} signal holds NaN or infinity.")
+    if len(noisy) < MIN_SECONDS * rate:
+        raise SordinoError(f"A clip of {len(noisy)} samples is under {MIN_SECONDS} s.")
+    if clean is not None and len(clean) != len(noisy):
+        raise SordinoError(
+            f"The clean signal has {len(clean)} samples and the noisy one {len(noisy)}."
+        )
+
+
+def _resample(x: Signal, rate: int) -> Signal:
+    x = np.asarray(x, np.float32)
+    return x if rate == RATE else soxr.resample(x, rate, RATE)
+
+
+def _with_reference(clean: Signal, noisy: Signal, estimate: Signal, wanted: frozenset[str]) -> Row:
+    from pystoi import stoi
+
+    composites = wanted & {"csig", "cbak", "covl", "segsnr", "llr", "wss"}
+    row: Row = {}
+    if composites or "pesq" in wanted:
+        row["pesq"] = pesq_wb(clean, estimate)
+    if composites:
+        row |= composite(clean, estimate, row["pesq"])
+    simple: dict[str, Callable[[], Any]] = {
+        "stoi": lambda: stoi(clean, estimate, RATE),
+        "estoi": lambda: stoi(clean, estimate, RATE, extended=True),
+        "sisdr": lambda: m.si_sdr(clean, estimate),
+        "nr_db": lambda: m.noise_reduction(clean, noisy, estimate),
+        "att_db": lambda: m.speech_attenuation(clean, estimate),
+        "lsd_db": lambda: m.log_spectral_distance(clean, estimate),
+    }
+    return row | {name: float(f()) for name, f in simple.items() if name in wanted}
+
+
+def _without_reference(noisy: Signal, estimate: Signal, wanted: frozenset[str]) -> Row:
+    row: Row = {}
+    if wanted & {"sig", "bak", "ovrl"}:
+        row |= dnsmos_p835(estimate)
+    if "p808" in wanted:
+        row["p808"] = dnsmos_p808(estimate)
+    if "level_db" in wanted:
+        row["level_db"] = m.level_reduction(noisy, estimate)
+    if "pause_db" in wanted:
+        row["pause_db"] = m.level_reduction(noisy, estimate, quietest=0.2)
+    return row
+
+
+def _high_band(
+    clean: Signal, noisy: Signal, estimate: Signal, rate: int, wanted: frozenset[str]
+) -> Row:
+    if not wanted & {"lsd_high_db", "nr_high_db"}:
+        return {}
+    aligned, _ = m.align(clean, estimate, rate)
+    return {
+        "lsd_high_db": m.log_spectral_distance(clean, aligned, rate, low=HIGH_BAND),
+        "nr_high_db": m.band_noise_reduction(clean, noisy, aligned, rate, low=HIGH_BAND),
+    }
+
+
+def pesq_wb(clean: Signal, estimate: Signal) -> float:
+    """Wideband PESQ (ITU-T P.862.2) at 16 kHz.
+
+    Returns:
+        The bottom of the scale for a silent estimate, which would else be left out of a
+        mean; nan if no utterance is found.
+    """
+    from pesq import NoUtterancesError, pesq
+
+    if not clean.any():
+        return float("nan")
+    if not estimate.any():
+        return PESQ_WB_MIN
+    try:
+        return float(pesq(RATE, clean, estimate, "wb"))
+    except NoUtterancesError:
+        return float("nan")
