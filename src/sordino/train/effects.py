@@ -1,0 +1,105 @@
+"""Effects: what microphones, rooms and lines do to a signal, drawn at random.
+
+Filters are gains on the bins of one FFT over the whole excerpt (`rfft` bins of `size`
+samples), so that a room, an equaliser and a band limit together cost one multiplication.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from sordino.train.levels import FloatArray, db, frame_power
+
+Rng = np.random.Generator
+
+EQ_POINTS = 8  # control points of an equaliser curve, evenly spaced on a log-frequency axis
+EQ_LOWEST = 60.0  # Hz, the lowest of them
+
+
+@lru_cache(maxsize=16)
+def _eq_basis(size: int, sample_rate: int) -> FloatArray:
+    """Raised-cosine bumps over log-frequency that sum to 1, shape `(EQ_POINTS, bins)`."""
+    frequency = np.maximum(np.fft.rfftfreq(size, 1 / sample_rate), EQ_LOWEST)
+    # One grid for all rates, up to 24 kHz, so that a curve means the same at every rate.
+    place = np.log(frequency / EQ_LOWEST) / np.log(24000 / EQ_LOWEST) * (EQ_POINTS - 1)
+    distance = np.abs(place[None, :] - np.arange(EQ_POINTS)[:, None])
+    return (0.5 + 0.5 * np.cos(np.pi * np.minimum(distance, 1))).astype(np.float32)
+
+
+def random_eq(rng: Rng, size: int, sample_rate: int, spread_db: float) -> FloatArray:
+    """Gain per FFT bin of a smooth random curve; its control points have SD `spread_db`."""
+    points = rng.normal(0, spread_db, EQ_POINTS).astype(np.float32)
+    points -= points.mean()
+    return np.exp((np.log(10) / 20) * (points @ _eq_basis(size, sample_rate)), dtype=np.float32)
+
+
+@lru_cache(maxsize=64)
+def band_limit(size: int, sample_rate: int, cutoff: float) -> FloatArray:
+    """Gain per FFT bin of a low-pass that has no content from `cutoff` Hz on.
+
+    The transition is the 4 % (at least 100 Hz) under the cutoff.  At or above half the
+    sampling rate it is 1 everywhere.
+    """
+    frequency = np.fft.rfftfreq(size, 1 / sample_rate)
+    if cutoff >= sample_rate / 2:
+        return np.ones(len(frequency), np.float32)
+    width = max(100.0, 0.04 * cutoff)
+    ramp = np.clip((cutoff - frequency) / width, 0, 1)
+    return (0.5 - 0.5 * np.cos(np.pi * ramp)).astype(np.float32)
+
+
+def clip_peaks(x: FloatArray, depth_db: float) -> FloatArray:
+    """`x` hard-clipped `depth_db` dB under its own peak."""
+    limit = float(np.abs(x).max(initial=0.0)) * db(-depth_db)
+    return np.clip(x, -limit, limit)
+
+
+def insert_pause(x: FloatArray, sample_rate: int, at: float, seconds: float) -> FloatArray:
+    """`x`, equally long, with `seconds` of silence inserted near `at` seconds.
+
+    The cut is moved to the quietest 10 ms within 0.2 s, so that few words are cut in two,
+    and both sides are faded over 5 ms.
+    """
+    hop = sample_rate // 100
+    power = frame_power(x, sample_rate)
+    first = max(0, round(at * 100) - 20)
+    near = power[first : first + 41]
+    cut = (first + int(np.argmin(near))) * hop if len(near) else round(at * sample_rate)
+    gap, fade = round(seconds * sample_rate), sample_rate // 200
+    ramp = ((np.arange(fade) + 0.5) / fade).astype(np.float32)
+    y = np.zeros_like(x)
+    y[:cut] = x[:cut]
+    if cut >= fade:
+        y[cut - fade : cut] *= ramp[::-1]
+    rest = len(x) - cut - gap
+    if rest > fade:
+        y[cut + gap :] = x[cut : cut + rest]
+        y[cut + gap : cut + gap + fade] *= ramp
+    return y
+
+
+def modulate(
+    rng: Rng, x: FloatArray, sample_rate: int, depth_db: float, period: float
+) -> FloatArray:
+    """`x` with a random slow change of level.
+
+    Args:
+        rng: random numbers.
+        x: shape `(samples,)`.
+        sample_rate: in Hz.
+        depth_db: standard deviation of the level in dB.
+        period: seconds between the points of the level curve.
+    """
+    frames = len(x) * 100 // sample_rate + 2
+    count = max(2, int(frames / (period * 100)) + 2)
+    points = rng.normal(0, depth_db, count)
+    level = np.interp(np.linspace(0, count - 1, frames), np.arange(count), points)
+    gain = np.interp(np.arange(len(x)) * (100 / sample_rate), np.arange(frames), 10 ** (level / 20))
+    return x * gain.astype(np.float32)
+
+
+def switch(rng: Rng, x: FloatArray, sample_rate: int) -> FloatArray:
+    """`x` switched on or off once at a random time, with a 5 ms fade."""
+    at, fade = int(rng.uniform(0.1, 0.9) * len(x)), sample_rate // 200
+    gain = np.clip((np.arange(len(x), dtype=np.float32) - at) / fade, 0, 1)
+    return x * (gain if rng.random() < 0.5 else 1 - gain)

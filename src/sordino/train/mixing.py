@@ -1,0 +1,307 @@
+"""Mixing: noisy speech and its clean target, made on the fly from a corpus."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
+
+from sordino.errors import SordinoError
+from sordino.train import noises
+from sordino.train.corpus import Corpus, Pool
+from sordino.train.effects import (
+    band_limit,
+    clip_peaks,
+    insert_pause,
+    modulate,
+    random_eq,
+    switch,
+)
+from sordino.train.levels import FloatArray, active_level, activity, db
+from sordino.train.rooms import split_room
+
+Rng = np.random.Generator
+HOPS_PER_SECOND = 100
+
+
+class Batch(NamedTuple):
+    """Noisy speech and what the network should make of it."""
+
+    noisy: FloatArray  # [B, N], |noisy| <= 1
+    clean: FloatArray  # [B, N], early-reflection speech at its level in the mixture
+    sample_rate: int  # Hz
+    bandwidth: FloatArray  # [B], Hz; above it the target is unknown
+    speech: FloatArray  # [B, T], T = N // hop; 1 where the target is active
+
+
+@dataclass(frozen=True)
+class MixConfig:
+    """How mixtures are drawn.  Probabilities are per example; pairs are (lowest, highest)."""
+
+    seconds: float = 3.0  # length of an example, s
+    rates: dict[int, float] = field(  # Hz: weight of a batch at that sampling rate
+        default_factory=lambda: {16000: 0.60, 48000: 0.25, 8000: 0.08, 24000: 0.07}
+    )
+    snr_mean_db: float = 5.0  # dB, active speech over active noise, normal distribution
+    snr_spread_db: float = 8.0  # dB, its standard deviation
+    snr_db: tuple[float, float] = (-10.0, 30.0)  # dB, its limits
+    level_dbfs: tuple[float, float] = (-45.0, -6.0)  # dBFS, RMS of the mixture; peaks limit it
+    peak: float = 0.99  # of full scale, no mixture or target peak is above
+
+    speech_only: float = 0.04  # probability of an example without noise
+    noise_only: float = 0.06  # probability of an example without speech
+    silence: float = 0.01  # probability of digital silence
+    pairs: float = 0.25  # probability of a recorded pair, where the corpus has pairs
+    wide_speech: float = 0.85  # probability of a clip above 16 kHz in 24 and 48 kHz batches
+    late_start: float = 0.15  # probability that speech begins after a pause
+    pause: float = 0.25  # probability of pauses inserted in speech
+    pause_seconds: tuple[float, float] = (0.3, 2.0)  # s, length of each
+    pauses: tuple[int, int] = (1, 2)  # how many
+
+    noises: tuple[float, ...] = (0.60, 0.28, 0.12)  # weights of 1, 2, 3 ... noises at once
+    noise_range_db: float = 12.0  # dB, a further noise is up to this much under the first
+    babble: float = 0.08  # share of noises that are babble of other speakers
+    coloured: float = 0.08  # share that are white, pink, brown ... noise
+    fan: float = 0.05  # share that are a synthetic fan
+    hum: float = 0.03  # share that are mains hum
+    clicks: float = 0.04  # share that are synthetic clicks
+    scatter: float = 0.6  # probability that a clip of short sounds is scattered anew
+    modulate: float = 0.15  # probability of a slow random change of a noise's level
+    modulate_db: tuple[float, float] = (2.0, 8.0)  # dB, standard deviation of that level
+    modulate_seconds: tuple[float, float] = (0.2, 1.5)  # s, its period
+    switch: float = 0.06  # probability that a noise begins or ends inside the example
+
+    room: float = 0.4  # probability of a room (RIR) around the speech
+    noise_room: float = 0.5  # probability that noise is in a room too, when speech is
+    room_seconds: float = 0.6  # s, longer responses are cut; also the lead-in of an example
+    early_seconds: float = 0.050  # s, reflections that the target keeps
+    eq: float = 0.5  # probability of a random equaliser on speech, and again on noise
+    eq_db: float = 4.0  # dB, standard deviation of its curve
+    band_limit: float = 0.25  # probability of a band limit on mixture and target
+    band_limits: tuple[float, ...] = (4e3, 8e3, 12e3, 16e3, 20e3, 24e3)  # Hz
+    clipping: float = 0.04  # probability that the mixture is clipped
+    clipping_db: tuple[float, float] = (1.0, 12.0)  # dB under its peak
+    codec: float = 0.02  # probability that the mixture went through a codec
+    opus_kbps: tuple[float, float] = (12.0, 32.0)  # kbit/s
+
+    active_range_db: float = 40.0  # dB, a frame this far under the loudest is no speech
+    active_floor_dbfs: float = -85.0  # dBFS, nor is one under this
+
+
+def mix(speech: FloatArray, noise: FloatArray, snr_db: float, sample_rate: int) -> FloatArray:
+    """`noise` at the level that makes the active-level ratio of `speech` to it `snr_db`.
+
+    Silent noise stays silent.  Active levels leave pauses out on both sides, see
+    `sordino.train.levels.active_level`.
+    """
+    level = active_level(noise, sample_rate)
+    if level < -150:
+        return noise
+    return noise * db(active_level(speech, sample_rate) - snr_db - level)
+
+
+class Mixer:
+    """Draws batches from a corpus.
+
+    Args:
+        config: how.
+        corpus: from what; it needs speech and noise, or pairs.
+
+    Raises:
+        SordinoError: the corpus has nothing to mix, or a rate is not one of 8, 16, 24, 48 kHz.
+    """
+
+    def __init__(self, config: MixConfig, corpus: Corpus):
+        if corpus.pairs is None and (corpus.speech is None or corpus.noise is None):
+            raise SordinoError("mixing needs a folder of speech and one of noise, or pairs")
+        for rate in config.rates:
+            if rate not in (8000, 16000, 24000, 48000):
+                raise SordinoError(f"rates: {rate} Hz is not one of 8000, 16000, 24000, 48000")
+        self.config = config
+        self.corpus = corpus
+
+    def batch(self, seed: int, index: int, size: int, first: int = 0) -> Batch:
+        """Batch number `index` of the run `seed`, a pure function of its arguments.
+
+        Args:
+            seed: of the training run.
+            index: number of the batch; all its examples have one sampling rate.
+            size: examples; none depends on how many others there are.
+            first: number of the first example, for processes that share a batch.
+        """
+        rates = self.config.rates
+        weights = np.array(list(rates.values())) / sum(rates.values())
+        rate = int(_rng(seed, index, 0).choice(list(rates), p=weights))
+        examples = [self._example(_rng(seed, index, 1 + first + i), rate) for i in range(size)]
+        speech = [
+            activity(clean, rate, self.config.active_range_db, self.config.active_floor_dbfs)
+            for _, clean, _ in examples
+        ]
+        return Batch(
+            noisy=np.stack([noisy for noisy, _, _ in examples]),
+            clean=np.stack([clean for _, clean, _ in examples]),
+            sample_rate=rate,
+            bandwidth=np.array([bandwidth for *_, bandwidth in examples], np.float32),
+            speech=np.stack(speech),
+        )
+
+    def _example(self, rng: Rng, rate: int) -> tuple[FloatArray, FloatArray, float]:
+        """(noisy, clean, bandwidth in Hz) of one example."""
+        config = self.config
+        samples = round(config.seconds * rate)
+        if rng.random() < config.silence:
+            silence = np.zeros(samples, np.float32)
+            return silence, silence.copy(), rate / 2
+        only_pairs = self.corpus.speech is None or self.corpus.noise is None
+        if self.corpus.pairs is not None and (only_pairs or rng.random() < config.pairs):
+            noisy, clean, bandwidth = self._pair(rng, self.corpus.pairs, samples, rate)
+        else:
+            noisy, clean, bandwidth = self._mixture(rng, samples, rate)
+        return *self._line(rng, noisy, clean, rate), bandwidth
+
+    def _pair(
+        self, rng: Rng, pairs: Pool, samples: int, rate: int
+    ) -> tuple[FloatArray, FloatArray, float]:
+        number = pairs.draw(rng)
+        clip = pairs.clips[number]
+        start = rng.uniform(0, max(0.0, clip.seconds - samples / rate))
+        noisy, clean = pairs.read(number, rate, start, samples)
+        return noisy, clean, min(clip.bandwidth, rate / 2)
+
+    def _mixture(self, rng: Rng, samples: int, rate: int) -> tuple[FloatArray, FloatArray, float]:
+        config = self.config
+        kind = rng.random()
+        with_noise = not kind < config.speech_only
+        with_speech = not config.speech_only <= kind < config.speech_only + config.noise_only
+        # Sound before the example's start is there to reverberate into it; the circular
+        # convolution wraps into that lead-in only, which is cut off again.
+        lead = round(config.room_seconds * rate)
+        size = next_fast_len(samples + lead, real=True)
+        lead = size - samples
+        wide = rate > 16000 and rng.random() < config.wide_speech
+        limit = rate / 2
+        if rng.random() < config.band_limit:
+            limit = min(limit, float(rng.choice(config.band_limits)))
+        in_room = self.corpus.rirs is not None and rng.random() < config.room
+        bandwidth, label = limit, ""
+        clean = wet = np.zeros(samples, np.float32)
+        if with_speech:
+            source, label, source_bandwidth = self._speech(rng, size, rate, wide)
+            bandwidth = min(limit, source_bandwidth)
+            spectrum = rfft(source) * self._filter(rng, size, rate, limit)
+            if in_room:
+                room, early = self._room(rng, size, rate)
+                wet = irfft(spectrum * rfft(room), size)[lead:]
+                clean = irfft(spectrum * rfft(early), size)[lead:]
+            else:
+                wet = clean = irfft(spectrum, size)[lead:]
+        else:
+            bandwidth = rate / 2
+        if not with_noise:
+            return wet, clean, bandwidth
+        spectrum = rfft(self._noises(rng, size, rate, label)) * self._filter(rng, size, rate, limit)
+        if in_room and rng.random() < config.noise_room:
+            spectrum *= rfft(self._room(rng, size, rate)[0])
+        noise = irfft(spectrum, size)[lead:]
+        snr = float(np.clip(rng.normal(config.snr_mean_db, config.snr_spread_db), *config.snr_db))
+        if with_speech:
+            noise = mix(clean, noise, snr, rate)
+        return wet + noise, clean, bandwidth
+
+    def _filter(self, rng: Rng, size: int, rate: int, limit: float) -> FloatArray:
+        """Gain per bin of a random equaliser, perhaps, and of the band limit."""
+        gain = band_limit(size, rate, limit)
+        if rng.random() < self.config.eq:
+            gain = gain * random_eq(rng, size, rate, self.config.eq_db)
+        return gain
+
+    def _room(self, rng: Rng, size: int, rate: int) -> tuple[FloatArray, FloatArray]:
+        rirs = self.corpus.rirs
+        assert rirs is not None
+        response = rirs.read(rirs.draw(rng), rate)[: round(self.config.room_seconds * rate)]
+        return split_room(response, rate, size, self.config.early_seconds)
+
+    def _speech(
+        self, rng: Rng, samples: int, rate: int, wide: bool
+    ) -> tuple[FloatArray, str, float]:
+        """(excerpt, speaker, bandwidth in Hz) with pauses where drawn."""
+        config, pool = self.config, self.corpus.speech
+        assert pool is not None
+        for _ in range(4):  # a long pause in a recording is no speech: draw again
+            number = pool.draw(rng, wide)
+            x = noises.excerpt(rng, pool, number, samples, rate)
+            if active_level(x, rate) > -50:
+                break
+        seconds = samples / rate
+        if rng.random() < config.late_start:
+            lead = config.room_seconds + rng.uniform(0.05, 1) * config.pause_seconds[1]
+            x = insert_pause(x, rate, 0.0, min(lead, 0.8 * seconds))
+        if rng.random() < config.pause:
+            for _ in range(int(rng.integers(config.pauses[0], config.pauses[1] + 1))):
+                at = rng.uniform(config.room_seconds, seconds)
+                x = insert_pause(x, rate, at, rng.uniform(*config.pause_seconds))
+        clip = pool.clips[number]
+        return x, clip.label, clip.bandwidth
+
+    def _noises(self, rng: Rng, samples: int, rate: int, avoid: str) -> FloatArray:
+        """The sum of one or more noises, the first at an active level of -25 dBFS."""
+        config = self.config
+        weights = np.cumsum(config.noises)
+        count = 1 + int(np.searchsorted(weights / weights[-1], rng.random(), "right"))
+        total = np.zeros(samples, np.float32)
+        for i in range(count):
+            x = self._noise(rng, samples, rate, avoid)
+            if rng.random() < config.modulate:
+                depth = rng.uniform(*config.modulate_db)
+                x = modulate(rng, x, rate, depth, rng.uniform(*config.modulate_seconds))
+            if rng.random() < config.switch:
+                x = switch(rng, x, rate)
+            level = active_level(x, rate)
+            if level > -150:
+                under = rng.uniform(0, config.noise_range_db) if i else 0.0
+                total += x * db(-25 - under - level)
+        return total
+
+    def _noise(self, rng: Rng, samples: int, rate: int, avoid: str) -> FloatArray:
+        """One noise of a random kind."""
+        config, pool = self.config, self.corpus.noise
+        assert pool is not None
+        assert self.corpus.speech is not None
+        kind = rng.random()
+        wide = rate > 16000 and rng.random() < config.wide_speech
+        if (kind := kind - config.babble) < 0:
+            return noises.babble(rng, self.corpus.speech, avoid, samples, rate, wide)
+        if (kind := kind - config.coloured) < 0:
+            return noises.coloured(rng, samples, rate, rng.uniform(-7, 2))
+        if (kind := kind - config.fan) < 0:
+            return noises.fan(rng, samples, rate)
+        if (kind := kind - config.hum) < 0:
+            return noises.hum(rng, samples, rate)
+        if kind - config.clicks < 0:
+            return noises.clicks(rng, samples, rate)
+        for _ in range(4):
+            number = pool.draw(rng, wide)
+            if pool.clips[number].events and rng.random() < config.scatter:
+                x = noises.scatter(rng, pool, number, samples, rate)
+            else:
+                x = noises.excerpt(rng, pool, number, samples, rate)
+            if active_level(x, rate) > -65:
+                return x
+        return noises.coloured(rng, samples, rate, -3.0)
+
+    def _line(
+        self, rng: Rng, noisy: FloatArray, clean: FloatArray, rate: int
+    ) -> tuple[FloatArray, FloatArray]:
+        """Clipping, level and codec: what happens behind the microphone."""
+        config = self.config
+        if rng.random() < config.clipping:
+            noisy = clip_peaks(noisy, rng.uniform(*config.clipping_db))
+        power = float(np.dot(noisy, noisy)) / len(noisy)
+        peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)
+        gain = db(rng.uniform(*config.level_dbfs)) / np.sqrt(max(power, 1e-18))
+        gain = np.float32(min(gain, config.peak / peak))
+        return noisy * gain, clean * gain
+
+
+def _rng(seed: int, *key: int) -> Rng:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
