@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_closing, binary_opening
 
 FloatArray = NDArray[np.float32]
 
@@ -30,17 +31,31 @@ def active_level(x: FloatArray, sample_rate: int, span_db: float = ACTIVE_RANGE_
     return float(10 * np.log10(power[power >= peak * 10 ** (-span_db / 10)].mean()))
 
 
+def background_level(x: FloatArray, sample_rate: int) -> float:
+    """Level in dB of the quietest frames, digital silence aside, under the loudest 100 ms.
+
+    The 5th percentile of 10 ms frames: the noise floor of a recording with pauses in it.
+    """
+    power = np.sort(frame_power(x, sample_rate))
+    heard = power[np.searchsorted(power, 1e-9) :]  # above -90 dBFS
+    if len(heard) < 20:
+        return SILENCE_DB
+    return float(10 * np.log10(heard[len(heard) // 20] / heard[-10:].mean()))
+
+
 def activity(
-    x: FloatArray, sample_rate: int, span_db: float = ACTIVE_RANGE_DB, floor_dbfs: float = -85.0
+    x: FloatArray, sample_rate: int, span_db: float = 35.0, floor_dbfs: float = -85.0
 ) -> FloatArray:
     """1 for each 10 ms frame that sounds, else 0, shape `(len(x) // hop,)`.
 
-    A frame sounds when it is at most `span_db` under the loudest frame and above `floor_dbfs`.
+    A frame sounds when it is at most `span_db` under the mean of the loudest 100 ms and above
+    `floor_dbfs`.  Gaps under 50 ms are filled, and what then lasts under 30 ms is dropped.
     """
     power = frame_power(x, sample_rate)
-    peak = float(power.max(initial=0.0))
-    threshold = max(peak * 10 ** (-span_db / 10), 10 ** (floor_dbfs / 10))
-    return (power >= threshold).astype(np.float32)
+    loudest = float(np.partition(power, -10)[-10:].mean()) if len(power) > 10 else 0.0
+    sounds = power >= max(loudest * 10 ** (-span_db / 10), 10 ** (floor_dbfs / 10))
+    filled = binary_closing(np.pad(sounds, 4), np.ones(5))[4:-4]
+    return binary_opening(filled, np.ones(3)).astype(np.float32)
 
 
 def db(gain_db: float) -> np.float32:

@@ -12,12 +12,14 @@ from sordino.train.corpus import Corpus, Pool
 from sordino.train.effects import (
     band_limit,
     clip_peaks,
+    expand,
     insert_pause,
     modulate,
     random_eq,
+    rumble_filter,
     switch,
 )
-from sordino.train.levels import FloatArray, active_level, activity, db
+from sordino.train.levels import FloatArray, active_level, activity, background_level, db
 from sordino.train.rooms import split_room
 
 Rng = np.random.Generator
@@ -53,6 +55,8 @@ class MixConfig:
     silence: float = 0.01  # probability of digital silence
     pairs: float = 0.25  # probability of a recorded pair, where the corpus has pairs
     wide_speech: float = 0.85  # probability of a clip above 16 kHz in 24 and 48 kHz batches
+    expand_db: float = 12.0  # dB, a recording's own background is lowered by up to this in pauses
+    background_db: float = -28.0  # dB under loud speech, recordings with more are drawn again
     late_start: float = 0.15  # probability that speech begins after a pause
     pause: float = 0.25  # probability of pauses inserted in speech
     pause_seconds: tuple[float, float] = (0.3, 2.0)  # s, length of each
@@ -84,7 +88,7 @@ class MixConfig:
     codec: float = 0.02  # probability that the mixture went through a codec
     opus_kbps: tuple[float, float] = (12.0, 32.0)  # kbit/s
 
-    active_range_db: float = 40.0  # dB, a frame this far under the loudest is no speech
+    active_range_db: float = 35.0  # dB, a frame this far under the loudest is no speech
     active_floor_dbfs: float = -85.0  # dBFS, nor is one under this
 
 
@@ -192,9 +196,10 @@ class Mixer:
             if in_room:
                 room, early = self._room(rng, size, rate)
                 wet = irfft(spectrum * rfft(room), size)[lead:]
-                clean = irfft(spectrum * rfft(early), size)[lead:]
+                spectrum *= rfft(early)
             else:
-                wet = clean = irfft(spectrum, size)[lead:]
+                wet = irfft(spectrum, size)[lead:]
+            clean = irfft(spectrum * rumble_filter(size, rate), size)[lead:]
         else:
             bandwidth = rate / 2
         if not with_noise:
@@ -227,19 +232,25 @@ class Mixer:
         """(excerpt, speaker, bandwidth in Hz) with pauses where drawn."""
         config, pool = self.config, self.corpus.speech
         assert pool is not None
-        for _ in range(4):  # a long pause in a recording is no speech: draw again
+        for _ in range(4):  # a long pause or a noisy recording is no target: draw again
             number = pool.draw(rng, wide)
             x = noises.excerpt(rng, pool, number, samples, rate)
-            if active_level(x, rate) > -50:
+            quiet = background_level(x, rate) < config.background_db
+            if quiet and active_level(x, rate) > -50:
                 break
-        seconds = samples / rate
+        x = expand(x, rate, config.expand_db)
+        paused = x
         if rng.random() < config.late_start:
-            lead = config.room_seconds + rng.uniform(0.05, 1) * config.pause_seconds[1]
-            x = insert_pause(x, rate, 0.0, min(lead, 0.8 * seconds))
+            start = config.room_seconds + rng.uniform(0.05, 1) * config.pause_seconds[1]
+            paused = insert_pause(paused, rate, 0.0, start)
         if rng.random() < config.pause:
             for _ in range(int(rng.integers(config.pauses[0], config.pauses[1] + 1))):
-                at = rng.uniform(config.room_seconds, seconds)
-                x = insert_pause(x, rate, at, rng.uniform(*config.pause_seconds))
+                at = rng.uniform(config.room_seconds, samples / rate)
+                paused = insert_pause(paused, rate, at, rng.uniform(*config.pause_seconds))
+        # Pauses push speech out at the end; an example of nearly nothing else is no use.
+        lead = round(config.room_seconds * rate)
+        if np.dot(paused[lead:], paused[lead:]) > 0.25 * np.dot(x[lead:], x[lead:]):
+            x = paused
         clip = pool.clips[number]
         return x, clip.label, clip.bandwidth
 

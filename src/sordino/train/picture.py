@@ -24,11 +24,9 @@ def draw_batch(batch: Batch, path: str | Path, count: int = 6) -> None:
     seconds = batch.noisy.shape[1] / batch.sample_rate
     top = batch.sample_rate / 2000
     for i in range(count):
+        pair = (("noisy", batch.noisy[i]), ("clean", batch.clean[i]))
         loudest = _decibels(batch.noisy[i], batch.sample_rate).max()
-        for axis, x, name in (
-            (axes[i, 0], batch.noisy[i], "noisy"),
-            (axes[i, 1], batch.clean[i], "clean"),
-        ):
+        for axis, (name, x) in zip(axes[i], pair, strict=True):
             axis.imshow(
                 _decibels(x, batch.sample_rate),
                 origin="lower",
