@@ -1,0 +1,57 @@
+# Every target makes the environment it needs; a second call finds it ready.
+PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+EXAMPLE := src/sordino/examples/noisy/office_48k.flac
+
+.PHONY: help demo test lint docs clean
+
+help:
+	@echo "make demo   take the noise out of a bundled recording, into out/"
+	@echo "make test   run the tests"
+	@echo "make lint   check style, types and the arrows between the modules"
+	@echo "make docs   build the documentation into site/"
+	@echo "make clean  remove what the other targets made"
+
+demo: $(VENV)/.demo
+	@mkdir -p out
+	$(BIN)/sordino denoise $(EXAMPLE) -o out/demo.wav --plot out/demo.png --overwrite
+	@echo "Before:  $(EXAMPLE)"
+	@echo "After:   out/demo.wav"
+	@echo "Picture: out/demo.png (noisy, noise taken, speech left)"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) out site build dist .pytest_cache .hypothesis .ruff_cache .import_linter_cache
+
+# pip 25.1 is the first that installs dependency groups.
+$(VENV)/.pip:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+		{ echo "Sordino needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) "pip>=25.1"
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.pip
+	$(PIP) --editable ".[plot]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.pip
+	$(PIP) --editable ".[all]" --group dev
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/.pip
+	$(PIP) --editable ".[docs]"
+	@touch $@
