@@ -1,0 +1,118 @@
+"""Checkpoints: one safetensors file that a run resumes from, or that another starts from.
+
+Tensors are named `network.*`, `average.*` (EMA) and, for resuming, `adam.*`; the moments
+of Adam are kept in bfloat16, whose range holds the tiny second moments.  The recipe, the
+step and the hours of audio are in the metadata, as JSON.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from sordino.errors import SordinoError
+from sordino.train.optimizer import AveragedWeights
+from sordino.train.recipe import Recipe, from_tree, to_tree
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        step: updates done.
+        hours: of mixed audio seen.
+    """
+
+    step: int = 0
+    hours: float = 0.0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory."""
+
+    recipe: Recipe
+    progress: Progress
+    tensors: dict[str, Tensor]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one part: "network", "average" or "adam"."""
+        return {k[len(name) + 1 :]: v for k, v in self.tensors.items() if k.startswith(name + ".")}
+
+
+def save_checkpoint(
+    path: Path,
+    recipe: Recipe,
+    progress: Progress,
+    network: nn.Module,
+    average: AveragedWeights,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Write a checkpoint in one piece: to a temporary name, then renamed."""
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.network.state_dict().items()}
+    names = {id(p): n for n, p in network.named_parameters()}
+    for weight, slot in optimizer.state.items():
+        for key in ("exp_avg", "exp_avg_sq"):
+            tensors[f"adam.{key}.{names[id(weight)]}"] = slot[key].to(torch.bfloat16)
+    metadata = {
+        "sordino": json.dumps(
+            {"recipe": to_tree(recipe), "step": progress.step, "hours": progress.hours}
+        )
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata)
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        SordinoError: if the file is missing, damaged or not a checkpoint of Sordino.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            about: dict[str, Any] = json.loads((file.metadata() or {})["sordino"])
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise SordinoError(
+            f"cannot read the checkpoint {path}: {error or type(error).__name__}; "
+            "give a .safetensors file that `sordino train` wrote"
+        ) from error
+    progress = Progress(about["step"], about["hours"])
+    return Checkpoint(from_tree(Recipe, about["recipe"]), progress, tensors)
+
+
+def restore_weights(network: nn.Module, weights: dict[str, Tensor], where: str) -> None:
+    """Put weights into a network.
+
+    Raises:
+        SordinoError: if they belong to a network of another shape.
+    """
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise SordinoError(
+            f"{where} does not fit the network of the recipe ({first}); "
+            "use the same [network] section"
+        ) from error
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, network: nn.Module, adam: dict[str, Tensor], step: int
+) -> None:
+    """Put the moments of Adam back."""
+    for name, weight in network.named_parameters():
+        if f"exp_avg.{name}" in adam and weight.requires_grad:
+            slot = {k: adam[f"{k}.{name}"].to(weight) for k in ("exp_avg", "exp_avg_sq")}
+            optimizer.state[weight] = {"step": torch.tensor(float(step)), **slot}

@@ -1,0 +1,145 @@
+"""What training minimises.
+
+All terms are computed on waveforms that are scaled by the level of the noisy input, so
+that a quiet example counts as much as a loud one, and are means over the examples of
+means over each example, so that the gradient of a batch is the mean of the gradients of
+its halves (which distributed training relies on).
+
+Sources: compressed spectral loss (Ephrat et al., "Looking to listen", 2018; Braun and
+Tashev, "A consolidated view of loss functions", 2021); over-suppression term (Eskimez et
+al., "Personalized speech enhancement", 2022).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms.
+
+    Attributes:
+        windows: window lengths of the spectral losses, in seconds.
+        power: exponent that magnitudes are compressed with.
+        magnitude: weight of the squared error of compressed magnitudes.
+        phase: weight of the squared error of compressed complex spectra.
+        over: extra weight of magnitudes that fall short of the clean ones (eaten speech).
+        sdr: weight of the signal-to-distortion ratio of the waveform, per dB.
+        attenuation: weight of the level that speech loses (its projection on the clean
+            speech), per dB.
+        speech: weight of the cross entropy of the speech probability.
+    """
+
+    windows: tuple[float, ...] = (0.008, 0.02, 0.05)
+    power: float = 0.3
+    magnitude: float = 0.7
+    phase: float = 0.3
+    over: float = 0.5
+    sdr: float = 0.01
+    attenuation: float = 0.01
+    speech: float = 0.02
+
+
+@lru_cache(maxsize=32)
+def _window(size: int, device: torch.device) -> Tensor:
+    window = torch.hann_window(size, device=device)
+    return window / window.square().sum().sqrt()
+
+
+def _spectrum(x: Tensor, size: int) -> Tensor:
+    """Complex frames with 50 % overlap; white noise of unit power has unit bins."""
+    frames = x.unfold(-1, size, size // 2)
+    return torch.fft.rfft(frames * _window(size, x.device))
+
+
+def spectral_loss(
+    estimate: Tensor, clean: Tensor, bandwidth: Tensor, rate: int, config: LossConfig
+) -> dict[str, Tensor]:
+    """Compressed spectral errors, averaged over the resolutions.
+
+    Args:
+        estimate: waveform, shape = (B, N), in units of the input's level.
+        clean: its target, same shape.
+        bandwidth: Hz above which the target is unknown, shape = (B,).
+        rate: sample rate in Hz.
+        config: weights and resolutions.
+
+    Returns:
+        The terms "magnitude", "phase" and "over", unweighted.
+    """
+    floor = 1e-7
+    half = config.power / 2
+    terms = {"magnitude": 0.0, "phase": 0.0, "over": 0.0}
+    for seconds in config.windows:
+        size = 2 * round(seconds * rate / 2)
+        s, e = _spectrum(clean, size), _spectrum(estimate, size)
+        ps, pe = s.real**2 + s.imag**2 + floor, e.real**2 + e.imag**2 + floor
+        ms, me = ps.pow(half), pe.pow(half)
+        hz = torch.arange(s.shape[-1], device=s.device) * (rate / size)
+        known = (hz < bandwidth[:, None]).to(ms.dtype)
+        known = (known / known.sum(-1, keepdim=True).clamp_min(1))[:, None]
+        gap = ms - me
+        cs, ce = ms * ps.rsqrt(), me * pe.rsqrt()
+        error = (s.real * cs - e.real * ce) ** 2 + (s.imag * cs - e.imag * ce) ** 2
+        for name, value in (
+            ("magnitude", gap.square()),
+            ("phase", error),
+            ("over", gap.clamp_min(0).square()),
+        ):
+            terms[name] += (value * known).sum(-1).mean() / len(config.windows)
+    return terms
+
+
+def waveform_loss(estimate: Tensor, clean: Tensor) -> dict[str, Tensor]:
+    """Distortion and loss of level of the waveform, in dB, for examples with speech.
+
+    Args:
+        estimate: waveform, shape = (B, N), in units of the input's level.
+        clean: its target; examples whose target is all but silent do not count.
+
+    Returns:
+        "sdr": 10 log10 of the error relative to the clean speech, softly limited at
+        -30 dB; "attenuation": fall in level, dB, of what follows the clean speech (0 if it rises).
+    """
+    energy = clean.square().mean(-1)
+    active = (energy > 1e-4).to(clean.dtype)
+    energy = energy.clamp_min(1e-4)
+    error = (estimate - clean).square().mean(-1) / energy
+    sdr = 10 * torch.log10(error + 1e-3)
+    gain = ((estimate * clean).mean(-1) / energy).clamp_min(1e-2)
+    attenuation = (-20 * torch.log10(gain)).clamp_min(0)
+    return {"sdr": (sdr * active).mean(), "attenuation": (attenuation * active).mean()}
+
+
+def total_loss(
+    estimate: Tensor,
+    batch: tuple[Tensor, Tensor, Tensor, Tensor],
+    speech_logit: Tensor,
+    rate: int,
+    config: LossConfig,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted sum of all terms.
+
+    Args:
+        estimate: waveform, shape = (B, M), M <= N.
+        batch: noisy (B, N), clean (B, N), bandwidth (B,) in Hz, speech activity (B, T).
+        speech_logit: of the network, shape = (B, T).
+        rate: sample rate in Hz.
+        config: weights.
+
+    Returns:
+        The loss and its unweighted terms.
+    """
+    noisy, clean, bandwidth, speech = batch
+    n = estimate.shape[-1]
+    level = noisy[:, :n].square().mean(-1, keepdim=True).sqrt().clamp_min(1e-5)
+    estimate, clean = estimate / level, clean[:, :n] / level
+    terms = spectral_loss(estimate, clean, bandwidth, rate, config)
+    terms |= waveform_loss(estimate, clean)
+    terms["speech"] = functional.binary_cross_entropy_with_logits(speech_logit, speech)
+    total = sum(getattr(config, name) * value for name, value in terms.items())
+    return total, terms

@@ -1,0 +1,172 @@
+"""A recipe: everything that decides a training run, in one TOML file.
+
+The sections of the file are the frozen dataclasses below; unknown keys and wrong types
+are refused with the name of the nearest known key.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from sordino.errors import SordinoError
+from sordino.train.corpus import CorpusConfig
+from sordino.train.losses import LossConfig
+from sordino.train.mixing import MixConfig
+from sordino.train.unet import UNetConfig
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long and how fast to learn.
+
+    Attributes:
+        seed: of the weights and of every mixture.
+        steps: updates of the weights.
+        batch: examples in a batch, on each process.
+        learning_rate: of AdamW at its height.
+        final_rate: share of `learning_rate` that the cosine ends at.
+        warmup: updates of linear rise.
+        weight_decay: of AdamW, on matrices only.
+        clip: largest norm of the gradient.
+        ema: decay of the averaged weights, per update, once warmed up.
+        bf16: autocast to bfloat16.
+        compile: run the network through `torch.compile`.
+        threads: intra-op threads of PyTorch; 0 leaves its own choice.
+        workers: processes that mix ahead; 0 mixes between the steps.
+        log_every: updates between log lines.
+        media_every: updates between logged sounds and spectrograms.
+        save_every: seconds between checkpoints.
+        layer_decay: fine-tuning: factor on the learning rate for every stage further
+            from the output; 1 trains all alike.
+        freeze_encoder: fine-tuning: leave the way down of the U-Net as it is.
+    """
+
+    seed: int = 0
+    steps: int = 10_000
+    batch: int = 12
+    learning_rate: float = 1e-3
+    final_rate: float = 0.02
+    warmup: int = 300
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.998
+    bf16: bool = True
+    compile: bool = False
+    threads: int = 1
+    workers: int = 0
+    log_every: int = 20
+    media_every: int = 2000
+    save_every: float = 300.0
+    layer_decay: float = 1.0
+    freeze_encoder: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run.
+
+    Attributes:
+        name: of the model that comes out.
+        description: one sentence for the model card.
+        kind: "noise-mask" (the causal U-Net) or "slice-magnitude" (the proof of concept).
+    """
+
+    name: str = "unnamed"
+    description: str = ""
+    kind: str = "noise-mask"
+    data: CorpusConfig = field(default_factory=CorpusConfig)
+    mix: MixConfig = field(default_factory=MixConfig)
+    network: UNetConfig = field(default_factory=UNetConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    train: LoopConfig = field(default_factory=LoopConfig)
+
+
+def load_recipe(path: str | Path, overrides: Mapping[str, str] | None = None) -> Recipe:
+    """Read a recipe file.
+
+    Args:
+        path: of the TOML file.
+        overrides: values by dotted key, as in `{"train.steps": "500"}`; written as TOML.
+
+    Raises:
+        SordinoError: if the file cannot be read or a key or value does not fit.
+    """
+    try:
+        tree = tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SordinoError(f"cannot read the recipe {path}: {error}") from error
+    return from_tree(Recipe, override(tree, overrides or {}))
+
+
+def override(tree: dict[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
+    """Change a nested dictionary by dotted keys and return it.
+
+    >>> override({"train": {"steps": 1, "batch": 8}}, {"train.steps": "500"})
+    {'train': {'steps': 500, 'batch': 8}}
+    """
+    for key, text in values.items():
+        *sections, last = key.split(".")
+        node = tree
+        for section in sections:
+            node = node.setdefault(section, {})
+            if not isinstance(node, dict):
+                raise SordinoError(f"--set {key}: {section} is a value, not a section")
+        node[last] = _parse_value(text)
+    return tree
+
+
+def to_tree(config: Any) -> dict[str, Any]:
+    """A recipe as nested dictionaries that JSON and TOML can hold."""
+    return asdict(config)
+
+
+def from_tree(kind: type, tree: Mapping[str, Any], where: str = "") -> Any:
+    """Build a dataclass from nested dictionaries, checking names and types.
+
+    Raises:
+        SordinoError: naming the key at fault and, for a misspelt one, the nearest known.
+    """
+    hints = get_type_hints(kind)
+    known = {f.name for f in fields(kind)}
+    for key in tree:
+        if key not in known:
+            near = get_close_matches(key, known, 1)
+            hint = (
+                f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
+            )
+            raise SordinoError(f"recipe: there is no key {where}{key}; {hint}")
+    return kind(**{k: _convert(hints[k], v, f"{where}{k}") for k, v in tree.items()})
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
+        return from_tree(hint, value, f"{where}.")
+    if origin is tuple and isinstance(value, list | tuple):
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(_convert(args[0], v, where) for v in value)
+        if len(args) == len(value):
+            return tuple(_convert(a, v, where) for a, v in zip(args, value, strict=True))
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif origin is None and isinstance(hint, type) and type(value) is hint:
+        return value
+    elif origin is dict and isinstance(value, Mapping):
+        # TOML and JSON keys are strings; those of a table by number are read as numbers.
+        keys = {int(k) if args[0] is int and str(k).isdecimal() else k: k for k in value}
+        return {
+            _convert(args[0], k, where): _convert(args[1], value[raw], where)
+            for k, raw in keys.items()
+        }
+    wanted = getattr(hint, "__name__", str(hint))
+    raise SordinoError(f"recipe: {where} must be {wanted}, not {value!r}")

@@ -1,0 +1,240 @@
+"""The network: a causal U-Net that estimates a complex noise mask.
+
+One `forward` serves training, files, live use and the ONNX export.  It maps spectrum
+frames, a voice and a state to mask frames, speech probabilities and the next state; the
+time axis may be one frame or thousands.
+
+Shapes: B batch (channels of audio), T frames of 10 ms, K bins of the sample rate,
+F bands or their halvings, C channels.  Tensors are kept as (B, T, F, C): the channels
+are contiguous for the recurrent blocks, and a convolution sees the same memory as
+`channels_last`.
+
+Sources: U-Net (Ronneberger et al., 2015); dual-path recurrence (Luo et al., "Dual-path
+RNN", 2020) with the frequency path as a small mixing network instead of a recurrence, as
+in "MLP-Mixer" (Tolstikhin et al., 2021), because 32 dependent steps inside a 10 ms frame
+cost more than all the rest; FiLM (Perez et al., 2018).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sordino.train.bands import merge_matrix, spread_matrix
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Size of the network.
+
+    Attributes:
+        bands: bands on the ERB scale, 0-24 kHz.
+        single: lowest bins that are bands of their own (31.25 Hz each).
+        channels: channels after each halving of the frequency axis.
+        kernel_time: frames that a convolution sees (this one and the ones before).
+        kernel_freq: bands that a convolution sees; odd.
+        blocks: recurrent blocks at the bottleneck.
+        hidden: units of the recurrence over time in every block.
+        voice_size: length of a speaker embedding.
+    """
+
+    bands: int = 128
+    single: int = 80
+    channels: tuple[int, ...] = (24, 48)
+    kernel_time: int = 2
+    kernel_freq: int = 3
+    blocks: int = 2
+    hidden: int = 48
+    voice_size: int = 192
+
+
+class Output(NamedTuple):
+    """What the network gives back.
+
+    Attributes:
+        mask: complex noise mask, shape = (B, T, K, 2); its real part is at most 1.
+        speech: logit of the presence of speech, shape = (B, T).
+        state: to be handed to the next call.
+    """
+
+    mask: Tensor
+    speech: Tensor
+    state: State
+
+
+class Features(nn.Module):
+    """Level-invariant, power-compressed bands: magnitude, real and imaginary part.
+
+    The compressed magnitude is divided by its own running mean (time constant 1 s,
+    without the bias of a cold start), so that the features of a whisper and of a shout
+    are the same.  Where a frame stands far above that mean, as after silence, its own
+    level takes over.  The running mean is a recurrence with fixed weights, which runs
+    in one call for any number of frames and has an explicit state.
+    """
+
+    POWER = 0.3
+    FLOOR = 1e-14  # of the squared magnitude: -140 dBFS
+    DECAY = 0.99  # per frame of 10 ms
+    ATTACK = 0.25  # share of a frame's own level that its features are divided by at least
+    LEVEL_BANDS = 90  # bands up to 4 kHz, which every sample rate has
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.single = config.single
+        merge = torch.from_numpy(merge_matrix(config.bands, config.single))
+        self.register_buffer("merge", merge, persistent=False)
+        self.mean = nn.RNN(1, 2, nonlinearity="relu", batch_first=True)
+        with torch.no_grad():
+            self.mean.weight_ih_l0.copy_(torch.tensor([[1 - self.DECAY], [0.0]]))
+            self.mean.weight_hh_l0.copy_(torch.eye(2) * self.DECAY)
+            self.mean.bias_ih_l0.copy_(torch.tensor([0.0, 1 - self.DECAY]))
+            self.mean.bias_hh_l0.zero_()
+        self.mean.requires_grad_(False)
+
+    def forward(self, spectrum: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectrum (B, T, K, 2) to features (B, T, bands, 3)."""
+        power = spectrum.square().sum(-1, keepdim=True)
+        compressed = spectrum * (power + self.FLOOR).pow((self.POWER - 1) / 2)
+        planes = torch.cat([power.clamp_min(self.FLOOR).pow(self.POWER / 2), compressed], -1)
+        low, high = planes[:, :, : self.single], planes[:, :, self.single :]
+        merge = self.merge[: spectrum.shape[2] - self.single]
+        bands = torch.cat([low, (high.transpose(2, 3) @ merge).transpose(2, 3)], 2)
+        level = bands[:, :, : self.LEVEL_BANDS, 0].mean(2, keepdim=True)
+        mean, last = self.mean(level, state[None])
+        running = mean[..., :1] / mean[..., 1:]
+        level = torch.maximum(running, self.ATTACK * level)
+        return bands / level[..., None], last[0]
+
+
+class CausalConv(nn.Module):
+    """Convolution over bands and over this and earlier frames.
+
+    Its state is the frames that the next call still needs.
+    """
+
+    def __init__(self, c_in: int, c_out: int, config: UNetConfig, stride: int = 1) -> None:
+        super().__init__()
+        self.past = config.kernel_time - 1
+        kernel = (config.kernel_time, config.kernel_freq)
+        padding = (0, config.kernel_freq // 2)
+        self.conv = nn.Conv2d(c_in, c_out, kernel, (1, stride), padding)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, F, C) to (B, T, F / stride, C')."""
+        x = torch.cat([state.to(x.dtype), x], 1)
+        y = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return y, x[:, x.shape[1] - self.past :].float()
+
+
+class Block(nn.Module):
+    """Mixes frequencies inside a frame, then remembers over time, each as a residual."""
+
+    def __init__(self, bands: int, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.norm_freq = nn.LayerNorm(channels)
+        self.freq_in = nn.Linear(bands, bands)
+        self.freq_out = nn.Linear(bands, bands)
+        self.norm_time = nn.LayerNorm(channels)
+        self.time = nn.LSTM(channels, hidden)
+        self.time_out = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, F, C) to the same; h and c are (B, F, hidden)."""
+        b, t, f, ch = x.shape
+        y = self.norm_freq(x).transpose(2, 3)
+        y = self.freq_out(functional.leaky_relu(self.freq_in(y), 0.1)).transpose(2, 3)
+        x = x + y
+        y = self.norm_time(x).transpose(0, 1).reshape(t, b * f, ch)
+        hidden = h.shape[-1]
+        past = (h.reshape(1, b * f, hidden).to(y.dtype), c.reshape(1, b * f, hidden).to(y.dtype))
+        y, (h, c) = self.time(y, past)
+        y = self.time_out(y).reshape(t, b, f, ch).transpose(0, 1)
+        shape = (b, f, hidden)
+        return x + y, h.reshape(shape).float(), c.reshape(shape).float()
+
+
+class UNet(nn.Module):
+    """The causal U-Net of Sordino.
+
+    Args:
+        config: its size.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.features = Features(config)
+        widths = (3, *config.channels)
+        pairs = list(zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList([CausalConv(a, b, config, 2) for a, b in pairs])
+        bottom = config.bands >> len(config.channels)
+        channels = config.channels[-1]
+        self.position = nn.Parameter(torch.zeros(bottom, channels))
+        self.film = nn.Linear(config.voice_size, 2 * channels, bias=False)
+        nn.init.zeros_(self.film.weight)
+        self.blocks = nn.ModuleList(
+            [Block(bottom, channels, config.hidden) for _ in range(config.blocks)]
+        )
+        self.speech = nn.Linear(channels, 1)
+        top = config.channels[0]
+        ups = [(b, a) for a, b in pairs[1:]][::-1] + [(top, top)]
+        self.up = nn.ModuleList([CausalConv(a, 2 * b, config) for a, b in ups])
+        self.skip = nn.ModuleList([nn.Linear(b, b) for b in config.channels[::-1]])
+        self.input_skip = nn.Linear(3, top)
+        self.head = nn.Linear(top, 2)
+        self.head_bias = nn.Parameter(torch.zeros(config.bands, 2))
+        spread = torch.from_numpy(spread_matrix(config.bands, config.single)).T.contiguous()
+        self.register_buffer("spread", spread, persistent=False)
+
+    def initial_state(self, batch: int = 1, device: torch.device | str = "cpu") -> State:
+        """A silent past: zeros, by name."""
+        c = self.config
+        past, bottom = c.kernel_time - 1, c.bands >> len(c.channels)
+        shapes: dict[str, tuple[int, ...]] = {"level": (2,)}
+        for i, width in enumerate((3, *c.channels[:-1])):
+            shapes[f"down{i}"] = (past, c.bands >> i, width)
+        for i in range(c.blocks):
+            shapes[f"hidden{i}"] = shapes[f"cell{i}"] = (bottom, c.hidden)
+        for i, width in enumerate(c.channels[::-1]):
+            shapes[f"up{i}"] = (past, bottom << i, width)
+        return {k: torch.zeros(batch, *s, device=device) for k, s in shapes.items()}
+
+    def forward(self, spectrum: Tensor, voice: Tensor, state: State) -> Output:
+        """Estimate the noise mask of some frames.
+
+        Args:
+            spectrum: real and imaginary part, shape = (B, T, K, 2), K = 129, 257, 385 or
+                769 (8, 16, 24, 48 kHz).
+            voice: speaker embedding, shape = (B, voice_size); zeros mean any voice.
+            state: of the call before, or `initial_state`.
+        """
+        new: State = {}
+        # The features span 140 dB and keep full precision; the convolutions may not.
+        with torch.autocast(spectrum.device.type, enabled=False):
+            planes, new["level"] = self.features(spectrum.float(), state["level"])
+        x, skips = planes, []
+        for i, down in enumerate(self.down):
+            x, new[f"down{i}"] = down(x, state[f"down{i}"])
+            x = functional.leaky_relu(x, 0.1)
+            skips.append(x)
+        scale, shift = self.film(voice)[:, None, None].chunk(2, -1)
+        x = (x + self.position) * (1 + scale) + shift
+        for i, block in enumerate(self.blocks):
+            x, new[f"hidden{i}"], new[f"cell{i}"] = block(x, state[f"hidden{i}"], state[f"cell{i}"])
+        speech = self.speech(x.mean(2)).squeeze(-1)
+        for i, (up, skip) in enumerate(zip(self.up, self.skip, strict=True)):
+            x, new[f"up{i}"] = up(x + skip(skips[-1 - i]), state[f"up{i}"])
+            b, t, f, c = x.shape
+            x = functional.leaky_relu(x, 0.1).reshape(b, t, 2 * f, c // 2)
+        x = self.head(x + self.input_skip(planes))
+        with torch.autocast(spectrum.device.type, enabled=False):
+            bands = torch.tanh(x.float() + self.head_bias)
+            low, high = bands[:, :, : self.config.single], bands[:, :, self.config.single :]
+            spread = self.spread[:, : spectrum.shape[2] - self.config.single]
+            high = (high.transpose(2, 3) @ spread).transpose(2, 3)
+            mask = torch.cat([low, high], 2)
+        return Output(mask, speech.float(), new)
