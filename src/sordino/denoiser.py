@@ -26,7 +26,7 @@ from sordino.spectrum import (
 )
 
 LOWEST_RATE, HIGHEST_RATE = 8000, 192000  # Hz
-BLOCK_SECONDS = 2  # longer blocks are cut, so that memory stays constant
+BLOCK_SECONDS = 1  # longer blocks are cut, so that memory stays constant
 LOUDEST = 1e6  # beyond this, a float sample is no sound at full scale +-1 but a mistake
 
 
@@ -239,7 +239,7 @@ class Denoiser:
                 f"sound has the shape {array.shape}: expected (samples, {self.channels}){hint}"
             )
         samples = _as_float32(array)
-        if not np.abs(samples).max(initial=0) <= LOUDEST:
+        if not (samples.min(initial=0) >= -LOUDEST and samples.max(initial=0) <= LOUDEST):
             raise SordinoError(
                 "sound holds NaN, Inf or values beyond any scale: repair it first, for instance "
                 "with numpy.nan_to_num"
