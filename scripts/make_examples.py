@@ -175,7 +175,7 @@ def make_training(root: Path, rng: np.random.Generator) -> None:
     for who, name in (("en_US_f_Allison", "allison"), ("it_IT_m_Carlo", "carlo")):
         for prompt in prompts:
             x = read(root / PROMPT.format(f"{who}/{prompt}", "g722"), 16000)
-            save_training("speech", f"{name}-{prompt}", x, 16000)
+            save_training("speech", f"{name}-{prompt.replace('-', '_')}", x, 16000)
 
     rate, seconds = 48000, 6
     noises = {
@@ -196,7 +196,7 @@ def make_training(root: Path, rng: np.random.Generator) -> None:
         save_training("noise", name, x, rate)
     save_training("noise", "typing", typing(rng, rate, seconds * rate), rate)
     for name, seconds in (("office", 0.25), ("hall", 0.6)):
-        path = EXAMPLES / "train" / "rooms" / f"{name}.flac"
+        path = EXAMPLES / "train" / "rir" / f"{name}.flac"
         path.parent.mkdir(parents=True, exist_ok=True)
         sf.write(path, room(rng, 16000, seconds), 16000, subtype="PCM_16")
 

@@ -41,7 +41,7 @@ def test_rates_cover_native_and_resampled_ones_mono_and_stereo() -> None:
 
 def test_training_clips_hold_sound() -> None:
     clips = [p for p in (examples.FOLDER / "train").rglob("*") if p.suffix in {".opus", ".flac"}]
-    assert {p.parent.name for p in clips} == {"speech", "noise", "rooms"}
+    assert {p.parent.name for p in clips} == {"speech", "noise", "rir"}
     for clip in clips:
         x, _ = sf.read(clip)
         assert np.isfinite(x).all()

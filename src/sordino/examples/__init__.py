@@ -13,7 +13,7 @@ from typing import Literal
 from sordino.errors import SordinoError
 
 FOLDER = Path(__file__).parent
-"""Holds `noisy/`, `clean/` (same file names) and `train/{speech,noise,rooms}/`."""
+"""Holds `noisy/`, `clean/` (same file names) and `train/{speech,noise,rir}/`."""
 
 
 def names() -> list[str]:
