@@ -4,6 +4,7 @@ Needs ``pip install 'sordino[evaluate]'``.
 """
 
 from sordino.evaluate.score import ALL, FAST, MEASURES, score
-from sordino.evaluate.sets import evaluate_set, means
+from sordino.evaluate.sets import evaluate_set
+from sordino.evaluate.summary import means
 
 __all__ = ["ALL", "FAST", "MEASURES", "evaluate_set", "means", "score"]

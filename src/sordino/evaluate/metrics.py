@@ -137,7 +137,7 @@ def band_noise_reduction(
     """Noise reduction, dB, of the band from `low` Hz upwards only.
 
     Returns:
-        As `noise_reduction`.
+        As `noise_reduction`; nan also if the band holds no noise to speak of (-90 dBFS).
     """
     _, silence = activity(clean, rate)
     if silence.sum() < MIN_SILENT_FRAMES:
@@ -148,11 +148,13 @@ def band_noise_reduction(
 
     def power(x: Signal) -> float:
         spectra = np.fft.rfft(_frames20(x, rate)[silence] * window)[:, band]
-        return float(np.mean(np.sum(np.abs(spectra) ** 2, axis=1))) / np.sum(window**2) / size * 2
+        energy = float(np.mean(np.sum(np.abs(spectra) ** 2, axis=1)))
+        return 2 * energy / (size * float(np.sum(window**2)))
 
-    return min(
-        _decibels(power(noisy) + FLOOR_POWER, power(estimate) + FLOOR_POWER), MAX_REDUCTION_DB
-    )
+    before = power(noisy)
+    if before < 10 * FLOOR_POWER:
+        return float("nan")
+    return min(_decibels(before + FLOOR_POWER, power(estimate) + FLOOR_POWER), MAX_REDUCTION_DB)
 
 
 def speech_attenuation(clean: Signal, estimate: Signal, rate: int = RATE) -> float:

@@ -6,13 +6,13 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import soxr
 
 from sordino.errors import SordinoError
 from sordino.evaluate import metrics as m
 from sordino.evaluate.composite import composite
 from sordino.evaluate.dnsmos import dnsmos_p808, dnsmos_p835
 from sordino.evaluate.metrics import RATE, Signal
+from sordino.evaluate.resampling import resample
 
 HIGH_BAND = 8000.0  # Hz; what lies above is unseen by the figures taken at 16 kHz
 MIN_SECONDS = 0.5  # below this PESQ and STOI are undefined
@@ -62,6 +62,7 @@ MEASURES: dict[str, Measure] = {
     "level_db": Measure("level fall dB", 1, 0, reference=False),
     "pause_db": Measure("pause fall dB", 1, 1, reference=False),
     "lag": Measure("lag samples", 0, 0),
+    "rtf": Measure("real-time factor", 3, -1, reference=False),
 }
 
 ALL = tuple(MEASURES)
@@ -88,8 +89,8 @@ def score(
         noisy: The input, as long as `clean`.
         estimate: The output for it, about as long.
         sample_rate: Of all three, Hz.
-        metrics: Names out of `MEASURES`.  `noise_removed` is left out: it is a property of
-            a mask, see `sordino.evaluate.shadow`.
+        metrics: Names out of `MEASURES`.  `noise_removed` and `rtf` are left out: they are
+            the system's, not the signal's, and `sordino.evaluate.sets.walk` adds them.
 
     Returns:
         The measures in the order of `MEASURES`; nan where one is undefined for this clip
@@ -103,9 +104,9 @@ def score(
     row: Row = {}
     if clean is not None and sample_rate > 2 * HIGH_BAND:
         row |= _high_band(clean, noisy, estimate, sample_rate, wanted)
-    n, e = (_resample(x, sample_rate) for x in (noisy, estimate))
+    n, e = (resample(x, sample_rate, RATE) for x in (noisy, estimate))
     if clean is not None:
-        c = _resample(clean, sample_rate)
+        c = resample(clean, sample_rate, RATE)
         e, lag = m.align(c, e)
         row["lag"] = lag
         row |= _with_reference(c, n, e, wanted)
@@ -141,11 +142,6 @@ def _check_signals(clean: Signal | None, noisy: Signal, estimate: Signal, rate: 
         raise SordinoError(
             f"The clean signal has {len(clean)} samples and the noisy one {len(noisy)}."
         )
-
-
-def _resample(x: Signal, rate: int) -> Signal:
-    x = np.asarray(x, np.float32)
-    return x if rate == RATE else soxr.resample(x, rate, RATE)
 
 
 def _with_reference(clean: Signal, noisy: Signal, estimate: Signal, wanted: frozenset[str]) -> Row:

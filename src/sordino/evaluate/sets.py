@@ -1,38 +1,25 @@
 """A folder of clips, scored: `evaluate_set`, and the walk over it that reports progress."""
 
 import multiprocessing
+import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import soundfile as sf
-
 from sordino.errors import SordinoError
+from sordino.evaluate.clips import Clip, find_clips
 from sordino.evaluate.metrics import Signal
-from sordino.evaluate.score import FAST, Row, check_metrics, score
-
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"})
-
-Enhancer = Callable[[Signal, int], Signal]  # (noisy, sample rate in Hz) -> estimate
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One file of a set; `clean` is None where the set has no references."""
-
-    name: str
-    noisy: Path
-    clean: Path | None
+from sordino.evaluate.score import FAST, MEASURES, Row, check_metrics, score
+from sordino.evaluate.systems import Enhancer, Function, System
 
 
 class Result(NamedTuple):
     """What became of a clip: its figures, or the reason why there are none."""
 
-    clip: Clip
+    system: str
+    clip: str
     row: Row
     error: str = ""
 
@@ -52,7 +39,8 @@ def evaluate_set(
         enhancer: Called here, in this process, with a mono clip and its rate in Hz.
         metrics: Names out of `sordino.evaluate.score.MEASURES`.
         limit: Only the first so many clips, by name.
-        jobs: Processes that score while this one enhances.
+        jobs: Processes that score while this one enhances.  Above 1 the calling script
+            needs the usual ``if __name__ == "__main__"``.
 
     Returns:
         For every clip its figures, by file name without suffix.  `means` condenses them.
@@ -60,118 +48,85 @@ def evaluate_set(
     Raises:
         SordinoError: An unusable folder or clip.
     """
-    results = list(walk(find_clips(folder, limit), enhancer, metrics, jobs))
-    for result in results:
+    system = Function("enhancer", enhancer)
+    tasks = [(system, clip) for clip in find_clips(folder, limit)]
+    rows: dict[str, Row] = {}
+    for result in walk(tasks, metrics, jobs):
         if result.error:
             raise SordinoError(result.error)
-    return {result.clip.name: result.row for result in results}
-
-
-def means(rows: dict[str, Row]) -> Row:
-    """Mean of every measure over the clips where it is defined."""
-    columns: dict[str, list[float]] = {}
-    for row in rows.values():
-        for name, value in row.items():
-            columns.setdefault(name, []).append(value)
-    finite = {name: [v for v in values if np.isfinite(v)] for name, values in columns.items()}
-    return {name: float(np.mean(v)) if v else float("nan") for name, v in finite.items()}
-
-
-def find_clips(folder: Path | str, limit: int | None = None) -> list[Clip]:
-    """List the clips of a set by name.
-
-    Raises:
-        SordinoError: No ``noisy/`` folder, no audio in it, or a clip without its reference.
-    """
-    folder = Path(folder)
-    noisy = audio_files(folder / "noisy")
-    clean = audio_files(folder / "clean") if (folder / "clean").is_dir() else None
-    if clean is not None and (lone := sorted(noisy.keys() - clean.keys())):
-        raise SordinoError(f"{noisy[lone[0]]} has no file of its name in {folder / 'clean'}.")
-    return [
-        Clip(name, noisy[name], clean[name] if clean is not None else None)
-        for name in sorted(noisy)[:limit]
-    ]
-
-
-def audio_files(folder: Path) -> dict[str, Path]:
-    """Audio files of a folder by name without suffix.
-
-    Raises:
-        SordinoError: It is no folder, holds no audio, or two files of one name.
-    """
-    if not folder.is_dir():
-        raise SordinoError(f"There is no folder {folder}; a set has noisy/ and clean/ in it.")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES:
-            continue
-        if path.stem in found:
-            raise SordinoError(f"{path} and {found[path.stem].name} have one name; keep one.")
-        found[path.stem] = path
-    if not found:
-        raise SordinoError(f"{folder} holds no audio ({', '.join(sorted(SUFFIXES))}).")
-    return found
-
-
-def read_mono(path: Path) -> tuple[Signal, int]:
-    """Read a file as the mean of its channels, float32, and its rate in Hz.
-
-    Raises:
-        SordinoError: It cannot be read, or holds no samples.
-    """
-    try:
-        x, rate = sf.read(path, dtype="float32", always_2d=True)
-    except (sf.SoundFileError, OSError) as error:
-        raise SordinoError(f"{path} cannot be read as audio: {error}") from error
-    if not len(x):
-        raise SordinoError(f"{path} holds no samples.")
-    return x.mean(axis=1), rate
+        rows[result.clip] = result.row
+    return rows
 
 
 def walk(
-    clips: Collection[Clip], enhancer: Enhancer, metrics: Collection[str] = FAST, jobs: int = 1
+    tasks: Iterable[tuple[System, Clip]], metrics: Collection[str] = FAST, jobs: int = 1
 ) -> Iterator[Result]:
     """Enhance and score clip after clip, in order; a bad clip gives a `Result` with an error.
 
-    The enhancer runs here, so it need not be picklable; scoring, which costs far more than
-    a small network, is shared among `jobs` processes.
+    Systems run here, so they need not be picklable; scoring, which costs far more than a
+    small network, is shared among `jobs` processes.
     """
-    check_metrics(metrics)
+    wanted = check_metrics(metrics)
     if jobs == 1:
-        for clip in clips:
-            yield _finish(clip, lambda clip=clip: score(*_signals(clip, enhancer), metrics))
+        for system, clip in tasks:
+            yield _result(system, clip, lambda s=system, c=clip: _measure(*_enhance(s, c, wanted)))
         return
     # A fresh interpreter per process: forking one that runs threads can lock up.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        waiting: deque[tuple[Clip, Future[Row]]] = deque()
-        for clip in clips:
-            if len(waiting) > 2 * jobs:  # signals ahead of the scorers are only memory
-                first, future = waiting.popleft()
-                yield _finish(first, future.result)
+        waiting: deque[tuple[System, Clip, Future[Row]]] = deque()
+        for system, clip in tasks:
+            if len(waiting) > 2 * jobs:  # clips further ahead of the scorers only fill memory
+                first = waiting.popleft()
+                yield _result(*first[:2], first[2].result)
             try:
-                future = pool.submit(score, *_signals(clip, enhancer), metrics)
+                future = pool.submit(_measure, *_enhance(system, clip, wanted))
             except SordinoError as error:
                 future = Future[Row]()
                 future.set_exception(error)
-            waiting.append((clip, future))
-        for clip, future in waiting:
-            yield _finish(clip, future.result)
+            waiting.append((system, clip, future))
+        for system, clip, future in waiting:
+            yield _result(system, clip, future.result)
 
 
-def _signals(clip: Clip, enhancer: Enhancer) -> tuple[Signal | None, Signal, Signal, int]:
-    noisy, rate = read_mono(clip.noisy)
-    clean = None
-    if clip.clean is not None:
-        clean, clean_rate = read_mono(clip.clean)
-        if clean_rate != rate:
-            raise SordinoError(f"the clean file has {clean_rate} Hz and the noisy one {rate} Hz")
-    return clean, noisy, enhancer(noisy, rate), rate
+class _Enhanced(NamedTuple):
+    """A clip ready to be scored, and what only the system itself could tell."""
+
+    clean: Signal | None
+    noisy: Signal
+    estimate: Signal
+    rate: int
+    wanted: frozenset[str]
+    known: Row
 
 
-def _finish(clip: Clip, work: Callable[[], Row]) -> Result:
+def _enhance(system: System, clip: Clip, wanted: frozenset[str]) -> _Enhanced:
+    clean, noisy, rate = clip.read()
+    known: Row = {}
+    start = time.process_time()
+    estimate = system.estimate(clip, noisy, rate)
+    if "rtf" in wanted:
+        known["rtf"] = (time.process_time() - start) * rate / len(noisy)
+    if "noise_removed" in wanted and clean is not None and len(clean) == len(noisy):
+        share = system.noise_removed(noisy, noisy - clean, rate)
+        known |= {} if share is None else {"noise_removed": share}
+    return _Enhanced(clean, noisy, estimate, rate, wanted, known)
+
+
+def _measure(
+    clean: Signal | None,
+    noisy: Signal,
+    estimate: Signal,
+    rate: int,
+    wanted: frozenset[str],
+    known: Row,
+) -> Row:
+    row = score(clean, noisy, estimate, rate, wanted) | known
+    return {name: row[name] for name in MEASURES if name in row}
+
+
+def _result(system: System, clip: Clip, work: Callable[[], Row]) -> Result:
     try:
-        return Result(clip, work())
+        return Result(system.name, clip.name, work())
     except SordinoError as error:
-        return Result(clip, {}, f"{clip.noisy.name}: {error}")
+        return Result(system.name, clip.name, {}, f"{system.name}, {clip.noisy.name}: {error}")
