@@ -19,14 +19,14 @@ def tone(frequency, rate, seconds=1.0, amplitude=0.5):
 def agreement_db(reference, other):
     """Power of the reference over that of the difference, in dB; infinite if they are equal."""
     assert reference.shape == other.shape
-    difference = np.sum((np.float64(other) - reference) ** 2)
+    difference = np.sum((other.astype(np.float64) - reference) ** 2)
     if not difference:
         return np.inf
-    return 10 * np.log10(np.sum(np.float64(reference) ** 2) / difference)
+    return 10 * np.log10(np.sum(reference.astype(np.float64) ** 2) / difference)
 
 
 def level_db(x):
-    return 10 * np.log10(np.mean(np.float64(x) ** 2) + 1e-30)
+    return 10 * np.log10(np.mean(np.asarray(x, np.float64) ** 2) + 1e-30)
 
 
 def block_sizes(largest):
