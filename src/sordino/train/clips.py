@@ -2,29 +2,26 @@
 
 import hashlib
 import json
-import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-import soundfile as sf
-import soxr
 from numpy.typing import NDArray
 
 from sordino.errors import SordinoError
-from sordino.train.levels import FloatArray, frame_power
+from sordino.train.decoding import read_files, resample
+from sordino.train.levels import FloatArray
+from sordino.train.shards import read_shards
+from sordino.train.traits import find_events, measure_bandwidth
 
 CACHE_FORMAT = 1  # part of the key: raise it when what is stored changes
 BASE_RATE = 16000  # every clip is kept at this rate,
 WIDE_RATE = 48000  # and at this one too when the file's own rate is above BASE_RATE
 PEAK = 0.9  # peak of a stored clip: quiet files keep their resolution in int16
-
-log = logging.getLogger("sordino")
 
 
 @dataclass(frozen=True)
@@ -44,51 +41,6 @@ class Clip:
     channels: int
     spans: dict[int, tuple[int, int]]
     events: tuple[tuple[float, float], ...] = ()
-
-
-def measure_bandwidth(x: FloatArray, sample_rate: int, range_db: float = 62.0) -> float:
-    """Highest frequency in Hz with content: at most `range_db` under the spectrum's peak.
-
-    The long-term power spectrum in 125 Hz bins, of at most one minute spread over the clip.
-    62 dB lies between the weakest real top octave of speech (about -55 dB) and what lossy
-    codecs and resamplers leave above their cut (about -69 dB).
-    """
-    size = 2 * (sample_rate // 250)
-    frames = x[: len(x) // size * size].reshape(-1, size)
-    if len(frames) == 0:
-        return sample_rate / 2
-    frames = frames[:: max(1, len(frames) * size // (60 * sample_rate))]
-    window = np.hanning(size + 1)[:size].astype(np.float32)
-    power = (np.abs(np.fft.rfft(frames * window)) ** 2).mean(0)
-    smooth = np.convolve(power[1:], np.ones(3) / 3, mode="same")  # without DC
-    above = np.flatnonzero(smooth > smooth.max() * 10 ** (-range_db / 10))
-    if len(above) == 0:
-        return sample_rate / 2
-    return min((above[-1] + 2) * sample_rate / size, sample_rate / 2)
-
-
-def find_events(x: FloatArray, sample_rate: int) -> tuple[tuple[float, float], ...]:
-    """(start, stop) in seconds of the sounds in a clip made of short ones, else ().
-
-    A clip of key strokes, drops or steps: sounds of mostly under 0.35 s that fill less than
-    half of it.  A clip under 3 s that is no such series is one single event.
-    """
-    level = 10 * np.log10(frame_power(x, sample_rate) + 1e-12)
-    if len(level) == 0:
-        return ()
-    loud = level > np.percentile(level, 99) - 30
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], loud.astype(np.int8), [0]])))
-    runs: list[list[int]] = []
-    for start, stop in edges.reshape(-1, 2):
-        if runs and start - runs[-1][1] < 6:  # 60 ms: one sound with a dip
-            runs[-1][1] = int(stop)
-        else:
-            runs.append([int(start), int(stop)])
-    lengths = np.array([stop - start for start, stop in runs])
-    if np.median(lengths) < 35 and lengths.sum() < 0.5 * len(level):
-        end = len(level) / 100
-        return tuple((max(0, a - 1) / 100, min(end, (b + 5) / 100)) for a, b in runs)
-    return ((0.0, len(level) / 100),) if len(level) < 300 else ()
 
 
 @dataclass
@@ -120,31 +72,6 @@ class Folder:
         return data.astype(np.float32) * np.float32(1 / 32768)
 
 
-def resample(x: FloatArray, rate: int, to: int, length: int | None = None) -> FloatArray:
-    """`x` of shape `(samples,)` at another rate, cut or zero-padded to `length` samples."""
-    y = x if rate == to else soxr.resample(x, rate, to)
-    if length is not None and len(y) != length:
-        y = np.pad(y[:length], (0, max(0, length - len(y))))
-    return y
-
-
-def decode(path: Path) -> tuple[FloatArray, int]:
-    """First channel of an audio file and its rate in Hz; shape `(samples,)`."""
-    x, rate = sf.read(path, dtype="float32", always_2d=True)
-    mono = np.ascontiguousarray(x[:, 0])
-    if len(mono) < rate // 100:
-        raise ValueError("shorter than 10 ms")
-    if not np.isfinite(mono).all():
-        raise ValueError("has samples that are not numbers")
-    return mono, rate
-
-
-def audio_files(root: Path) -> list[Path]:
-    """Every file under `root` that has the name of an audio file, sorted."""
-    known = {"." + name.lower() for name in sf.available_formats()} | {".aif", ".opus", ".oga"}
-    return sorted(p for p in root.rglob("*") if p.suffix.lower() in known and p.is_file())
-
-
 def cache_key(kind: str, root: Path, files: Iterable[Path]) -> str:
     """Name of a folder's cache: changes with any file's name, size or modification time."""
     digest = hashlib.sha256(f"{CACHE_FORMAT} {kind} {root.resolve()}".encode())
@@ -152,20 +79,6 @@ def cache_key(kind: str, root: Path, files: Iterable[Path]) -> str:
         stat = path.stat()
         digest.update(f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return f"{kind}-{root.name}-{digest.hexdigest()[:16]}"
-
-
-def decode_pair(path: Path, root: Path) -> tuple[tuple[FloatArray, FloatArray], int]:
-    """(noisy, clean) of the pair that `path`, a file in `root/noisy`, is one half of."""
-    partners = sorted((root / "clean" / path.relative_to(root / "noisy")).parent.glob("*"))
-    partner = next((p for p in partners if p.stem == path.stem), None)
-    if partner is None:
-        raise ValueError("there is no clean file of this name")
-    noisy, rate = decode(path)
-    clean, clean_rate = decode(partner)
-    if clean_rate != rate:
-        raise ValueError(f"clean file has {clean_rate} Hz, noisy file {rate} Hz")
-    length = min(len(noisy), len(clean))
-    return (noisy[:length], clean[:length]), rate
 
 
 def open_folder(
@@ -179,24 +92,26 @@ def open_folder(
     """The folder's clips from the cache, decoded into it first where they are not there yet.
 
     Args:
-        kind: "speech", "noise", "rir" or "pair"; events are sought in noise only, and of
-            pairs the files in `root/noisy` are decoded together with those in `root/clean`.
+        kind: "speech", "noise", "rir" or "pair"; short sounds are sought in noise only.
         root: folder that the files lie in.
-        files: all its audio files.
+        files: all its audio files, or all its tar shards.
         cache: where all caches lie; each folder has one directory in it, written under
             another name and renamed when complete.
-        label: speaker or category of a file.
+        label: speaker or category of a file, from its path.
         advance: called once per file.
 
-    A file that cannot be read is skipped with a warning that names it.
-
     Raises:
-        SordinoError: when no file could be read.
+        SordinoError: no file could be read, or the cache cannot be written.
     """
     home = cache / cache_key(kind, root, files)
     index = home / "index.json"
     if not index.exists():
-        _fill(kind, root, files, home, label, advance)
+        try:
+            _fill(kind, root, files, home, label, advance)
+        except OSError as error:
+            raise SordinoError(
+                f"{cache}: cannot write decoded audio there ({error.strerror}); name another cache"
+            ) from error
     clips = [
         Clip(
             **{
@@ -208,7 +123,7 @@ def open_folder(
         for entry in json.loads(index.read_text())
     ]
     if not clips:
-        raise SordinoError(f"{root}: none of its {len(files)} audio files could be read")
+        raise SordinoError(f"{root}: none of its audio could be read; see the warnings above")
     return Folder(home, clips)
 
 
@@ -220,45 +135,27 @@ def _fill(
     label: Callable[[Path], str],
     advance: Callable[[], None],
 ) -> None:
-    home.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
+    work = home.parent / f".{home.name}-{os.getpid()}"
+    work.mkdir(parents=True, exist_ok=True)
+    read = read_shards if files[0].suffix == ".tar" else read_files
+    clips: list[Clip] = []
+    ends = {BASE_RATE: 0, WIDE_RATE: 0}
     try:
-        clips: list[Clip] = []
-        ends = {BASE_RATE: 0, WIDE_RATE: 0}
         with (
             open(work / f"{BASE_RATE}.i16", "wb") as base,
             open(work / f"{WIDE_RATE}.i16", "wb") as wide,
         ):
-            for path in files:
-                advance()
-                if kind == "pair" and not path.is_relative_to(root / "noisy"):
-                    continue
-                try:
-                    if kind == "pair":
-                        signals, rate = decode_pair(path, root)
-                    else:
-                        signal, rate = decode(path)
-                        signals = (signal,)
-                except (sf.SoundFileError, ValueError, OSError) as error:
-                    reason = str(error).splitlines()[0].removeprefix(f"Error opening '{path}': ")
-                    log.warning("%s: skipped, cannot be read as audio: %s", path, reason)
-                    continue
-                peak = max(float(np.abs(signal).max()) for signal in signals)
-                gain = PEAK / peak if peak > 0 else 1.0
+            for name, signals, rate in read(kind, root, files, advance):
                 spans: dict[int, tuple[int, int]] = {}
                 for to, file in ((BASE_RATE, base), (WIDE_RATE, wide)):
-                    if to == WIDE_RATE and rate <= BASE_RATE:
-                        continue
-                    length = round(len(signals[0]) * to / rate)
-                    spans[to] = (ends[to], length)
-                    for signal in signals:
-                        y = resample(signal, rate, to, length) * np.float32(32767 * gain)
-                        file.write(np.clip(np.round(y), -32768, 32767).astype("<i2").tobytes())
-                        ends[to] += length
+                    if to == BASE_RATE or rate > BASE_RATE:
+                        length = round(len(signals[0]) * to / rate)
+                        spans[to] = (ends[to], length)
+                        ends[to] += _write(file, signals, rate, to, length)
                 clips.append(
                     Clip(
-                        path=str(path.relative_to(root)),
-                        label=label(path),
+                        path=name,
+                        label=label(Path(name)),
                         seconds=len(signals[0]) / rate,
                         sample_rate=rate,
                         bandwidth=measure_bandwidth(signals[-1], rate),
@@ -275,3 +172,13 @@ def _fill(
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _write(file: BinaryIO, signals: Sequence[FloatArray], rate: int, to: int, length: int) -> int:
+    """Append signals with one common gain at the rate `to`; returns the samples written."""
+    peak = max(float(np.abs(signal).max()) for signal in signals)
+    gain = np.float32(32767 * PEAK / peak if peak > 0 else 0)
+    for signal in signals:
+        x = np.round(resample(signal, rate, to, length) * gain)
+        file.write(np.clip(x, -32768, 32767).astype("<i2").tobytes())
+    return length * len(signals)

@@ -9,15 +9,8 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sordino.errors import SordinoError
-from sordino.train.clips import (
-    BASE_RATE,
-    WIDE_RATE,
-    Folder,
-    audio_files,
-    cache_key,
-    open_folder,
-    resample,
-)
+from sordino.train.clips import BASE_RATE, WIDE_RATE, Folder, cache_key, open_folder
+from sordino.train.decoding import audio_files, resample
 from sordino.train.levels import FloatArray
 
 Rng = np.random.Generator
@@ -33,7 +26,7 @@ class Source:
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """Where the training data lies.
+    """Where the training data lies: folders of audio, or of tar shards made of such folders.
 
     Speech files are named SPEAKER-anything, else their folder is the speaker; noise files
     CATEGORY or CATEGORY-anything.  A folder of pairs has the folders `noisy` and `clean`
@@ -180,11 +173,15 @@ def _plan(kind: str, sources: Sequence[Source]) -> list[tuple[Path, list[Path], 
         root = Path(source.path).expanduser()
         if not root.is_dir():
             raise SordinoError(f"{root}: no such folder; name a folder with {kind} audio")
-        if kind == "pair" and not ((root / "noisy").is_dir() and (root / "clean").is_dir()):
+        files = sorted(root.glob("*.tar"))
+        halves = (root / "noisy", root / "clean")
+        if kind == "pair" and not files and not all(half.is_dir() for half in halves):
             raise SordinoError(f"{root}: a folder of pairs needs the folders noisy and clean in it")
-        files = audio_files(root)
+        files = files or audio_files(root)
         if not files:
-            raise SordinoError(f"{root}: holds no audio files (wav, flac, ogg, opus, mp3 ...)")
+            raise SordinoError(
+                f"{root}: holds neither audio files (wav, flac, opus ...) nor tar shards"
+            )
         entries.append((root, files, source.weight))
     return entries
 

@@ -133,5 +133,5 @@ def modulate(
 def switch(rng: Rng, x: FloatArray, sample_rate: int) -> FloatArray:
     """`x` switched on or off once at a random time, with a 5 ms fade."""
     at, fade = int(rng.uniform(0.1, 0.9) * len(x)), sample_rate // 200
-    gain = np.clip((np.arange(len(x), dtype=np.float32) - at) / fade, 0, 1)
-    return x * (gain if rng.random() < 0.5 else 1 - gain)
+    gain = np.clip((np.arange(len(x)) - at) / fade, 0, 1).astype(np.float32)
+    return x * (gain if rng.random() < 0.5 else np.float32(1) - gain)

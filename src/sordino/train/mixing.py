@@ -1,14 +1,13 @@
 """Mixing: noisy speech and its clean target, made on the fly from a corpus."""
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
 
 from sordino.errors import SordinoError
 from sordino.train import noises
-from sordino.train.corpus import Corpus, Pool
+from sordino.train.codec import draw_codec, through_codec
+from sordino.train.corpus import Corpus
 from sordino.train.effects import (
     band_limit,
     clip_peaks,
@@ -19,11 +18,14 @@ from sordino.train.effects import (
     rumble_filter,
     switch,
 )
+from sordino.train.fourier import good_size, irfft, rfft
 from sordino.train.levels import FloatArray, active_level, activity, background_level, db
+from sordino.train.mixconfig import MixConfig
 from sordino.train.rooms import split_room
 
 Rng = np.random.Generator
-HOPS_PER_SECOND = 100
+
+__all__ = ["Batch", "MixConfig", "Mixer", "mix"]
 
 
 class Batch(NamedTuple):
@@ -34,62 +36,6 @@ class Batch(NamedTuple):
     sample_rate: int  # Hz
     bandwidth: FloatArray  # [B], Hz; above it the target is unknown
     speech: FloatArray  # [B, T], T = N // hop; 1 where the target is active
-
-
-@dataclass(frozen=True)
-class MixConfig:
-    """How mixtures are drawn.  Probabilities are per example; pairs are (lowest, highest)."""
-
-    seconds: float = 3.0  # length of an example, s
-    rates: dict[int, float] = field(  # Hz: weight of a batch at that sampling rate
-        default_factory=lambda: {16000: 0.60, 48000: 0.25, 8000: 0.08, 24000: 0.07}
-    )
-    snr_mean_db: float = 5.0  # dB, active speech over active noise, normal distribution
-    snr_spread_db: float = 8.0  # dB, its standard deviation
-    snr_db: tuple[float, float] = (-10.0, 30.0)  # dB, its limits
-    level_dbfs: tuple[float, float] = (-45.0, -6.0)  # dBFS, RMS of the mixture; peaks limit it
-    peak: float = 0.99  # of full scale, no mixture or target peak is above
-
-    speech_only: float = 0.04  # probability of an example without noise
-    noise_only: float = 0.06  # probability of an example without speech
-    silence: float = 0.01  # probability of digital silence
-    pairs: float = 0.25  # probability of a recorded pair, where the corpus has pairs
-    wide_speech: float = 0.85  # probability of a clip above 16 kHz in 24 and 48 kHz batches
-    expand_db: float = 12.0  # dB, a recording's own background is lowered by up to this in pauses
-    background_db: float = -28.0  # dB under loud speech, recordings with more are drawn again
-    late_start: float = 0.15  # probability that speech begins after a pause
-    pause: float = 0.25  # probability of pauses inserted in speech
-    pause_seconds: tuple[float, float] = (0.3, 2.0)  # s, length of each
-    pauses: tuple[int, int] = (1, 2)  # how many
-
-    noises: tuple[float, ...] = (0.60, 0.28, 0.12)  # weights of 1, 2, 3 ... noises at once
-    noise_range_db: float = 12.0  # dB, a further noise is up to this much under the first
-    babble: float = 0.08  # share of noises that are babble of other speakers
-    coloured: float = 0.08  # share that are white, pink, brown ... noise
-    fan: float = 0.05  # share that are a synthetic fan
-    hum: float = 0.03  # share that are mains hum
-    clicks: float = 0.04  # share that are synthetic clicks
-    scatter: float = 0.6  # probability that a clip of short sounds is scattered anew
-    modulate: float = 0.15  # probability of a slow random change of a noise's level
-    modulate_db: tuple[float, float] = (2.0, 8.0)  # dB, standard deviation of that level
-    modulate_seconds: tuple[float, float] = (0.2, 1.5)  # s, its period
-    switch: float = 0.06  # probability that a noise begins or ends inside the example
-
-    room: float = 0.4  # probability of a room (RIR) around the speech
-    noise_room: float = 0.5  # probability that noise is in a room too, when speech is
-    room_seconds: float = 0.6  # s, longer responses are cut; also the lead-in of an example
-    early_seconds: float = 0.050  # s, reflections that the target keeps
-    eq: float = 0.5  # probability of a random equaliser on speech, and again on noise
-    eq_db: float = 4.0  # dB, standard deviation of its curve
-    band_limit: float = 0.25  # probability of a band limit on mixture and target
-    band_limits: tuple[float, ...] = (4e3, 8e3, 12e3, 16e3, 20e3, 24e3)  # Hz
-    clipping: float = 0.04  # probability that the mixture is clipped
-    clipping_db: tuple[float, float] = (1.0, 12.0)  # dB under its peak
-    codec: float = 0.02  # probability that the mixture went through a codec
-    opus_kbps: tuple[float, float] = (12.0, 32.0)  # kbit/s
-
-    active_range_db: float = 35.0  # dB, a frame this far under the loudest is no speech
-    active_floor_dbfs: float = -85.0  # dBFS, nor is one under this
 
 
 def mix(speech: FloatArray, noise: FloatArray, snr_db: float, sample_rate: int) -> FloatArray:
@@ -150,44 +96,69 @@ class Mixer:
         )
 
     def _example(self, rng: Rng, rate: int) -> tuple[FloatArray, FloatArray, float]:
-        """(noisy, clean, bandwidth in Hz) of one example."""
+        """(noisy, clean, bandwidth in Hz) of one example.
+
+        What happens behind the microphone is here: clipping, level, codec.
+        """
         config = self.config
         samples = round(config.seconds * rate)
         if rng.random() < config.silence:
             silence = np.zeros(samples, np.float32)
             return silence, silence.copy(), rate / 2
+        limit = rate / 2
+        if rng.random() < config.band_limit:
+            limit = min(limit, float(rng.choice(config.band_limits)))
+        codec = None
+        if rng.random() < config.codec:
+            codec = draw_codec(rng, config.opus_kbps)
+            limit = min(limit, codec.bandwidth)
         only_pairs = self.corpus.speech is None or self.corpus.noise is None
         if self.corpus.pairs is not None and (only_pairs or rng.random() < config.pairs):
-            noisy, clean, bandwidth = self._pair(rng, self.corpus.pairs, samples, rate)
+            noisy, clean, bandwidth = self._pair(rng, samples, rate, limit)
         else:
-            noisy, clean, bandwidth = self._mixture(rng, samples, rate)
-        return *self._line(rng, noisy, clean, rate), bandwidth
+            noisy, clean, bandwidth = self._mixture(rng, samples, rate, limit)
+        if rng.random() < config.clipping:
+            noisy = clip_peaks(noisy, rng.uniform(*config.clipping_db))
+        power = float(np.dot(noisy, noisy)) / samples
+        peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)
+        gain = db(rng.uniform(*config.level_dbfs)) / np.sqrt(max(power, 1e-18))
+        gain = np.float32(min(gain, config.peak / peak))
+        noisy, clean = noisy * gain, clean * gain
+        if codec is not None:
+            noisy = np.clip(through_codec(noisy, rate, codec), -1, 1)
+        return noisy, clean, bandwidth
 
     def _pair(
-        self, rng: Rng, pairs: Pool, samples: int, rate: int
+        self, rng: Rng, samples: int, rate: int, limit: float
     ) -> tuple[FloatArray, FloatArray, float]:
+        """An excerpt of a recorded pair as it is, but for the band limit."""
+        pairs = self.corpus.pairs
+        assert pairs is not None
         number = pairs.draw(rng)
         clip = pairs.clips[number]
         start = rng.uniform(0, max(0.0, clip.seconds - samples / rate))
         noisy, clean = pairs.read(number, rate, start, samples)
-        return noisy, clean, min(clip.bandwidth, rate / 2)
+        if limit < rate / 2:
+            gain = band_limit(samples, rate, limit)
+            noisy, clean = (irfft(rfft(x) * gain, samples) for x in (noisy, clean))
+        return noisy, clean, min(clip.bandwidth, limit)
 
-    def _mixture(self, rng: Rng, samples: int, rate: int) -> tuple[FloatArray, FloatArray, float]:
+    def _mixture(
+        self, rng: Rng, samples: int, rate: int, limit: float
+    ) -> tuple[FloatArray, FloatArray, float]:
+        """Speech and noises from the pools, each through its own filter and room."""
         config = self.config
         kind = rng.random()
         with_noise = not kind < config.speech_only
         with_speech = not config.speech_only <= kind < config.speech_only + config.noise_only
         # Sound before the example's start is there to reverberate into it; the circular
         # convolution wraps into that lead-in only, which is cut off again.
-        lead = round(config.room_seconds * rate)
-        size = next_fast_len(samples + lead, real=True)
+        size = good_size(samples + round(config.room_seconds * rate))
         lead = size - samples
         wide = rate > 16000 and rng.random() < config.wide_speech
-        limit = rate / 2
-        if rng.random() < config.band_limit:
-            limit = min(limit, float(rng.choice(config.band_limits)))
         in_room = self.corpus.rirs is not None and rng.random() < config.room
-        bandwidth, label = limit, ""
+        # Where there is no speech, the target is known to be zero in every band.
+        bandwidth, label = rate / 2, ""
         clean = wet = np.zeros(samples, np.float32)
         if with_speech:
             source, label, source_bandwidth = self._speech(rng, size, rate, wide)
@@ -200,17 +171,15 @@ class Mixer:
             else:
                 wet = irfft(spectrum, size)[lead:]
             clean = irfft(spectrum * rumble_filter(size, rate), size)[lead:]
-        else:
-            bandwidth = rate / 2
         if not with_noise:
             return wet, clean, bandwidth
         spectrum = rfft(self._noises(rng, size, rate, label)) * self._filter(rng, size, rate, limit)
         if in_room and rng.random() < config.noise_room:
             spectrum *= rfft(self._room(rng, size, rate)[0])
         noise = irfft(spectrum, size)[lead:]
-        snr = float(np.clip(rng.normal(config.snr_mean_db, config.snr_spread_db), *config.snr_db))
         if with_speech:
-            noise = mix(clean, noise, snr, rate)
+            snr = rng.normal(config.snr_mean_db, config.snr_spread_db)
+            noise = mix(clean, noise, float(np.clip(snr, *config.snr_db)), rate)
         return wet + noise, clean, bandwidth
 
     def _filter(self, rng: Rng, size: int, rate: int, limit: float) -> FloatArray:
@@ -232,11 +201,14 @@ class Mixer:
         """(excerpt, speaker, bandwidth in Hz) with pauses where drawn."""
         config, pool = self.config, self.corpus.speech
         assert pool is not None
-        for _ in range(4):  # a long pause or a noisy recording is no target: draw again
+        tries = 4
+        while True:
             number = pool.draw(rng, wide)
             x = noises.excerpt(rng, pool, number, samples, rate)
             quiet = background_level(x, rate) < config.background_db
-            if quiet and active_level(x, rate) > -50:
+            tries -= 1
+            # A long pause or a noisy recording is no good target: draw again.
+            if tries == 0 or (quiet and active_level(x, rate) > -50):
                 break
         x = expand(x, rate, config.expand_db)
         paused = x
@@ -299,19 +271,6 @@ class Mixer:
             if active_level(x, rate) > -65:
                 return x
         return noises.coloured(rng, samples, rate, -3.0)
-
-    def _line(
-        self, rng: Rng, noisy: FloatArray, clean: FloatArray, rate: int
-    ) -> tuple[FloatArray, FloatArray]:
-        """Clipping, level and codec: what happens behind the microphone."""
-        config = self.config
-        if rng.random() < config.clipping:
-            noisy = clip_peaks(noisy, rng.uniform(*config.clipping_db))
-        power = float(np.dot(noisy, noisy)) / len(noisy)
-        peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)
-        gain = db(rng.uniform(*config.level_dbfs)) / np.sqrt(max(power, 1e-18))
-        gain = np.float32(min(gain, config.peak / peak))
-        return noisy * gain, clean * gain
 
 
 def _rng(seed: int, *key: int) -> Rng:

@@ -1,10 +1,10 @@
 """Noises that are made, not recorded: coloured noise, hum, fans, clicks, babble, typing."""
 
 import numpy as np
-from scipy.fft import irfft, rfft
 
 from sordino.train.corpus import Pool
 from sordino.train.effects import modulate, random_eq
+from sordino.train.fourier import irfft, rfft
 from sordino.train.levels import FloatArray, active_level, db
 
 Rng = np.random.Generator

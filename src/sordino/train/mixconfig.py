@@ -1,0 +1,59 @@
+"""The configuration of mixing: every probability and range, with its unit."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class MixConfig:
+    """How mixtures are drawn.  Probabilities are per example; pairs are (lowest, highest)."""
+
+    seconds: float = 3.0  # length of an example, s
+    rates: dict[int, float] = field(  # Hz: weight of a batch at that sampling rate
+        default_factory=lambda: {16000: 0.60, 48000: 0.25, 8000: 0.08, 24000: 0.07}
+    )
+    snr_mean_db: float = 5.0  # dB, active speech over active noise, normal distribution
+    snr_spread_db: float = 8.0  # dB, its standard deviation
+    snr_db: tuple[float, float] = (-10.0, 30.0)  # dB, its limits
+    level_dbfs: tuple[float, float] = (-45.0, -6.0)  # dBFS, RMS of the mixture; peaks limit it
+    peak: float = 0.99  # of full scale, no mixture or target peak is above
+
+    speech_only: float = 0.04  # probability of an example without noise
+    noise_only: float = 0.06  # probability of an example without speech
+    silence: float = 0.01  # probability of digital silence
+    pairs: float = 0.25  # probability of a recorded pair, where the corpus has pairs
+    wide_speech: float = 0.85  # probability of a clip above 16 kHz in 24 and 48 kHz batches
+    expand_db: float = 12.0  # dB, a recording's own background is lowered by up to this in pauses
+    background_db: float = -28.0  # dB under loud speech, recordings with more are drawn again
+    late_start: float = 0.15  # probability that speech begins after a pause
+    pause: float = 0.25  # probability of pauses inserted in speech
+    pause_seconds: tuple[float, float] = (0.3, 2.0)  # s, length of each
+    pauses: tuple[int, int] = (1, 2)  # how many
+
+    noises: tuple[float, ...] = (0.60, 0.28, 0.12)  # weights of 1, 2, 3 ... noises at once
+    noise_range_db: float = 12.0  # dB, a further noise is up to this much under the first
+    babble: float = 0.08  # share of noises that are babble of other speakers
+    coloured: float = 0.08  # share that are white, pink, brown ... noise
+    fan: float = 0.05  # share that are a synthetic fan
+    hum: float = 0.03  # share that are mains hum
+    clicks: float = 0.04  # share that are synthetic clicks
+    scatter: float = 0.6  # probability that a clip of short sounds is scattered anew
+    modulate: float = 0.15  # probability of a slow random change of a noise's level
+    modulate_db: tuple[float, float] = (2.0, 8.0)  # dB, standard deviation of that level
+    modulate_seconds: tuple[float, float] = (0.2, 1.5)  # s, its period
+    switch: float = 0.06  # probability that a noise begins or ends inside the example
+
+    room: float = 0.4  # probability of a room (RIR) around the speech
+    noise_room: float = 0.5  # probability that noise is in a room too, when speech is
+    room_seconds: float = 0.6  # s, longer responses are cut; also the lead-in of an example
+    early_seconds: float = 0.050  # s, reflections that the target keeps
+    eq: float = 0.5  # probability of a random equaliser on speech, and again on noise
+    eq_db: float = 4.0  # dB, standard deviation of its curve
+    band_limit: float = 0.25  # probability of a band limit on mixture and target
+    band_limits: tuple[float, ...] = (4e3, 8e3, 12e3, 16e3, 20e3, 24e3)  # Hz
+    clipping: float = 0.04  # probability that the mixture is clipped
+    clipping_db: tuple[float, float] = (1.0, 12.0)  # dB under its peak
+    codec: float = 0.02  # probability that the mixture went through a codec
+    opus_kbps: tuple[float, float] = (12.0, 32.0)  # kbit/s
+
+    active_range_db: float = 35.0  # dB, a frame this far under the loudest is no speech
+    active_floor_dbfs: float = -85.0  # dBFS, nor is one under this
