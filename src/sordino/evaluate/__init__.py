@@ -3,7 +3,7 @@
 Needs ``pip install 'sordino[evaluate]'``.
 """
 
-from sordino.evaluate.score import ALL, FAST, MEASURES, score
+from sordino.evaluate.measures import ALL, FAST, MEASURES, score
 from sordino.evaluate.sets import evaluate_set
 from sordino.evaluate.summary import means
 

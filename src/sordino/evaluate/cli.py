@@ -12,14 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sordino.errors import SordinoError
 from sordino.evaluate.clips import Clip, find_clips
+from sordino.evaluate.measures import ALL, FAST, MEASURES, check_metrics
 from sordino.evaluate.records import Records, read_peers, read_records, write_records
 from sordino.evaluate.report import as_json, print_summary
-from sordino.evaluate.score import ALL, FAST, MEASURES, check_metrics
 from sordino.evaluate.sets import walk
 from sordino.evaluate.summary import summarize
 from sordino.evaluate.systems import System, Unprocessed, networks, recordings
 
-app = typer.Typer(help="Measure how good the output is.", rich_markup_mode="rich")
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -50,14 +50,18 @@ def evaluate(
     csv: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Write the figures of every clip there.")
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Keep the clips that --csv already has.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the clips that --csv already has.")
+    ] = False,
     print_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Measure models on a folder of clips, beside the unprocessed input and other systems.
 
-    With clean/ beside noisy/ (one file name per pair): PESQ, STOI, SI-SDR, composite scores,
-    noise reduction, speech loss, share of the noise's energy removed.  Without it: DNSMOS and
-    levels.  All figures are taken at 16 kHz; files keep their own rate until then.
+    With clean/ beside noisy/, one file name per pair, everything is measured.
+
+    Without it, DNSMOS and levels are.
+
+    All figures are taken at 16 kHz; files are denoised at their own rate.
     """
     clips = find_clips(folder, limit)
     wanted = _parse_metrics(metrics, references=clips[0].clean is not None)
@@ -95,7 +99,8 @@ def _parse_metrics(text: str, references: bool) -> list[str]:
     presets = {"all": ALL, "fast": FAST}
     asked = check_metrics(presets.get(text, [name.strip() for name in text.split(",")]))
     if not references and text in presets:
-        asked = {name for name, each in MEASURES.items() if not each.reference}
+        free = {name for name, each in MEASURES.items() if not each.reference}
+        asked = (asked & free) | {"level_db", "pause_db"}
     if lacking := [n for n in MEASURES if n in asked and MEASURES[n].reference and not references]:
         raise SordinoError(f"{lacking[0]} needs a reference: there is no clean/ beside noisy/.")
     return [name for name in MEASURES if name in asked]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sordino.errors import SordinoError
-from sordino.evaluate.score import MEASURES, Row
+from sordino.evaluate.measures import MEASURES, Row
 
 Records = dict[str, dict[str, Row]]  # system -> clip -> figures
 SYSTEM_COLUMNS = ("system", "peer")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sordino.evaluate.score import MEASURES
+from sordino.evaluate.measures import MEASURES
 from sordino.evaluate.summary import Interval, Summary
 
 CAPTION = "± half of the bootstrap 95 % interval of the mean over clips; best in bold"

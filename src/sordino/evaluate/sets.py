@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from sordino.errors import SordinoError
 from sordino.evaluate.clips import Clip, find_clips
+from sordino.evaluate.measures import FAST, MEASURES, Row, check_metrics, score
 from sordino.evaluate.metrics import Signal
-from sordino.evaluate.score import FAST, MEASURES, Row, check_metrics, score
 from sordino.evaluate.systems import Enhancer, Function, System
 
 
@@ -37,7 +37,7 @@ def evaluate_set(
     Args:
         folder: The set; pairs have one file name.
         enhancer: Called here, in this process, with a mono clip and its rate in Hz.
-        metrics: Names out of `sordino.evaluate.score.MEASURES`.
+        metrics: Names out of `sordino.evaluate.measures.MEASURES`.
         limit: Only the first so many clips, by name.
         jobs: Processes that score while this one enhances.  Above 1 the calling script
             needs the usual ``if __name__ == "__main__"``.

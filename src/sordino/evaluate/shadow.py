@@ -11,9 +11,9 @@ and Image Communication, 1996.
 
 import numpy as np
 
-from sordino.denoiser import MaskFilter
 from sordino.evaluate.metrics import Signal
 from sordino.evaluate.resampling import resample
+from sordino.masks import MaskFilter
 from sordino.model import SLICE_MAGNITUDE, Model
 from sordino.slices import SliceFilter, spectrum_config
 from sordino.spectrum import Spectra, SpectrumConfig, SpectrumFilter, SpectrumStream, native_rate

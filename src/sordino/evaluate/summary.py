@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sordino.evaluate.score import MEASURES, Row
+from sordino.evaluate.measures import MEASURES, Row
 
 RESAMPLES = 2000
 

@@ -1,4 +1,4 @@
-"""All measures of one clip: `score`, and the table of what can be measured."""
+"""What can be measured (`MEASURES`), and all of it for one clip (`score`)."""
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
