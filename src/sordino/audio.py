@@ -1,0 +1,301 @@
+"""Files of sound <-> blocks of float32.
+
+soundfile reads and writes where it can (wav, flac, aiff, au, caf, w64, ogg), PyAV the rest
+(mp3, m4a, opus, the sound of videos, pipes).
+
+>>> from tempfile import mkdtemp
+>>> path = Path(mkdtemp()) / "tone.wav"
+>>> sink = open_sink(path, "wav", SoundInfo(sample_rate=16000, channels=1, subtype="PCM_16"))
+>>> sink.write(np.zeros((16000, 1), np.float32))
+>>> sink.close()
+>>> with open_source(path) as source:
+...     source.info.seconds, [block.shape for block in source.blocks()]
+(1.0, [(16000, 1)])
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, Self, cast
+
+import numpy as np
+import soundfile  # pyright: ignore[reportMissingTypeStubs]
+
+from sordino.container import ContainerSink, ContainerSource
+from sordino.errors import SordinoError
+from sordino.tracks import RawFormat, Samples, SoundInfo
+
+SOUNDFILE_FORMATS = {
+    "wav": "WAV",
+    "flac": "FLAC",
+    "ogg": "OGG",
+    "oga": "OGG",
+    "aiff": "AIFF",
+    "aif": "AIFF",
+    "aifc": "AIFF",
+    "au": "AU",
+    "snd": "AU",
+    "caf": "CAF",
+    "w64": "W64",
+    "rf64": "RF64",
+}
+"""Extension -> libsndfile's name of the format."""
+
+CONTAINERS = {
+    "mp3": ("mp3", "libmp3lame"),
+    "m4a": ("ipod", "aac"),
+    "m4b": ("ipod", "aac"),
+    "aac": ("adts", "aac"),
+    "opus": ("opus", "libopus"),
+    "mka": ("matroska", "flac"),
+    "wv": ("wv", "wavpack"),
+    "wma": ("asf", "wmav2"),
+    "ac3": ("ac3", "ac3"),
+    "mp2": ("mp2", "mp2"),
+}
+"""Extension -> FFmpeg's names of the format and of its usual encoder; sound only."""
+
+VIDEOS = {
+    "mp4": ("mp4", "aac"),
+    "m4v": ("mp4", "aac"),
+    "mov": ("mov", "aac"),
+    "mkv": ("matroska", "libopus"),
+    "webm": ("webm", "libopus"),
+    "avi": ("avi", "libmp3lame"),
+    "ts": ("mpegts", "aac"),
+    "mts": ("mpegts", "aac"),
+    "flv": ("flv", "aac"),
+    "3gp": ("3gp", "aac"),
+    "wmv": ("asf", "wmav2"),
+    "ogv": ("ogg", "libopus"),
+}
+"""Extension -> FFmpeg's names of the format and of its usual audio encoder; with pictures."""
+
+EXTENSIONS = (*SOUNDFILE_FORMATS, *CONTAINERS, *VIDEOS)
+
+_PIPED = {"wav": ("wav", ""), "flac": ("flac", "flac"), "ogg": ("ogg", "libopus")}
+_PCM = {
+    "PCM_U8": "pcm_u8",
+    "PCM_24": "pcm_s24le",
+    "PCM_32": "pcm_s32le",
+    "FLOAT": "pcm_f32le",
+    "DOUBLE": "pcm_f64le",
+    "ULAW": "pcm_mulaw",
+    "ALAW": "pcm_alaw",
+}
+_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+_TAGS = {"title", "artist", "album", "comment", "date", "genre", "copyright", "license", "track"}
+_TAG_NAMES = {"track": "tracknumber"}  # FFmpeg's name -> libsndfile's
+_LARGEST_WAV = 4_000_000_000  # bytes; its sizes have 32 bits
+_UNKNOWN_FRAMES = 1 << 62  # libsndfile's answer for streams of unknown length
+
+_sf = cast(Any, soundfile)  # it has no types
+
+
+class Source(Protocol):
+    """Sound that comes in blocks."""
+
+    info: SoundInfo
+    notes: list[str]
+    """What the user should know, such as damage; complete after the last block."""
+
+    def blocks(self) -> Iterator[Samples]: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Sink(Protocol):
+    """Where blocks of sound go."""
+
+    notes: list[str]
+
+    def write(self, samples: Samples) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+
+
+def open_source(file: Path | BinaryIO, raw: RawFormat | None = None) -> Source:
+    """Open sound for reading, whatever its format; the content decides, not the name.
+
+    Args:
+        file: a path, or an open binary file, which need not be seekable.
+        raw: how to read headerless samples; None reads the header.
+
+    Raises:
+        SordinoError, OSError, av.error.FFmpegError: it is not sound, or cannot be read.
+    """
+    if raw is None and isinstance(file, Path):
+        with file.open("rb") as opened:
+            head = opened.read(12)
+        if not head:
+            raise SordinoError("is empty (0 bytes): record or copy it again")
+        if _is_soundfiles(head):
+            try:
+                return SoundfileSource(file)
+            except soundfile.LibsndfileError:
+                pass  # a codec that libsndfile does not have; FFmpeg has more
+    return ContainerSource(file, raw)
+
+
+def open_sink(
+    file: Path | BinaryIO, extension: str, info: SoundInfo, raw: RawFormat | None = None
+) -> Sink:
+    """Open a new file of sound for writing.
+
+    Args:
+        file: a path, or an open binary file, which need not be seekable.
+        extension: of the format, such as "wav"; it need not be the path's own.
+        info: of the sound that will come; its subtype and tags are kept where the format can.
+        raw: how to write headerless samples; None writes a header.
+
+    Raises:
+        SordinoError: there is no such format, or it cannot hold this sound.
+        OSError, av.error.FFmpegError: the file cannot be written.
+    """
+    extension = extension.lower()
+    if raw is not None:
+        return ContainerSink(file, raw.encoding, f"pcm_{raw.encoding}", info)
+    is_opus = info.subtype.upper() == "OPUS" and SOUNDFILE_FORMATS.get(extension) == "OGG"
+    if isinstance(file, Path) and extension in SOUNDFILE_FORMATS and not is_opus:
+        return SoundfileSink(file, SOUNDFILE_FORMATS[extension], info)
+    container, codec = (_PIPED | CONTAINERS | VIDEOS).get(extension, ("", ""))
+    if not container:
+        choice = ", ".join(_PIPED if extension in EXTENSIONS else EXTENSIONS)
+        where = "to a pipe" if extension in EXTENSIONS else "at all"
+        raise SordinoError(f"{extension!r} cannot be written {where}: choose one of {choice}")
+    return ContainerSink(file, container, codec or _PCM.get(info.subtype, "pcm_s16le"), info)
+
+
+class SoundfileSource:
+    """A file that libsndfile reads, in blocks of a second."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = _sf.SoundFile(path)
+        self._frames: int = self._file.frames
+        rate: int = self._file.samplerate
+        known = 0 < self._frames < _UNKNOWN_FRAMES
+        tags: dict[str, str] = self._file.copy_metadata()
+        self.info = SoundInfo(
+            sample_rate=rate,
+            channels=self._file.channels,
+            subtype=self._file.subtype,
+            seconds=self._frames / rate if known else None,
+            tags=tags | {key: tags[name] for key, name in _TAG_NAMES.items() if name in tags},
+        )
+        self.notes = _cut_short(path, self._file.format)
+
+    def blocks(self) -> Iterator[Samples]:
+        """Yield the samples in blocks of a second."""
+        count, rate = 0, self.info.sample_rate
+        try:
+            while len(block := self._read(rate)):
+                count += len(block)
+                yield block
+        except soundfile.LibsndfileError as error:
+            if not count:
+                raise SordinoError("is damaged: no sound in it can be decoded") from error
+            self.notes.append(f"is damaged after {count / rate:.1f} s: only that much was read")
+            return
+        if self.info.seconds is not None and count < self._frames and not self.notes:
+            self.notes.append(
+                f"is cut short: only {count / rate:.1f} s of {self.info.seconds:.1f} s are there"
+            )
+
+    def _read(self, frames: int) -> Samples:
+        return self._file.read(frames, dtype="float32", always_2d=True)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class SoundfileSink:
+    """Writes a file through libsndfile.
+
+    Args:
+        path: of the file.
+        container: libsndfile's name of the format ("WAV").
+        info: of the sound that will come; its subtype is kept where the format has it, else
+            its depth in bits as far as the format goes.
+    """
+
+    def __init__(self, path: Path, container: str, info: SoundInfo) -> None:
+        subtype = _subtype(container, info.subtype)
+        size = (info.seconds or 0) * info.sample_rate * info.channels * _BYTES.get(subtype, 2)
+        if container == "WAV" and size > _LARGEST_WAV:
+            container = "RF64"
+        elif container == "WAV" and info.channels > 2 and subtype in _BYTES:
+            container = "WAVEX"  # says which channel belongs to which loudspeaker
+        self.notes: list[str] = []
+        self._bits = _BITS.get(subtype)
+        try:
+            self._file = _sf.SoundFile(
+                path, "w", info.sample_rate, info.channels, subtype, format=container
+            )
+        except soundfile.LibsndfileError as error:
+            raise SordinoError(
+                f"{container} ({subtype}) cannot hold {info.channels} channel(s) at "
+                f"{info.sample_rate} Hz, or the file cannot be written: choose another format or "
+                "folder"
+            ) from error
+        tags = {key.lower(): value for key, value in info.tags.items()}
+        with suppress(soundfile.LibsndfileError):  # some formats have no tags
+            for key in _TAGS & tags.keys():
+                setattr(self._file, _TAG_NAMES.get(key, key), tags[key])
+
+    def write(self, samples: Samples) -> None:
+        """Append samples, shape = (samples, channels)."""
+        try:
+            self._file.write(samples if self._bits is None else _rounded(samples, self._bits))
+        except (soundfile.LibsndfileError, AssertionError) as error:
+            raise OSError(f"not everything could be written ({error})") from error
+
+    def close(self) -> None:
+        """Complete the header and close the file."""
+        self._file.close()
+
+
+def _is_soundfiles(head: bytes) -> bool:
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64"):
+        return head[8:12] == b"WAVE"
+    if head[:4] == b"FORM":
+        return head[8:12] in (b"AIFF", b"AIFC")
+    return head[:4] in (b"fLaC", b"OggS", b".snd", b"caff", b"riff")
+
+
+def _cut_short(path: Path, container: str) -> list[str]:
+    """Compare the size that a RIFF or FORM header promises with the size of the file."""
+    if container not in ("WAV", "WAVEX", "AIFF"):
+        return []
+    with path.open("rb") as file:
+        head = file.read(8)
+    promised = int.from_bytes(head[4:], "little" if head[:4] == b"RIFF" else "big") + 8
+    there = path.stat().st_size
+    if there >= promised or promised >= 1 << 32:  # the latter: written to a pipe, size unknown
+        return []
+    return [f"is cut short: only {there:,} of {promised:,} bytes are there"]
+
+
+def _subtype(container: str, wanted: str) -> str:
+    wide = wanted in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+    for subtype in (wanted, "PCM_24" if wide else "PCM_16"):
+        if _sf.check_format(container, subtype):
+            return subtype
+    return _sf.default_subtype(container)
+
+
+def _rounded(samples: Samples, bits: int) -> Any:
+    """Round to integers; libsndfile would cut the digits off, which is a bit less exact."""
+    full_scale = 1 << (bits - 1)
+    levels = np.rint(samples.astype(np.float64) * full_scale)
+    levels = np.clip(levels, -full_scale, full_scale - 1)
+    if bits <= 16:
+        return (levels * (1 << (16 - bits))).astype(np.int16)
+    return (levels * (1 << (32 - bits))).astype(np.int32)

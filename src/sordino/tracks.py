@@ -1,0 +1,301 @@
+"""Tracks of sound inside containers (mp3, m4a, mp4, mkv, webm ...), through PyAV.
+
+All positions are samples on the container's clock, so that sound comes out where it was: the
+priming of encoders, edit lists, start offsets and gaps are accounted for here and nowhere else.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.codec.codec import Capabilities, Codec
+from av.container import InputContainer, OutputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from numpy.typing import NDArray
+
+from sordino.errors import SordinoError
+
+Samples = NDArray[np.float32]
+"""Shape = (samples, channels), full scale +-1."""
+
+SYNC_TOLERANCE = 0.02  # s; timestamps that jump further are gaps or overlaps, less is rounding
+LONGEST_FRAME = 4096  # samples; what an encoder may have padded the end of a track with
+
+_ENCODERS = {"mp3": "libmp3lame", "opus": "libopus"}  # others carry the codec's own name
+_PRIMING = {"aac": 1024, "mp3": 1105, "ac3": 256, "eac3": 256, "mp2": 481}  # samples
+_LEAST_BIT_RATE = {"aac": 64_000, "mp3": 64_000, "opus": 32_000}  # per channel; others: below
+_OTHER_BIT_RATE = 96_000
+_SUBTYPES = {"u8": "PCM_U8", "s16": "PCM_16", "s32": "PCM_24", "flt": "FLOAT", "dbl": "DOUBLE"}
+_LOSSLESS = ("pcm_", "flac", "alac", "wavpack", "tta", "ape", "mlp", "truehd")
+_LOCAL = {"protocol_whitelist": "file,pipe"}  # a playlist must not open other addresses
+
+
+@dataclass(frozen=True)
+class SoundInfo:
+    """What is to be kept of a sound when it is written again.
+
+    Args:
+        sample_rate: in Hz.
+        channels: number of channels.
+        subtype: of the samples, in soundfile's words ("PCM_16", "PCM_24", "FLOAT", "VORBIS"),
+            or the name of a lossy codec ("mp3", "aac").
+        layout: meaning of the channels in FFmpeg's words ("stereo", "5.1"); "" is unknown.
+        bit_rate: of lossy codecs, bits per second; None is unknown.
+        seconds: duration; None is unknown.
+        tags: title, artist and so on.
+    """
+
+    sample_rate: int
+    channels: int
+    subtype: str
+    layout: str = ""
+    bit_rate: int | None = None
+    seconds: float | None = None
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class RawFormat(NamedTuple):
+    """How headerless samples lie in a stream of bytes."""
+
+    encoding: str = "s16le"
+    """FFmpeg's name: s16le, s24le, s32le, f32le, f64le, u8, alaw, mulaw, or ...be."""
+    sample_rate: int = 48000
+    """In Hz."""
+    channels: int = 1
+    """Interleaved."""
+
+
+def open_container(file: Path | BinaryIO, raw: RawFormat | None = None) -> InputContainer:
+    """Open any container for reading.
+
+    Args:
+        file: a path, or an open binary file, which need not be seekable.
+        raw: how to read headerless samples; None reads the header.
+    """
+    name = f"file:{file}" if isinstance(file, Path) else file
+    if raw is None:
+        return av.open(name, "r", options={} if name is file else _LOCAL)
+    options = {"sample_rate": str(raw.sample_rate), "ch_layout": f"{raw.channels}c"}
+    return av.open(name, "r", format=raw.encoding, options=options)
+
+
+class TrackDecoder:
+    """Decodes one audio track of an open container, sample by sample in its place.
+
+    Gaps in the timestamps come out as silence and overlaps are cut, so that the position of
+    every sample is `start` plus the number of samples before it.
+    """
+
+    def __init__(self, stream: AudioStream) -> None:
+        self.stream: Any = stream
+        self.start: int | None = None  # position of the first sample; None before it is known
+        self.damaged = 0  # packets that could not be decoded
+        context = stream.codec_context
+        sample_format = context.format.name.removesuffix("p")
+        lossless = context.name.startswith(_LOSSLESS)
+        subtype = _SUBTYPES.get(sample_format, "PCM_16") if lossless else context.name
+        subtype = "PCM_32" if context.name.startswith("pcm_s32") else subtype
+        self.info = SoundInfo(
+            sample_rate=stream.rate,
+            channels=stream.layout.nb_channels,
+            subtype=subtype.removesuffix("float"),
+            layout=stream.layout.name,
+            bit_rate=None if lossless else stream.bit_rate,
+            seconds=_seconds(stream),
+            tags=stream.container.metadata or stream.metadata,  # ogg has them on the track
+        )
+        if not self.info.sample_rate or not self.info.channels:
+            raise SordinoError("its sound cannot be decoded: the header is damaged")
+        self._shape: object = None
+        self._next = 0
+        self._end = _declared_end(stream)
+
+    def decode(self, packet: "Packet[Any]") -> Iterator[Samples]:
+        """Decode one packet; an empty one flushes the decoder."""
+        try:
+            frames: list[AudioFrame] = self.stream.decode(packet)
+        except FFmpegError:
+            self.damaged += 1
+            return
+        for frame in frames:
+            position = self._next
+            if frame.pts is not None and frame.time_base is not None:
+                position = round(frame.pts * frame.time_base * self.info.sample_rate)
+            if self.start is None:
+                self.start = self._next = position
+            for samples in self._converted(frame):
+                yield from self._placed(samples, position)
+                position = self._next
+
+    def _converted(self, frame: AudioFrame) -> Iterator[Samples]:
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if shape != self._shape:  # some broadcasts change layout on the way
+            self._shape = shape
+            self._resampler = AudioResampler("fltp", self.info.layout, self.info.sample_rate)
+        for converted in self._resampler.resample(frame):
+            yield np.asarray(converted.to_ndarray(), np.float32).T
+
+    def _placed(self, samples: Samples, position: int) -> Iterator[Samples]:
+        tolerance = SYNC_TOLERANCE * self.info.sample_rate
+        gap = position - self._next
+        if gap < -tolerance:
+            samples = samples[-gap:]
+        elif gap > tolerance:
+            second = np.zeros((self.info.sample_rate, self.info.channels), np.float32)
+            for begin in range(0, gap, len(second)):
+                yield second[: gap - begin]
+            self._next = position
+        if self._end is not None and 0 < self._next + len(samples) - self._end < LONGEST_FRAME:
+            samples = samples[: max(0, self._end - self._next)]
+        self._next += len(samples)
+        yield samples
+
+
+class TrackEncoder:
+    """Encodes one audio track into an open output container.
+
+    Args:
+        output: the container; nothing may have been written to it yet.
+        codecs: FFmpeg's names of codecs or encoders; the first one that can be written is taken.
+        info: of the sound that will come; the rate changes only if the codec does not have it.
+        skip_priming: leave out as many samples at the start as the encoder puts in front; for
+            containers that cannot tell the player to leave those out.
+
+    Raises:
+        SordinoError: none of the codecs can be written into this container.
+    """
+
+    def __init__(
+        self,
+        output: OutputContainer,
+        codecs: Sequence[str],
+        info: SoundInfo,
+        skip_priming: bool = False,
+    ) -> None:
+        self._output: Any = output
+        self._rate = info.sample_rate
+        self._layout = info.layout or f"{info.channels}c"
+        self._position: int | None = None
+        encoder, self.stream = self._added(codecs)
+        self.rate: int = self.stream.rate
+        self.stream.layout = self._layout
+        self.stream.time_base = Fraction(1, self.rate)
+        self.stream.format = _sample_format(encoder, info.subtype)
+        self.codec = name = encoder.canonical_name
+        self._skip = _PRIMING.get(name, 0) if skip_priming else 0
+        if not name.startswith(_LOSSLESS):
+            least = _LEAST_BIT_RATE.get(name, _OTHER_BIT_RATE) * info.channels
+            self.stream.bit_rate = max(info.bit_rate or 0, least)
+        if name == "opus":
+            self.stream.bit_rate = min(self.stream.bit_rate, 256_000 * info.channels)
+
+    def _added(self, codecs: Sequence[str]) -> tuple[Codec, Any]:
+        for codec in codecs:
+            with suppress(ValueError):  # no such encoder, or not in this container
+                encoder = Codec(_ENCODERS.get(codec, codec), "w")
+                if not encoder.capabilities & Capabilities.experimental:
+                    rate = _nearest_rate(encoder, self._rate)
+                    return encoder, self._output.add_stream(encoder.name, rate=rate)
+        raise SordinoError(
+            f"this installation of FFmpeg cannot write {' or '.join(codecs)} into "
+            f"{self._output.format.name}: choose another format, for instance --format wav"
+        )
+
+    def start(self, position: int) -> None:
+        """Say where on the container's clock the first sample belongs; later calls do nothing."""
+        if self._position is None:
+            self._position = position
+
+    def encode(self, samples: Samples) -> None:
+        """Encode samples, shape = (samples, channels), that follow on those before."""
+        skipped = min(self._skip, len(samples))
+        self._skip -= skipped
+        self._position = (self._position or 0) + skipped
+        samples = samples[skipped:]
+        if not len(samples):
+            return
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), "fltp", self._layout)
+        frame.sample_rate = self._rate
+        frame.time_base = Fraction(1, self._rate)
+        frame.pts = self._position
+        self._position += len(samples)
+        self._output.mux(self.stream.encode(frame))
+
+    def flush(self) -> None:
+        """Encode what the encoder still holds."""
+        self._output.start_encoding()
+        self._output.mux(self.stream.encode(None))
+
+
+def open_output(file: Path | BinaryIO, container: str, sample_rate: int) -> OutputContainer:
+    """Open a container for writing, with a clock that is exact to the sample."""
+    name = f"file:{file}" if isinstance(file, Path) else file
+    options: dict[str, str] = {}
+    if container in ("mp4", "mov", "ipod", "3gp"):
+        # Edit lists count in units of this clock; its default is a coarse millisecond.
+        options["movie_timescale"] = str(sample_rate)
+    return av.open(name, "w", format=container, container_options=options)
+
+
+def in_seconds(parts: Iterable[Samples], sample_rate: int) -> Iterator[Samples]:
+    """Join small blocks into blocks of at least a second, which the network takes faster."""
+    waiting: list[Samples] = []
+    count = 0
+    for part in parts:
+        waiting.append(part)
+        count += len(part)
+        if count >= sample_rate:
+            yield np.concatenate(waiting)
+            waiting, count = [], 0
+    if count:
+        yield np.concatenate(waiting)
+
+
+def kept_tags(tags: dict[str, str]) -> dict[str, str]:
+    """Leave out the tags that describe the old encoding."""
+    stale = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps")
+    stale += ("number_of_", "_statistics_", "vendor_id", "handler_name")
+    return {key: value for key, value in tags.items() if not key.lower().startswith(stale)}
+
+
+def damage(decoder: TrackDecoder) -> str:
+    """Say how much of a track could not be decoded."""
+    return f"{decoder.damaged} damaged packet(s) could not be decoded and are silent"
+
+
+def _seconds(stream: AudioStream) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    container: Any = stream.container
+    return container.duration / av.time_base if container.duration else None
+
+
+def _declared_end(stream: AudioStream) -> int | None:
+    """Where mp4 says that a track ends; the decoder knows only whole frames."""
+    if "mp4" not in stream.container.format.name or not stream.duration or not stream.time_base:
+        return None
+    return round(((stream.start_time or 0) + stream.duration) * stream.time_base * stream.rate)
+
+
+def _nearest_rate(encoder: Codec, rate: int) -> int:
+    rates = encoder.audio_rates
+    if not rates or rate in rates:
+        return rate
+    return min((each for each in rates if each > rate), default=max(rates))
+
+
+def _sample_format(encoder: Codec, subtype: str) -> str:
+    """Choose the encoder's sample format that keeps the depth of the input."""
+    names = [each.name for each in encoder.audio_formats or []]
+    wide = subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+    order = ("s32", "s32p", "flt", "fltp") if wide else ("s16", "s16p")
+    return next((name for name in order if name in names), names[0])
