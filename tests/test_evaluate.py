@@ -93,6 +93,13 @@ def test_clean_speech_scores_best_and_silence_worst():
     assert all(np.isfinite(value) for value in worst.values())
 
 
+def test_a_silent_reference_leaves_its_measures_undefined():
+    x = noise(16000)
+    row = score(0 * x, x, x / 10, 16000, ("pesq", "stoi", "sisdr", "nr_db", "level_db"))
+    assert np.isnan([row[name] for name in ("pesq", "stoi", "sisdr", "nr_db")]).all()
+    assert row["level_db"] == pytest.approx(20, abs=0.01)
+
+
 def test_without_a_reference_only_what_needs_none_is_measured():
     _, noisy, rate = example("phone_8k.flac")
     row = score(None, noisy, noisy / 2, rate, ALL)
@@ -277,11 +284,12 @@ def test_a_bad_clip_is_named_and_the_others_go_on(dataset, half, tmp_path):
     [
         (["nowhere"], "no set"),
         (["set", "--estimates", "nowhere"], "no folder nowhere"),
-        (["set", "--peers", "nowhere", "--estimates", "set/noisy"], "no folder nowhere"),
+        (["set", "--peers", "nowhere", "--estimates", "set/clean"], "no folder nowhere"),
+        (["set", "--estimates", "set/noisy"], "Two systems are called 'noisy'"),
         (["set", "--metrics", "loudness"], "Unknown measure 'loudness'"),
         (["set", "--resume"], "--csv OUT"),
         (["set", "--model", "nothing.onnx"], "nothing.onnx"),
-        (["set", "--estimates", "set/noisy", "--csv", "no/where.csv"], "cannot be written"),
+        (["set", "--estimates", "set/clean", "--csv", "no/where.csv"], "cannot be written"),
     ],
 )
 def test_bad_input_gives_one_clear_line(dataset, monkeypatch, arguments, message):

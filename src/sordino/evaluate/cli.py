@@ -21,6 +21,8 @@ from sordino.evaluate.systems import System, Unprocessed, networks, recordings
 
 app = typer.Typer(add_completion=False)
 
+PRESETS = {"all": ALL, "fast": FAST}
+
 
 @app.command()
 def evaluate(
@@ -70,6 +72,9 @@ def evaluate(
     systems: list[System] = [Unprocessed(), *recordings(estimates or [])]
     if model or not estimates:
         systems += networks(model or ["default"], strength, attenuation_limit)
+    called = [system.name for system in systems]
+    if twice := [name for name in called if called.count(name) > 1]:
+        raise SordinoError(f"Two systems are called {twice[0]!r}: rename a file or a folder.")
     names = [clip.name for clip in clips]
     others = read_peers(peers, names) if peers else {}
     done = read_records(csv) if csv and resume and csv.exists() else {}
@@ -77,7 +82,7 @@ def evaluate(
     records, errors = _measure(systems, clips, wanted, jobs, csv, done)
     for line in errors:
         typer.echo(line, err=True)
-    shown = dict.fromkeys([*(system.name for system in systems), *others])
+    shown = dict.fromkeys([*called, *others])
     figures = {**others, **records}
     summaries = {
         name: summarize(row for clip, row in figures[name].items() if clip in names)
@@ -89,16 +94,17 @@ def evaluate(
         typer.echo(json.dumps({**report, "errors": errors}, indent=2))
     elif summaries:
         title = f"{folder}: {len(clips)} clips"
-        print_summary(Console(), summaries, wanted, title)
+        brief = metrics in PRESETS and clips[0].clean is not None
+        columns = [name for name in wanted if not (brief and MEASURES[name].detail)]
+        print_summary(Console(), summaries, columns, title)
     if errors:
         raise SordinoError(f"{len(errors)} of {len(clips) * len(systems)} outputs not measured.")
 
 
 def _parse_metrics(text: str, references: bool) -> list[str]:
     """Return the measures meant, in the order of the report, that this set allows."""
-    presets = {"all": ALL, "fast": FAST}
-    asked = check_metrics(presets.get(text, [name.strip() for name in text.split(",")]))
-    if not references and text in presets:
+    asked = check_metrics(PRESETS.get(text, [name.strip() for name in text.split(",")]))
+    if not references and text in PRESETS:
         free = {name for name, each in MEASURES.items() if not each.reference}
         asked = (asked & free) | {"level_db", "pause_db"}
     if lacking := [n for n in MEASURES if n in asked and MEASURES[n].reference and not references]:

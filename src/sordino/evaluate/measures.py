@@ -29,12 +29,14 @@ class Measure:
         decimals: Digits worth printing.
         better: 1 if more is better, -1 if less is, 0 if neither.
         reference: Whether it needs the clean signal.
+        detail: Whether the table leaves it out, beside measures that say it better.
     """
 
     title: str
     decimals: int
     better: int
     reference: bool = True
+    detail: bool = False
 
 
 # The names are the columns of the CSV files.
@@ -46,9 +48,9 @@ MEASURES: dict[str, Measure] = {
     "csig": Measure("CSIG", 2, 1),
     "cbak": Measure("CBAK", 2, 1),
     "covl": Measure("COVL", 2, 1),
-    "segsnr": Measure("segSNR dB", 1, 1),
-    "llr": Measure("LLR", 2, -1),
-    "wss": Measure("WSS", 1, -1),
+    "segsnr": Measure("segSNR dB", 1, 1, detail=True),
+    "llr": Measure("LLR", 2, -1, detail=True),
+    "wss": Measure("WSS", 1, -1, detail=True),
     "sig": Measure("SIG", 2, 1, reference=False),
     "bak": Measure("BAK", 2, 1, reference=False),
     "ovrl": Measure("OVRL", 2, 1, reference=False),
@@ -59,9 +61,9 @@ MEASURES: dict[str, Measure] = {
     "lsd_db": Measure("LSD dB", 2, -1),
     "lsd_high_db": Measure("LSD >8k dB", 2, -1),
     "nr_high_db": Measure("noise red. >8k dB", 1, 1),
-    "level_db": Measure("level fall dB", 1, 0, reference=False),
-    "pause_db": Measure("pause fall dB", 1, 1, reference=False),
-    "lag": Measure("lag samples", 0, 0),
+    "level_db": Measure("level fall dB", 1, 0, reference=False, detail=True),
+    "pause_db": Measure("pause fall dB", 1, 1, reference=False, detail=True),
+    "lag": Measure("lag samples", 0, 0, detail=True),
     "rtf": Measure("real-time factor", 3, -1, reference=False),
 }
 
@@ -108,8 +110,7 @@ def score(
     if clean is not None:
         c = resample(clean, sample_rate, RATE)
         e, lag = m.align(c, e)
-        row["lag"] = lag
-        row |= _with_reference(c, n, e, wanted)
+        row |= _with_reference(c, n, e, wanted) | {"lag": lag}
     row |= _without_reference(n, m.fit(e, len(n)), wanted)
     return {name: row[name] for name in MEASURES if name in row and name in wanted}
 
@@ -147,6 +148,8 @@ def _check_signals(clean: Signal | None, noisy: Signal, estimate: Signal, rate: 
 def _with_reference(clean: Signal, noisy: Signal, estimate: Signal, wanted: frozenset[str]) -> Row:
     from pystoi import stoi
 
+    if not clean.any():  # nothing was said, so nothing of it can be measured
+        return {name: float("nan") for name in wanted if MEASURES[name].reference}
     composites = wanted & {"csig", "cbak", "covl", "segsnr", "llr", "wss"}
     row: Row = {}
     if composites or "pesq" in wanted:
@@ -198,8 +201,6 @@ def pesq_wb(clean: Signal, estimate: Signal) -> float:
     """
     from pesq import NoUtterancesError, pesq
 
-    if not clean.any():
-        return float("nan")
     if not estimate.any():
         return PESQ_WB_MIN
     try:
