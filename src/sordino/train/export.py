@@ -11,14 +11,17 @@ from typing import Any, NamedTuple
 
 import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from sordino import slices
 from sordino.errors import SordinoError
-from sordino.model import FORMAT, NOISE_MASK
+from sordino.model import FORMAT, NOISE_MASK, SLICE_MAGNITUDE
 from sordino.spectrum import FRAMES_PER_SECOND, HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS, bins
 from sordino.train.checkpoint import Checkpoint, restore_weights
 from sordino.train.complexity import count_macs, count_parameters
 from sordino.train.objective import make_objective
+from sordino.train.poc_unet import PocUNet
 from sordino.train.recipe import Recipe, to_tree
 from sordino.train.unet import UNet
 
@@ -35,6 +38,7 @@ class Graph(NamedTuple):
     outputs: list[str]
     axes: dict[str, dict[int, str]]  # names of the dynamic axes of inputs and outputs
     facts: dict[str, Any]  # metadata
+    half: bool = False  # keep the weights in 16 bits, which halves the file
 
 
 class _Flat(nn.Module):
@@ -88,6 +92,8 @@ def export_checkpoint(
     # Where the data lay on the machine that trained is nobody's business.
     metadata["training"]["recipe"].pop("data")
     model = onnx.load(temporary)
+    if graph.half:
+        _halve_weights(model)
     entry = model.metadata_props.add()
     entry.key, entry.value = "sordino", json.dumps(metadata)
     onnx.checker.check_model(model)
@@ -154,6 +160,34 @@ def _unet_graph(network: UNet) -> Graph:
     return Graph(flat, example, inputs, outputs, axes, facts)
 
 
+def _poc_graph(network: PocUNet) -> Graph:
+    picture = torch.zeros(1, 1, slices.BINS, slices.FRAMES)
+    pictures_per_second = slices.RATE / (slices.HOP * (slices.FRAMES - slices.OVERLAP))
+    facts = {
+        "native_rates": [slices.RATE],
+        "hop_seconds": slices.HOP / slices.RATE,
+        "window_seconds": slices.WINDOW / slices.RATE,
+        "bands": slices.BINS,
+        "macs_per_second": round(count_macs(network, picture) * pictures_per_second),
+    }
+    inputs, outputs = ["noisy_db"], ["noise_db"]
+    axes = {name: {0: "batch"} for name in inputs + outputs}
+    return Graph(network, (picture,), inputs, outputs, axes, facts, half=True)
+
+
+def _halve_weights(model: onnx.ModelProto) -> None:
+    """Store weight matrices as float16; the graph casts them back once, when it is loaded."""
+    graph = model.graph
+    for weight in [w for w in graph.initializer if w.data_type == TensorProto.FLOAT]:
+        if len(weight.dims) > 1:
+            name = f"{weight.name}.half"
+            half = numpy_helper.to_array(weight).astype("float16")
+            graph.initializer.append(numpy_helper.from_array(half, name))
+            cast = helper.make_node("Cast", [name], [weight.name], to=TensorProto.FLOAT)
+            graph.node.insert(0, cast)
+            graph.initializer.remove(weight)
+
+
 def _write(graph: Graph, path: Path) -> None:
     """Trace a graph into an ONNX file.
 
@@ -174,4 +208,7 @@ def _write(graph: Graph, path: Path) -> None:
         )
 
 
-_GRAPHS: dict[str, Callable[[Any], Graph]] = {NOISE_MASK: _unet_graph}
+_GRAPHS: dict[str, Callable[[Any], Graph]] = {
+    NOISE_MASK: _unet_graph,
+    SLICE_MAGNITUDE: _poc_graph,
+}

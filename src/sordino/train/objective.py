@@ -6,7 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from sordino.errors import SordinoError
+from sordino.model import NOISE_MASK, SLICE_MAGNITUDE
+from sordino.slices import FRAMES, HOP, RATE
 from sordino.train.losses import total_loss
+from sordino.train.pictures import draw_pictures, picture_loss, without_noise
+from sordino.train.poc_unet import PocUNet
 from sordino.train.recipe import Recipe
 from sordino.train.stft import istft, stft, subtract
 from sordino.train.unet import UNet
@@ -74,7 +78,41 @@ class MaskObjective(nn.Module):
         return Step(loss, terms, estimate)
 
 
-OBJECTIVES: dict[str, type[nn.Module]] = {"noise-mask": MaskObjective}
+class SliceObjective(nn.Module):
+    """The proof of concept: compare pictures of the noise, pixel by pixel.
+
+    Args:
+        recipe: its `poc` section; it mixes whole pictures at 8 kHz.
+
+    Raises:
+        SordinoError: if the recipe mixes anything else.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        shortest = FRAMES * HOP / RATE
+        if set(recipe.mix.rates) != {RATE} or recipe.mix.seconds < shortest:
+            raise SordinoError(
+                f"recipe: kind {SLICE_MAGNITUDE!r} needs mix.rates = {{ {RATE} = 1.0 }} and "
+                f"mix.seconds = {shortest} or more"
+            )
+        self.network = PocUNet(recipe.poc)
+        self.run = torch.compile(self.network) if recipe.train.compile else self.network
+        self.bf16 = recipe.train.bf16
+
+    def forward(self, batch: TensorBatch) -> Step:
+        """Loss of the whole pictures of a batch."""
+        pictures = draw_pictures(batch.noisy, batch.clean)
+        with torch.autocast(batch.noisy.device.type, torch.bfloat16, enabled=self.bf16):
+            noise = self.run(pictures.noisy)
+        loss, terms = picture_loss(noise, pictures.noise, batch.bandwidth)
+        return Step(loss, terms, without_noise(pictures.spectra, noise.detach()))
+
+
+OBJECTIVES: dict[str, type[nn.Module]] = {
+    NOISE_MASK: MaskObjective,
+    SLICE_MAGNITUDE: SliceObjective,
+}
 
 
 def make_objective(recipe: Recipe) -> nn.Module:

@@ -15,6 +15,7 @@ from sordino.errors import SordinoError
 from sordino.train.corpus import CorpusConfig
 from sordino.train.losses import LossConfig
 from sordino.train.mixing import MixConfig
+from sordino.train.poc_unet import PocUNetConfig
 from sordino.train.unet import UNetConfig
 
 
@@ -72,6 +73,9 @@ class Recipe:
         name: of the model that comes out.
         description: one sentence for the model card.
         kind: "noise-mask" (the causal U-Net) or "slice-magnitude" (the proof of concept).
+        data, mix, train: what is heard, and how it is learnt from.
+        network, loss: of the causal U-Net.
+        poc: of the proof of concept's network.
     """
 
     name: str = "unnamed"
@@ -81,6 +85,7 @@ class Recipe:
     mix: MixConfig = field(default_factory=MixConfig)
     network: UNetConfig = field(default_factory=UNetConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    poc: PocUNetConfig = field(default_factory=PocUNetConfig)
     train: LoopConfig = field(default_factory=LoopConfig)
 
 
