@@ -60,7 +60,7 @@ MEASURES: dict[str, Measure] = {
     "noise_removed": Measure("noise energy removed", 3, 1),
     "lsd_db": Measure("LSD dB", 2, -1),
     "lsd_high_db": Measure("LSD >8k dB", 2, -1),
-    "nr_high_db": Measure("noise red. >8k dB", 1, 1),
+    "nr_high_db": Measure("reduction >8k dB", 1, 1),
     "level_db": Measure("level fall dB", 1, 0, reference=False, detail=True),
     "pause_db": Measure("pause fall dB", 1, 1, reference=False, detail=True),
     "lag": Measure("lag samples", 0, 0, detail=True),

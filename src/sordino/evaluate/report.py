@@ -35,7 +35,7 @@ def print_summary(
         )
         table.add_column("system", no_wrap=True)
         for name in chunk:
-            table.add_column(MEASURES[name].title, justify="right", min_width=_width(name, systems))
+            table.add_column(MEASURES[name].title, justify="right", width=_width(name, systems))
         best = {name: _best(name, systems) for name in chunk}
         for system, summary in systems.items():
             cells = (
