@@ -18,7 +18,7 @@ from sordino.train.levels import FloatArray
 from sordino.train.shards import read_shards
 from sordino.train.traits import find_events, measure_bandwidth
 
-CACHE_FORMAT = 1  # part of the key: raise it when what is stored changes
+CACHE_FORMAT = 2  # part of the key: raise it when what is stored changes
 BASE_RATE = 16000  # every clip is kept at this rate,
 WIDE_RATE = 48000  # and at this one too when the file's own rate is above BASE_RATE
 PEAK = 0.9  # peak of a stored clip: quiet files keep their resolution in int16

@@ -7,6 +7,7 @@ samples), so that a room, an equaliser and a band limit together cost one multip
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
 from sordino.train.levels import FloatArray, db, frame_power
@@ -24,7 +25,7 @@ def _eq_basis(size: int, sample_rate: int) -> FloatArray:
     # One grid for all rates, up to 24 kHz, so that a curve means the same at every rate.
     place = np.log(frequency / EQ_LOWEST) / np.log(24000 / EQ_LOWEST) * (EQ_POINTS - 1)
     distance = np.abs(place[None, :] - np.arange(EQ_POINTS)[:, None])
-    return (0.5 + 0.5 * np.cos(np.pi * np.minimum(distance, 1))).astype(np.float32)
+    return _frozen(0.5 + 0.5 * np.cos(np.pi * np.minimum(distance, 1)))
 
 
 def random_eq(rng: Rng, size: int, sample_rate: int, spread_db: float) -> FloatArray:
@@ -43,10 +44,10 @@ def band_limit(size: int, sample_rate: int, cutoff: float) -> FloatArray:
     """
     frequency = np.fft.rfftfreq(size, 1 / sample_rate)
     if cutoff >= sample_rate / 2:
-        return np.ones(len(frequency), np.float32)
+        return _frozen(np.ones(len(frequency)))
     width = max(100.0, 0.04 * cutoff)
     ramp = np.clip((cutoff - frequency) / width, 0, 1)
-    return (0.5 - 0.5 * np.cos(np.pi * ramp)).astype(np.float32)
+    return _frozen(0.5 - 0.5 * np.cos(np.pi * ramp))
 
 
 @lru_cache(maxsize=16)
@@ -54,7 +55,14 @@ def rumble_filter(size: int, sample_rate: int) -> FloatArray:
     """Gain per FFT bin of a high-pass under every voice: 0 up to 30 Hz, 1 from 65 Hz on."""
     frequency = np.fft.rfftfreq(size, 1 / sample_rate)
     ramp = np.clip((frequency - 30) / 35, 0, 1)
-    return (0.5 - 0.5 * np.cos(np.pi * ramp)).astype(np.float32)
+    return _frozen(0.5 - 0.5 * np.cos(np.pi * ramp))
+
+
+def _frozen(gain: NDArray[np.float64]) -> FloatArray:
+    """As float32 that nobody can change: it is shared by every example to come."""
+    shared = gain.astype(np.float32)
+    shared.flags.writeable = False
+    return shared
 
 
 def clip_peaks(x: FloatArray, depth_db: float) -> FloatArray:
@@ -66,7 +74,7 @@ def clip_peaks(x: FloatArray, depth_db: float) -> FloatArray:
 def expand(x: FloatArray, sample_rate: int, depth_db: float) -> FloatArray:
     """Speech `x` with its recorded background lowered by up to `depth_db` in the pauses.
 
-    A downward expander, 2:1, with a threshold 8 dB above the quietest frames that are not
+    A downward expander, 3:1, with a threshold 8 dB above the quietest frames that are not
     digital silence, but 30 to 50 dB under the active speech.  It is used on source and
     target alike, so that a recording's own hiss is not taught as something to keep.
     """
@@ -77,8 +85,8 @@ def expand(x: FloatArray, sample_rate: int, depth_db: float) -> FloatArray:
     active = heard[heard > heard[-1] * 1e-4].mean()
     floor = heard[len(heard) // 20]
     threshold = np.clip(floor * 10**0.8, active * 1e-5, active * 1e-3)
-    gain = np.clip(np.sqrt(power / threshold), db(-depth_db), 1)
-    # Open 30 ms before speech and stay open 60 ms behind it.
+    gain = np.clip(power / threshold, db(-depth_db), 1)
+    # Wholly open from 10 ms before speech to 40 ms behind it, with ramps of 50 ms.
     gain = maximum_filter1d(gain, 10, origin=1)
     gain = np.convolve(np.pad(gain, 2, mode="edge"), np.full(5, 0.2, np.float32), "valid")
     hop = sample_rate // 100

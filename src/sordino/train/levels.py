@@ -7,7 +7,7 @@ from scipy.ndimage import binary_closing, binary_opening
 FloatArray = NDArray[np.float32]
 
 HOPS_PER_SECOND = 100  # 10 ms per frame
-ACTIVE_RANGE_DB = 40.0  # a frame counts as active when it is at most this far under the loudest
+ACTIVE_RANGE_DB = 30.0  # a frame counts as active when it is at most this far under the loudest
 SILENCE_DB = -200.0  # what digital silence is called, so that no level is infinite
 
 
