@@ -21,7 +21,7 @@ class MixConfig:
     noise_only: float = 0.06  # probability of an example without speech
     silence: float = 0.01  # probability of digital silence
     pairs: float = 0.25  # probability of a recorded pair, where the corpus has pairs
-    wide_speech: float = 0.85  # probability of a clip above 16 kHz in 24 and 48 kHz batches
+    wide_speech: float = 0.7  # probability of a clip above 16 kHz in 24 and 48 kHz batches
     expand_db: float = 12.0  # dB, a recording's own background is lowered by up to this in pauses
     background_db: float = -28.0  # dB under loud speech, recordings with more are drawn again
     late_start: float = 0.15  # probability that speech begins after a pause
