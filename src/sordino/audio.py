@@ -129,7 +129,7 @@ def open_source(file: Path | BinaryIO, raw: RawFormat | None = None) -> Source:
         with file.open("rb") as opened:
             head = opened.read(12)
         if not head:
-            raise SordinoError("is empty (0 bytes): record or copy it again")
+            raise SordinoError("the file is empty (0 bytes): copy or record it again")
         if _is_soundfiles(head):
             try:
                 return SoundfileSource(file)
@@ -194,13 +194,14 @@ class SoundfileSource:
                 yield block
         except soundfile.LibsndfileError as error:
             if not count:
-                raise SordinoError("is damaged: no sound in it can be decoded") from error
-            self.notes.append(f"is damaged after {count / rate:.1f} s: only that much was read")
+                raise SordinoError("the file is damaged: no sound in it can be decoded") from error
+            self.notes.append(
+                f"the file is damaged after {count / rate:.1f} s: only that much was read"
+            )
             return
         if self.info.seconds is not None and count < self._frames and not self.notes:
-            self.notes.append(
-                f"is cut short: only {count / rate:.1f} s of {self.info.seconds:.1f} s are there"
-            )
+            there, promised = count / rate, self.info.seconds
+            self.notes.append(f"the file is cut short: only {there:.1f} s of {promised:.1f} s")
 
     def _read(self, frames: int) -> Samples:
         return self._file.read(frames, dtype="float32", always_2d=True)
@@ -280,7 +281,7 @@ def _cut_short(path: Path, container: str) -> list[str]:
     there = path.stat().st_size
     if there >= promised or promised >= 1 << 32:  # the latter: written to a pipe, size unknown
         return []
-    return [f"is cut short: only {there:,} of {promised:,} bytes are there"]
+    return [f"the file is cut short: only {there:,} of {promised:,} bytes"]
 
 
 def _subtype(container: str, wanted: str) -> str:

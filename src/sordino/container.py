@@ -16,6 +16,7 @@ from sordino.tracks import (
     damage,
     in_seconds,
     kept_tags,
+    moves,
     open_container,
     open_output,
 )
@@ -37,12 +38,15 @@ class ContainerSource:
         self.notes: list[str] = []
         try:
             if not self._container.streams.audio:
-                raise SordinoError("has no sound in it: give an audio or video file")
+                raise SordinoError(
+                    "there is no sound in it: give an audio file, or a video with sound"
+                )
             self._decoder = TrackDecoder(self._container.streams.audio[0])
         except BaseException:
             self.close()
             raise
         self.info = self._decoder.info
+        self.has_pictures = any(moves(each) for each in self._container.streams.video)
         if len(self._container.streams.audio) > 1:
             self.notes.append("of several audio tracks only the first one was taken")
 
@@ -52,7 +56,7 @@ class ContainerSource:
         parts = (part for packet in packets for part in self._decoder.decode(packet))
         yield from in_seconds(parts, self.info.sample_rate)
         if self._decoder.start is None:
-            raise SordinoError("holds no sound that can be decoded: it is damaged or cut short")
+            raise SordinoError("no sound in it can be decoded: it is damaged or cut short")
         if self._decoder.damaged:
             self.notes.append(damage(self._decoder))
 

@@ -20,6 +20,7 @@ from av.codec.codec import Capabilities, Codec
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.stream import Disposition, Stream
 from numpy.typing import NDArray
 
 from sordino.errors import SordinoError
@@ -265,6 +266,11 @@ def kept_tags(tags: dict[str, str]) -> dict[str, str]:
     stale = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps")
     stale += ("number_of_", "_statistics_", "vendor_id", "handler_name")
     return {key: value for key, value in tags.items() if not key.lower().startswith(stale)}
+
+
+def moves(stream: Stream) -> bool:
+    """Tell a moving picture from a cover."""
+    return not stream.disposition & Disposition.attached_pic
 
 
 def damage(decoder: TrackDecoder) -> str:

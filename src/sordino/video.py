@@ -7,7 +7,6 @@ from typing import Any, Protocol
 import numpy as np
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
-from av.stream import Disposition
 
 from sordino.errors import SordinoError
 from sordino.tracks import (
@@ -17,6 +16,7 @@ from sordino.tracks import (
     TrackEncoder,
     damage,
     kept_tags,
+    moves,
     open_container,
     open_output,
 )
@@ -30,12 +30,6 @@ class Filter(Protocol):
 
     def feed(self, block: Samples) -> Samples: ...  # noqa: D102
     def flush(self) -> Samples: ...  # noqa: D102
-
-
-def is_video(path: Path) -> bool:
-    """Tell whether a file has moving pictures (a cover is none)."""
-    with open_container(path) as container:
-        return any(_moves(stream) for stream in container.streams.video)
 
 
 def remux(
@@ -67,7 +61,7 @@ def remux(
     """
     with open_container(source) as given:
         if not given.streams.audio:
-            raise SordinoError("has no sound in it: give an audio or video file")
+            raise SordinoError("there is no sound in it: give an audio file, or a video with sound")
         with open_output(target, container, given.streams.audio[0].rate) as output:
             return _Remux(source, given, output, encoder, make_filter).run()
 
@@ -112,7 +106,7 @@ class _Remux:
         for track in tracks.values():
             track.flush()
         if all(track.decoder.start is None for track in tracks.values()):
-            raise SordinoError("holds no sound that can be decoded: it is damaged or cut short")
+            raise SordinoError("no sound in it can be decoded: it is damaged or cut short")
         self._notes += [damage(each.decoder) for each in tracks.values() if each.decoder.damaged]
         return self._notes
 
@@ -134,7 +128,7 @@ class _Remux:
             if not self._given.chapters() and "timecode" not in stream.metadata:
                 self._notes.append(f"the data track {stream.index} is left out")
             return None  # chapters and time codes are written anew by the container
-        if self._output.format.name == "matroska" and not _moves(stream):
+        if self._output.format.name == "matroska" and not moves(stream):
             name, kind = (stream.metadata.get(key, "") for key in ("filename", "mimetype"))
             self._output.add_attachment(name or "cover", kind or "image/jpeg", self._cover(stream))
             return None
@@ -143,7 +137,7 @@ class _Remux:
         except (ValueError, FFmpegError) as error:
             what = f"{stream.type} ({stream.name or 'unknown'})"
             container = self._output.format.name
-            if stream.type == "video" and _moves(stream):
+            if stream.type == "video" and moves(stream):
                 raise SordinoError(
                     f"{container} cannot hold its {what}: choose another format, for instance mkv"
                 ) from error
@@ -191,10 +185,6 @@ class _Track:
             self._encoder.start(self.decoder.start)
             self._encoder.encode(self._filter.feed(np.concatenate(self._waiting)))
         self._waiting, self._count = [], 0
-
-
-def _moves(stream: Any) -> bool:
-    return not stream.disposition & Disposition.attached_pic
 
 
 def _is_pause(packet: Any) -> bool:

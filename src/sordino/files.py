@@ -1,0 +1,285 @@
+"""Whole files through the engine: one, or many side by side.
+
+Sound streams through in blocks, so memory stays the same for any length.  A file appears under
+its name only when it is complete: what is killed half-way leaves a temporary file behind, which
+the next start clears away, and a batch that is started again does only what is missing.
+
+>>> from tempfile import mkdtemp
+>>> from sordino import examples
+>>> report = denoise_file(examples.path("phone_8k"), Path(mkdtemp()) / "clean.wav")
+>>> report.status, round(report.seconds)
+('done', 6)
+"""
+
+import sys
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from time import perf_counter
+from typing import BinaryIO, Literal
+
+from sordino import plot
+from sordino.audio import CONTAINERS, VIDEOS, Sink, Source, open_sink, open_source
+from sordino.cleaning import Cleaning
+from sordino.container import ContainerSource
+from sordino.denoiser import Denoiser
+from sordino.errors import SordinoError
+from sordino.jobs import PIPE, Job, plan
+from sordino.model import Model, load_model
+from sordino.outputs import explain, sweep, written_whole
+from sordino.tracks import SoundInfo
+from sordino.video import remux
+
+Progress = Callable[[Job, float, float | None], None]
+"""Called with a job, the seconds of sound that are done, and how many there are if known."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to denoise; see `sordino.denoiser.Denoiser`."""
+
+    model: str | Path | Model = "default"
+    strength: float = 1.0
+    attenuation_limit_db: float | None = None
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What became of a job.
+
+    Args:
+        job: what was to be done.
+        status: "skipped" means that the target was there already.
+        seconds: of sound.
+        elapsed: seconds that it took.
+        noise_taken_db: by how much the pauses are quieter; None if there was no sound.
+        notes: what the user should know, such as damage in the input.
+        error: one line, if the status is "failed".
+    """
+
+    job: Job
+    status: Literal["done", "skipped", "failed"]
+    seconds: float = 0.0
+    elapsed: float = 0.0
+    noise_taken_db: float | None = None
+    notes: tuple[str, ...] = ()
+    error: str = ""
+
+
+def denoise_file(
+    source: str | Path,
+    target: str | Path | None = None,
+    settings: Settings | None = None,
+    *,
+    noise_out: str | Path | None = None,
+    plot: str | Path | None = None,
+    overwrite: bool = False,
+) -> FileReport:
+    """Denoise one file.
+
+    Args:
+        source: audio or video file.
+        target: file or folder to write; None writes NAME.clean.EXT beside the source.
+        settings: model and strength.
+        noise_out: file or folder for what was taken away.
+        plot: PNG file or folder for a picture.
+        overwrite: write the target even if it is there already.
+
+    Raises:
+        SordinoError: it failed; the message says why.
+    """
+    jobs = plan([source], target, noise_out=noise_out, plot=plot)
+    report = denoise_files(jobs, settings, overwrite=overwrite)[0]
+    if report.status == "failed":
+        raise SordinoError(report.error)
+    return report
+
+
+def denoise_files(
+    jobs: Sequence[Job],
+    settings: Settings | None = None,
+    *,
+    workers: int = 1,
+    overwrite: bool = False,
+    on_progress: Progress | None = None,
+    on_report: Callable[[FileReport], None] | None = None,
+) -> list[FileReport]:
+    """Denoise many files; one that fails does not hold up the others.
+
+    Args:
+        jobs: see `plan`.
+        settings: model and strength.
+        workers: files at a time, one thread of inference each.
+        overwrite: also do the jobs whose target is there already.
+        on_progress: called from the workers, about once a second of sound.
+        on_report: called when a job ends.
+
+    Returns:
+        Reports in the order of the jobs.
+
+    Raises:
+        SordinoError: the settings cannot be used, or a picture is asked for without matplotlib.
+        KeyboardInterrupt: after what was half done has been cleared away.
+    """
+    chosen = settings or Settings()
+    model = chosen.model if isinstance(chosen.model, Model) else load_model(chosen.model)
+    chosen = Settings(model, chosen.strength, chosen.attenuation_limit_db)
+    Denoiser(model, 48000, 1, chosen.strength, chosen.attenuation_limit_db)  # checks the values
+    if any(job.picture for job in jobs):
+        plot.check_plotting()
+    sweep(path.parent for job in jobs for path in job.outputs)
+    stop = Event()
+    reports: dict[int, FileReport] = {}
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        tasks = [_Task(job, chosen, overwrite, on_progress, stop) for job in jobs]
+        pending = {pool.submit(task.run): index for index, task in enumerate(tasks)}
+        try:
+            while pending:
+                # The timeout lets Ctrl-C through on every system.
+                for future in wait(pending, timeout=1, return_when=FIRST_COMPLETED).done:
+                    index = pending.pop(future)
+                    reports[index] = future.result()
+                    if on_report:
+                        on_report(reports[index])
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [reports[index] for index in range(len(jobs))]
+
+
+class _Stopped(Exception):  # noqa: N818
+    """The user wants to end."""
+
+
+class _Task:
+    """One job while it is being done."""
+
+    def __init__(
+        self,
+        job: Job,
+        settings: Settings,
+        overwrite: bool,
+        on_progress: Progress | None,
+        stop: Event,
+    ) -> None:
+        self._job = job
+        self._settings = settings
+        self._overwrite = overwrite
+        self._on_progress = on_progress
+        self._stop = stop
+        self._stack = ExitStack()
+        self._tracks: list[Cleaning] = []
+        self._notes: list[str] = []
+
+    def run(self) -> FileReport:
+        job = self._job
+        if not self._overwrite and job.target != PIPE and job.target.exists():
+            return FileReport(job, "skipped")
+        begin = perf_counter()
+        try:
+            with self._stack:
+                self._denoise()
+        except Exception as error:  # whatever it is, the other files go on
+            message = explain(error, job.source, job.target)
+            return FileReport(job, "failed", elapsed=perf_counter() - begin, error=message)
+        first = self._tracks[0]
+        return FileReport(
+            job,
+            "done",
+            seconds=first.seconds,
+            elapsed=perf_counter() - begin,
+            noise_taken_db=first.meter.taken_db,
+            notes=tuple(self._notes),
+        )
+
+    def _denoise(self) -> None:
+        job = self._job
+        given = sys.stdin.buffer if job.source == PIPE else job.source
+        target: Path | BinaryIO = sys.stdout.buffer
+        if job.target != PIPE:
+            target = self._stack.enter_context(written_whole(job.target))
+        with open_source(given, job.raw) as source:
+            container, encoder = (CONTAINERS | VIDEOS).get(job.extension, ("", ""))
+            keeps_pictures = job.extension in VIDEOS
+            if (
+                isinstance(source, ContainerSource)
+                and isinstance(given, Path)
+                and isinstance(target, Path)
+                and container
+                and (keeps_pictures or not source.has_pictures)
+            ):
+                self._notes += remux(given, target, container, encoder, self._track)
+            else:
+                self._convert(source, target)
+        if not self._tracks[0].seconds:
+            raise SordinoError("there is no sound in it, not a single sample: record it again")
+        if job.picture is not None:
+            self._draw(job.picture)
+
+    def _convert(self, source: Source, target: Path | BinaryIO) -> None:
+        job = self._job
+        raw = job.raw if job.raw_target else None
+        sink = self._stack.enter_context(
+            _closing(open_sink(target, job.extension, source.info, raw))
+        )
+        track = self._track(source.info)
+        for block in source.blocks():
+            sink.write(track.feed(block))
+        sink.write(track.flush())
+        self._notes += [*source.notes, *sink.notes]
+
+    def _track(self, info: SoundInfo) -> Cleaning:
+        """Begin an audio track; called once for each that a file has."""
+        job, settings = self._job, self._settings
+        denoiser = Denoiser(
+            settings.model,
+            info.sample_rate,
+            info.channels,
+            settings.strength,
+            settings.attenuation_limit_db,
+        )
+        is_first = not self._tracks
+        noise = job.noise
+        if noise is not None and not is_first:
+            noise = noise.with_stem(f"{noise.stem}.{len(self._tracks) + 1}")
+        sink = None
+        if noise is not None:
+            part = self._stack.enter_context(written_whole(noise))
+            extension = noise.suffix.removeprefix(".")
+            sink = self._stack.enter_context(_closing(open_sink(part, extension, info)))
+        has_picture = is_first and job.picture is not None
+
+        def report(seconds: float) -> None:
+            if self._stop.is_set():
+                raise _Stopped
+            if is_first and self._on_progress:
+                self._on_progress(job, seconds, info.seconds)
+
+        self._tracks.append(Cleaning(denoiser, sink, has_picture, report))
+        return self._tracks[-1]
+
+    def _draw(self, picture: Path) -> None:
+        track = self._tracks[0]
+        model = self._settings.model
+        name = model.info.name if isinstance(model, Model) else str(model)
+        taken = track.meter.taken_db
+        facts = [f"{track.sample_rate / 1000:g} kHz", f"model {name}"]
+        facts += [] if taken is None else [f"pauses {taken:.0f} dB quieter"]
+        with written_whole(picture) as part:
+            plot.draw(part, track.spectrograms, self._job.source.name, " · ".join(facts))
+
+
+@contextmanager
+def _closing(sink: Sink) -> Generator[Sink]:
+    """Close a sink; if something went wrong before, that is what is reported."""
+    try:
+        yield sink
+    except BaseException:
+        with suppress(Exception):
+            sink.close()
+        raise
+    sink.close()

@@ -1,0 +1,222 @@
+"""What is to be done: inputs as people write them -> jobs, each from one file to another."""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sordino.audio import EXTENSIONS, VIDEOS
+from sordino.errors import SordinoError
+from sordino.tracks import RawFormat
+
+PIPE = Path("-")
+"""Stands for standard input or output."""
+
+CLEAN, NOISE = ".clean", ".noise"
+"""What a name gets before its extension when the output lies beside the input."""
+
+_MAGIC = "*?["
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to denoise.
+
+    Args:
+        source: file to read, or `PIPE`.
+        target: file to write, or `PIPE`.
+        extension: format to write, such as "wav".
+        noise: file for what was taken away, or None.
+        picture: PNG of spectrograms, or None.
+        raw: how headerless samples lie in the source; None if it has a header.
+        raw_target: whether the target is written without a header too.
+    """
+
+    source: Path
+    target: Path
+    extension: str
+    noise: Path | None = None
+    picture: Path | None = None
+    raw: RawFormat | None = None
+    raw_target: bool = False
+
+    @property
+    def outputs(self) -> list[Path]:
+        """All files that will be written."""
+        paths = (self.target, self.noise, self.picture)
+        return [path for path in paths if path is not None and path != PIPE]
+
+
+def plan(
+    inputs: Sequence[str | Path],
+    output: str | Path | None = None,
+    *,
+    noise_out: str | Path | None = None,
+    plot: str | Path | None = None,
+    extension: str | None = None,
+    raw: RawFormat | None = None,
+) -> list[Job]:
+    """Turn inputs into jobs.  Nothing is read or written yet, and a file may turn out missing.
+
+    Args:
+        inputs: files, folders (searched with all that is below them), glob patterns, or "-".
+        output: a file, a folder (the tree of an input folder is kept in it), or "-"; None
+            writes NAME.clean.EXT beside each input.
+        noise_out: a file or folder for what was taken away.
+        plot: a PNG file or a folder for pictures.
+        extension: format to write; None keeps that of the input.
+        raw: the inputs have no header but are samples like this.
+
+    Raises:
+        SordinoError: an output would overwrite an input or another output, or a format does
+            not exist, or there is nothing to do.
+
+    >>> plan(["talk.mp3"])[0].target.name
+    'talk.clean.mp3'
+    >>> plan(["talk.mp3"], "cleaned/", extension="wav")[0].target.as_posix()
+    'cleaned/talk.wav'
+    """
+    if extension is not None:
+        extension = _known(extension)
+    folders = [Path(each) for each in (output, noise_out, plot) if each is not None]
+    found = [pair for given in inputs for pair in _expand(str(given), folders)]
+    single = len(found) == 1 and found[0].is_alone
+    stems = Counter(each.relative.with_suffix("") for each in found)
+    found = [replace(each, is_twin=stems[each.relative.with_suffix("")] > 1) for each in found]
+    jobs = [_job(each, single, output, noise_out, plot, extension, raw) for each in found]
+    if sum(job.target == PIPE for job in jobs) > 1:
+        raise SordinoError("several files cannot go to one pipe: give a folder with -o")
+    _refuse_overwriting(jobs)
+    return jobs
+
+
+@dataclass(frozen=True)
+class _Input:
+    path: Path
+    relative: Path  # below the folder that was given
+    is_alone: bool  # named by itself, not found in a folder or by a pattern
+    is_twin: bool = False  # another input has the same name with another extension
+
+    def named(self, ending: str) -> Path:
+        """Return the relative path with another ending, such as ".noise.wav"."""
+        keeps_extension = self.is_twin and not ending.endswith(self.path.suffix.lower())
+        name = self.relative.name if keeps_extension else self.relative.stem
+        return self.relative.with_name(name + ending)
+
+
+def _expand(given: str, outputs: Sequence[Path]) -> Iterator[_Input]:
+    path = Path(given)
+    if path == PIPE:
+        yield _Input(PIPE, Path("stdin"), True)
+    elif path.is_dir():
+        found = sorted(_search(path, outputs))
+        if not found:
+            raise SordinoError(f"{path}: no audio or video files in this folder")
+        yield from (_Input(each, each.relative_to(path), False) for each in found)
+    elif not path.exists() and any(sign in given for sign in _MAGIC):
+        matches = sorted(Path(each) for each in glob.glob(given, recursive=True))
+        if not matches:
+            raise SordinoError(f"{given}: no file has such a name")
+        parts = Path(given).parts
+        fixed = next(i for i, part in enumerate(parts) if any(sign in part for sign in _MAGIC))
+        base = Path(*parts[:fixed])
+        for match in matches:
+            if match.is_dir():
+                for each in sorted(_search(match, outputs)):
+                    yield _Input(each, each.relative_to(base), False)
+            elif "**" not in given or _is_input(match):
+                yield _Input(match, match.relative_to(base), False)
+    else:
+        yield _Input(path, Path(path.name), True)
+
+
+def _search(folder: Path, outputs: Sequence[Path]) -> Iterator[Path]:
+    skipped = {path.resolve() for path in outputs}
+    for name, folders, files in os.walk(folder):
+        inside = Path(name)
+        folders[:] = [
+            each
+            for each in folders
+            if not each.startswith(".") and (inside / each).resolve() not in skipped
+        ]
+        yield from (inside / each for each in files if _is_input(inside / each))
+
+
+def _is_input(path: Path) -> bool:
+    """Tell recordings from hidden files and from what an earlier run wrote beside them."""
+    is_ours = path.stem.endswith((CLEAN, NOISE))
+    return _extension(path) in EXTENSIONS and not path.name.startswith(".") and not is_ours
+
+
+def _job(
+    given: _Input,
+    single: bool,
+    output: str | Path | None,
+    noise_out: str | Path | None,
+    plot: str | Path | None,
+    extension: str | None,
+    raw: RawFormat | None,
+) -> Job:
+    is_file = output is not None and single and not _is_folder(output)
+    ending = extension or (_known(_extension(Path(str(output)))) if is_file else None)
+    if ending is None:
+        own = _extension(given.path)
+        ending = own if own in EXTENSIONS or raw is not None else "wav"
+    sound = "wav" if ending in VIDEOS or ending not in EXTENSIONS else ending
+    if output is None:
+        beside = given.named(f"{CLEAN}.{ending}").name
+        target = PIPE if given.path == PIPE else given.path.with_name(beside)
+    elif str(output) == str(PIPE) or is_file:
+        target = Path(output)
+    else:
+        target = Path(output) / given.named(f".{ending}")
+    noise = None
+    if noise_out is not None:
+        noise = _place(noise_out, single, given.named(f"{NOISE}.{sound}"))
+    picture = None if plot is None else _place(plot, single, given.named(".png"))
+    raw_target = raw is not None and extension is None and not is_file
+    return Job(given.path, target, ending, noise, picture, raw, raw_target)
+
+
+def _place(output: str | Path, single: bool, relative: Path) -> Path:
+    return Path(output) if single and not _is_folder(output) else Path(output) / relative
+
+
+def _is_folder(output: str | Path) -> bool:
+    path = Path(output)
+    ends_so = str(output).endswith(("/", os.sep))
+    return path != PIPE and (path.is_dir() or ends_so or not path.suffix)
+
+
+def _extension(path: Path) -> str:
+    return path.suffix.lower().removeprefix(".")
+
+
+def _known(extension: str) -> str:
+    extension = extension.lower().removeprefix(".")
+    if extension not in EXTENSIONS:
+        raise SordinoError(
+            f"there is no format {extension!r}: choose one of {', '.join(EXTENSIONS)}"
+        )
+    return extension
+
+
+def _refuse_overwriting(jobs: Sequence[Job]) -> None:
+    sources = {os.path.realpath(job.source): job.source for job in jobs}
+    writers: dict[str, Job] = {}
+    for job in jobs:
+        for path in job.outputs:
+            real = os.path.realpath(path)
+            if real in sources:
+                raise SordinoError(
+                    f"{path} is an input: Sordino never overwrites a recording, give another "
+                    "name or folder with -o"
+                )
+            if real in writers:
+                raise SordinoError(
+                    f"{writers[real].source} and {job.source} would both be written to {path}: "
+                    "denoise them one after the other, into different folders"
+                )
+            writers[real] = job

@@ -1,0 +1,61 @@
+"""How much noise was taken, measured where it is heard: in the pauses."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+SEGMENT_SECONDS = 0.1
+QUIETEST = 0.1  # share of the segments that count as pauses
+SILENCE_DB = -100  # re full scale; digital silence has no noise to take
+LOUDEST_DB = 30
+MOST_DB = 99.0  # nothing is left
+
+
+class NoiseMeter:
+    """Compares the level of the pauses before and after, in constant memory.
+
+    The quietest tenth of the segments of the noisy sound are the pauses.
+
+    Args:
+        sample_rate: in Hz.
+
+    >>> meter = NoiseMeter(8000)
+    >>> noise = np.random.default_rng(0).standard_normal((80000, 1)).astype(np.float32)
+    >>> meter.feed(noise, 0.1 * noise)
+    >>> round(meter.taken_db or 0)
+    20
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self._segment = round(SEGMENT_SECONDS * sample_rate)
+        self._rest: NDArray[np.float32] | None = None
+        # For each level in dB: number of segments, power before, power after.
+        self._sums = np.zeros((LOUDEST_DB - SILENCE_DB, 3))
+
+    def feed(self, noisy: NDArray[np.float32], clean: NDArray[np.float32]) -> None:
+        """Take a block of both; shape = (samples, channels) of each."""
+        both = np.stack([noisy, clean])
+        if self._rest is not None:
+            both = np.concatenate([self._rest, both], axis=1)
+        count = both.shape[1] // self._segment
+        self._rest = both[:, count * self._segment :]
+        segments = both[:, : count * self._segment].reshape(2, count, -1)
+        powers = np.square(segments, dtype=np.float64).mean(axis=2)
+        before, after = powers[0], powers[1]
+        levels = np.floor(10 * np.log10(np.maximum(before, 1e-30))).astype(int)
+        heard = levels >= SILENCE_DB
+        rows = np.minimum(levels[heard], LOUDEST_DB - 1) - SILENCE_DB
+        np.add.at(self._sums, rows, np.stack([np.ones_like(before), before, after], 1)[heard])
+
+    @property
+    def taken_db(self) -> float | None:
+        """By how many dB the pauses are quieter; None if nothing was heard."""
+        counts = np.cumsum(self._sums[:, 0])
+        if not counts[-1]:
+            return None
+        pauses = 1 + int(np.count_nonzero(counts < QUIETEST * counts[-1]))
+        before, after = (float(self._sums[:pauses, column].sum()) for column in (1, 2))
+        if after <= before * 10 ** (-MOST_DB / 10):
+            return MOST_DB
+        return 10 * math.log10(before / after)
