@@ -138,7 +138,7 @@ def test_pause_keeps_length_and_order(seed, at, seconds):
     x = noise(48000, seed)
     y = insert_pause(x, 16000, at, seconds)
     assert y.shape == x.shape
-    cut = int(np.argmax(y[80:] == 0)) + 80 if (y == 0).any() else len(y)
+    cut = int(np.argmax(y == 0)) if (y == 0).any() else len(y)
     gap = round(seconds * 16000)
     assert not y[cut : cut + gap].any()
     rest = y[cut + gap + 80 :]
