@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from sordino.slices import (
     BINS,
+    DYNAMIC_RANGE_DB,
     FRAMES,
     NOISE_SCALE_DB,
     RATE,
@@ -50,7 +51,10 @@ def draw_pictures(noisy: Tensor, clean: Tensor) -> Pictures:
     """
     spectra, target = _spectra(noisy), _spectra(clean)
     magnitude, speech = _cut(np.abs(spectra)), _cut(np.abs(target))
-    pictures = (to_image(magnitude), noise_to_image(magnitude, speech))
+    # Speech below what the noisy picture can show counts as being at its floor: the network
+    # cannot tell how far below it is.
+    floor = magnitude.max(axis=(1, 2), keepdims=True) * 10 ** (-DYNAMIC_RANGE_DB / 20)
+    pictures = (to_image(magnitude), noise_to_image(magnitude, np.maximum(speech, floor)))
     seen, wanted = (torch.from_numpy(x[:, None]).to(noisy.device) for x in pictures)
     return Pictures(seen, wanted, spectra)
 
