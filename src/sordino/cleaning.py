@@ -1,42 +1,64 @@
 """One track of sound while it is denoised: what is taken, measured, drawn and kept."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from sordino.audio import Sink
+from sordino.audio import Sink, open_source
 from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
 from sordino.meter import NoiseMeter
-from sordino.plot import Spectrogram
-from sordino.tracks import Samples
+from sordino.model import Model
+from sordino.outputs import explain, written_whole
+from sordino.plot import Spectrogram, check_plotting, draw
+from sordino.tracks import Samples, SoundInfo
+
+PANELS = ("Noisy", "Noise taken", "Speech left")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to denoise; see `sordino.denoiser.Denoiser`."""
+
+    model: str | Path | Model = "default"
+    strength: float = 1.0
+    attenuation_limit_db: float | None = None
+
+    def denoiser(self, sample_rate: int, channels: int) -> Denoiser:
+        """Make a denoiser for a track, with the rate in Hz."""
+        limit = self.attenuation_limit_db
+        return Denoiser(self.model, sample_rate, channels, self.strength, limit)
 
 
 class Cleaning:
     """Denoises a track and watches what happens to it.
 
     Args:
-        denoiser: for this track alone.
+        info: of the track.
+        settings: model and strength.
         noise: where what is taken goes, or None.
-        has_picture: whether spectrograms are made.
+        has_picture: whether `draw` will be called.
         report: called after each block with the seconds that are done; it may raise to stop.
     """
 
     def __init__(
         self,
-        denoiser: Denoiser,
-        noise: Sink | None,
-        has_picture: bool,
-        report: Callable[[float], None],
+        info: SoundInfo,
+        settings: Settings,
+        noise: Sink | None = None,
+        has_picture: bool = False,
+        report: Callable[[float], None] | None = None,
     ) -> None:
-        self.sample_rate = denoiser.sample_rate
-        self.meter = NoiseMeter(self.sample_rate)
-        names = ("Noisy", "Noise taken", "Speech left") if has_picture else ()
-        self.spectrograms = {name: Spectrogram(self.sample_rate) for name in names}
-        self._denoiser = denoiser
+        self.sample_rate = info.sample_rate
+        self.meter = NoiseMeter(info.sample_rate)
+        self._denoiser = settings.denoiser(info.sample_rate, info.channels)
         self._noise = noise
+        panels = PANELS if has_picture else ()
+        self._spectrograms = {name: Spectrogram(info.sample_rate) for name in panels}
         self._report = report
-        self._waiting = np.zeros((0, denoiser.channels), np.float32)  # noisy, clean not yet there
+        self._waiting = np.zeros((0, info.channels), np.float32)  # noisy, clean not yet there
         self._samples = 0
 
     @property
@@ -50,11 +72,12 @@ class Cleaning:
         Raises:
             SordinoError: a sample is NaN or Inf.
         """
-        if not np.isfinite(block).all():
-            bad = int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
+        finite = np.isfinite(block).all(axis=1)
+        if not finite.all():
+            seconds = (self._samples + int(finite.argmin())) / self.sample_rate
             raise SordinoError(
-                f"the sample at {(self._samples + bad) / self.sample_rate:.3f} s is not a number "
-                "(NaN or Inf): export the sound again, for instance as 24 bit"
+                f"the sample at {seconds:.3f} s is not a number (NaN or Inf): export the sound "
+                "again, for instance as 24 bit"
             )
         self._samples += len(block)
         self._waiting = np.concatenate([self._waiting, block])
@@ -64,17 +87,55 @@ class Cleaning:
         """Return the samples that are still inside."""
         return self._watched(self._denoiser.flush())
 
+    def draw(self, path: Path, title: str) -> None:
+        """Draw what was noisy, what was taken and what is left into a PNG file."""
+        facts = [f"{self.sample_rate / 1000:g} kHz", f"model {self._denoiser.model.info.name}"]
+        if self.meter.taken_db is not None:
+            facts.append(f"pauses {self.meter.taken_db:.0f} dB quieter")
+        draw(path, self._spectrograms, title, " · ".join(facts))
+
     def _watched(self, clean: Samples) -> Samples:
         clean = clean.reshape(-1, self._denoiser.channels)
         noisy, self._waiting = self._waiting[: len(clean)], self._waiting[len(clean) :]
         if len(clean):
             self.meter.feed(noisy, clean)
             taken = noisy - clean
-            for sound, drawing in zip(
-                (noisy, taken, clean), self.spectrograms.values(), strict=False
-            ):
-                drawing.feed(sound)
+            if self._spectrograms:
+                for name, sound in zip(PANELS, (noisy, taken, clean), strict=True):
+                    self._spectrograms[name].feed(sound)
             if self._noise is not None:
                 self._noise.write(taken)
-        self._report(self.seconds)
+        if self._report is not None:
+            self._report(self.seconds)
         return clean
+
+
+def draw_file(source: Path, picture: Path, settings: Settings | None) -> None:
+    """Draw spectrograms of a file.
+
+    Args:
+        source: audio or video file.
+        picture: PNG file to write.
+        settings: how to denoise it, for a picture of what is noisy, noise taken and speech
+            left; None draws the sound as it is.
+
+    Raises:
+        SordinoError: it failed; the message says why.
+    """
+    check_plotting()
+    try:
+        with written_whole(picture) as part, open_source(source) as sound:
+            if settings is None:
+                spectrogram = Spectrogram(sound.info.sample_rate)
+                for block in sound.blocks():
+                    spectrogram.feed(block)
+                about = f"{sound.info.sample_rate / 1000:g} kHz"
+                draw(part, {"Sound": spectrogram}, source.name, about)
+            else:
+                track = Cleaning(sound.info, settings, has_picture=True)
+                for block in sound.blocks():
+                    track.feed(block)
+                track.flush()
+                track.draw(part, source.name)
+    except Exception as error:
+        raise SordinoError(explain(error, source, picture)) from error

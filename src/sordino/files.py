@@ -21,29 +21,19 @@ from threading import Event
 from time import perf_counter
 from typing import BinaryIO, Literal
 
-from sordino import plot
 from sordino.audio import CONTAINERS, VIDEOS, Sink, Source, open_sink, open_source
-from sordino.cleaning import Cleaning
+from sordino.cleaning import Cleaning, Settings
 from sordino.container import ContainerSource
-from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
 from sordino.jobs import PIPE, Job, plan
 from sordino.model import Model, load_model
 from sordino.outputs import explain, sweep, written_whole
+from sordino.plot import check_plotting
 from sordino.tracks import SoundInfo
 from sordino.video import remux
 
 Progress = Callable[[Job, float, float | None], None]
 """Called with a job, the seconds of sound that are done, and how many there are if known."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to denoise; see `sordino.denoiser.Denoiser`."""
-
-    model: str | Path | Model = "default"
-    strength: float = 1.0
-    attenuation_limit_db: float | None = None
 
 
 @dataclass(frozen=True)
@@ -127,9 +117,9 @@ def denoise_files(
     chosen = settings or Settings()
     model = chosen.model if isinstance(chosen.model, Model) else load_model(chosen.model)
     chosen = Settings(model, chosen.strength, chosen.attenuation_limit_db)
-    Denoiser(model, 48000, 1, chosen.strength, chosen.attenuation_limit_db)  # checks the values
+    chosen.denoiser(48000, 1)  # checks the values
     if any(job.picture for job in jobs):
-        plot.check_plotting()
+        check_plotting()
     sweep(path.parent for job in jobs for path in job.outputs)
     stop = Event()
     reports: dict[int, FileReport] = {}
@@ -218,7 +208,8 @@ class _Task:
         if not self._tracks[0].seconds:
             raise SordinoError("there is no sound in it, not a single sample: record it again")
         if job.picture is not None:
-            self._draw(job.picture)
+            with written_whole(job.picture) as part:
+                self._tracks[0].draw(part, job.source.name)
 
     def _convert(self, source: Source, target: Path | BinaryIO) -> None:
         job = self._job
@@ -234,14 +225,7 @@ class _Task:
 
     def _track(self, info: SoundInfo) -> Cleaning:
         """Begin an audio track; called once for each that a file has."""
-        job, settings = self._job, self._settings
-        denoiser = Denoiser(
-            settings.model,
-            info.sample_rate,
-            info.channels,
-            settings.strength,
-            settings.attenuation_limit_db,
-        )
+        job = self._job
         is_first = not self._tracks
         noise = job.noise
         if noise is not None and not is_first:
@@ -259,18 +243,8 @@ class _Task:
             if is_first and self._on_progress:
                 self._on_progress(job, seconds, info.seconds)
 
-        self._tracks.append(Cleaning(denoiser, sink, has_picture, report))
+        self._tracks.append(Cleaning(info, self._settings, sink, has_picture, report))
         return self._tracks[-1]
-
-    def _draw(self, picture: Path) -> None:
-        track = self._tracks[0]
-        model = self._settings.model
-        name = model.info.name if isinstance(model, Model) else str(model)
-        taken = track.meter.taken_db
-        facts = [f"{track.sample_rate / 1000:g} kHz", f"model {name}"]
-        facts += [] if taken is None else [f"pauses {taken:.0f} dB quieter"]
-        with written_whole(picture) as part:
-            plot.draw(part, track.spectrograms, self._job.source.name, " · ".join(facts))
 
 
 @contextmanager

@@ -1,0 +1,315 @@
+"""The `sordino` command: parses, calls, prints.
+
+Everything heavy is imported inside the commands, so that `--help` answers at once.  Commands of
+the rooms that stand beside (training, evaluation) are found through the entry-point group
+"sordino.commands": the name of an entry point is the name of a command, its value is a Typer app
+that has this command, and it is loaded only when the command is called.  Packages that the room
+`sordino.ROOM` needs are those of the extra `sordino[ROOM]`.
+"""
+
+import sys
+from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.core
+import typer.main
+
+from sordino.errors import SordinoError
+
+GROUP = "sordino.commands"
+
+_BATCH: dict[str, Any] = {"rich_help_panel": "Many files"}
+_RAW: dict[str, Any] = {"rich_help_panel": "Samples without a header"}
+
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", metavar="NAME", help="See `sordino models`; or an .onnx file."),
+]
+
+_SUMMARIES = {
+    "train": "Train or fine-tune a network by a recipe.",
+    "export": "Make an ONNX model of a trained network.",
+    "size": "Print the parameters and multiply-accumulates of a recipe's network.",
+    "mix": "Draw a batch of training data, to look at it.",
+    "evaluate": "Measure models on a folder of noisy (and clean) recordings.",
+}
+
+
+class CommandGroup(typer.core.TyperGroup):
+    """Commands of this file, and by name those of the other rooms."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        """Name all commands, without loading any."""
+        rooms = _rooms()
+        return [*self.commands, *sorted(rooms.keys() - self.commands.keys(), key=_order)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; one of another room is only announced."""
+        if cmd_name not in self.commands and cmd_name in _rooms():
+            about = _SUMMARIES.get(cmd_name, f"`sordino {cmd_name} --help` tells more.")
+            return typer.core.TyperCommand(
+                cmd_name, help=about, rich_help_panel="Training and evaluation"
+            )
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Load the command that is called."""
+        name, command, rest = super().resolve_command(ctx, args)
+        entry = None if name in self.commands else _rooms().get(str(name))
+        if entry is not None:
+            try:
+                command = typer.main.get_command(entry.load())
+            except ModuleNotFoundError as error:
+                raise _lacking(entry, error) from error
+            if isinstance(command, typer.core.TyperGroup):
+                command = command.commands[entry.name]
+        return name, command, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; rooms may import their packages only then."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            entry = _rooms().get(str(ctx.invoked_subcommand))
+            if entry is None:
+                raise
+            raise _lacking(entry, error) from error
+
+
+app = typer.Typer(
+    cls=CommandGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Take the noise out of speech, on files and in videos.",
+)
+
+
+def main() -> None:
+    """Run the command line; errors that the user can mend are one line and exit code 2."""
+    try:
+        app()
+    except SordinoError as error:
+        message = " ".join(str(error).split())
+        typer.secho(f"sordino: {message}", err=True, fg=typer.colors.RED)
+        sys.exit(2)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sordino {version('sordino')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(  # pyright: ignore[reportUnusedFunction]
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def denoise(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="IN...", help="Files, folders, patterns, or - for standard input."),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="File, folder, or - for standard output; if left out, NAME.clean.EXT beside IN.",
+        ),
+    ] = None,
+    model: Model = "default",
+    strength: Annotated[
+        float, typer.Option("--strength", "-s", help="Share of the noise to take, 0 to 1.")
+    ] = 1.0,
+    attenuation_limit: Annotated[
+        float | None, typer.Option(metavar="DB", help="Attenuate nothing by more than this.")
+    ] = None,
+    extension: Annotated[
+        str | None,
+        typer.Option("--format", "-f", metavar="EXT", help="Write wav, flac, mp3, m4a, mkv ..."),
+    ] = None,
+    noise_out: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Also write what was taken away (file or folder)."),
+    ] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Also draw noisy, noise taken, speech left (PNG)."),
+    ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", metavar="N", min=1, help="Files at a time.", **_BATCH),
+    ] = 1,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite/--skip-existing",
+            help="What to do where the output is there already.",
+            **_BATCH,
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.", **_BATCH)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show failures only.", **_BATCH)
+    ] = False,
+    raw_rate: Annotated[
+        int | None, typer.Option(metavar="HZ", help="Sample rate; says that IN is raw.", **_RAW)
+    ] = None,
+    raw_format: Annotated[
+        str, typer.Option(metavar="NAME", help="s16le, s24le, s32le, f32le, u8, alaw ...", **_RAW)
+    ] = "s16le",
+    raw_channels: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Channels, interleaved.", **_RAW)
+    ] = 1,
+) -> None:
+    """Take the noise out of audio files and videos.
+
+    Format, sample rate, channels and bit depth stay as they are; of a video only the sound
+    changes.  The input is never overwritten, and a batch that was interrupted goes on where it
+    stopped.
+    """
+    from sordino.cleaning import Settings
+    from sordino.files import FileReport, denoise_files
+    from sordino.jobs import plan
+    from sordino.progress import BatchDisplay
+    from sordino.tracks import RawFormat
+
+    raw = None if raw_rate is None else RawFormat(raw_format, raw_rate, raw_channels)
+    planned = plan(inputs, output, noise_out=noise_out, plot=plot, extension=extension, raw=raw)
+    if dry_run:
+        for job in planned:
+            skipped = not overwrite and job.target.exists()
+            typer.echo(f"{job.source} -> {job.target}{' (skip: is there)' if skipped else ''}")
+        return
+    display = BatchDisplay(planned, quiet)
+    reports: list[FileReport] = []
+
+    def end(report: FileReport) -> None:
+        reports.append(report)
+        display.report(report)
+
+    try:
+        with display:
+            denoise_files(
+                planned,
+                Settings(model, strength, attenuation_limit),
+                workers=jobs,
+                overwrite=overwrite,
+                on_progress=display.progress,
+                on_report=end,
+            )
+    except KeyboardInterrupt:
+        display.summary(reports)
+        raise typer.Exit(130) from None
+    display.summary(reports)
+    if any(each.status == "failed" for each in reports):
+        raise typer.Exit(2)
+
+
+@app.command()
+def plot(
+    file: Annotated[Path, typer.Argument(help="Audio file, or video.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="PNG", help="Picture; if left out, FILE.png."),
+    ] = None,
+    model: Model = "default",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Draw the sound as it is; denoise nothing.")
+    ] = False,
+) -> None:
+    """Draw spectrograms: noisy, noise taken, speech left."""
+    from sordino.cleaning import Settings, draw_file
+
+    picture = output or file.with_suffix(".png")
+    draw_file(file, picture, None if plain else Settings(model))
+    typer.echo(picture)
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show the card of this model.")] = None,
+) -> None:
+    """List the models that are there, or show the card of one."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+    from rich.table import Table
+
+    from sordino.model import available_models, load_model
+
+    entries = available_models()
+    console = Console()
+    if name is not None:
+        if name not in entries:
+            raise SordinoError(f"no model is called {name!r}: choose one of {', '.join(entries)}")
+        card = entries[name].card
+        console.print(Markdown(card) if console.is_terminal else card, soft_wrap=True)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("name", "kind", "parameters", "MMAC/s", "licence", "sha256", "summary"):
+        is_number = heading in ("parameters", "MMAC/s")
+        table.add_column(heading, justify="right" if is_number else "left")
+    for entry in entries.values():
+        info = load_model(entry.name).info
+        macs = f"{info.macs_per_second / 1e6:,.0f}"
+        size = f"{info.parameters:,}"
+        digest = entry.sha256[:12]
+        table.add_row(entry.name, entry.kind, size, macs, info.licence, digest, entry.summary)
+    console.print(table)
+
+
+@app.command()
+def bench(
+    model: Model = "default",
+    rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate.")] = 48000,
+    seconds: Annotated[float, typer.Option(help="Length of the sound that is run.")] = 10.0,
+) -> None:
+    """Measure whether a model fits this machine, on one thread."""
+    from sordino.bench import bench as measure
+
+    result = measure(model, rate, seconds)
+    rows = {
+        "machine": result.processor,
+        "model": f"{result.model} at {result.sample_rate} Hz",
+        "latency": f"{1000 * result.latency:.0f} ms, by the algorithm",
+        "live": f"real-time factor {result.live:.3f} in steps of 10 ms",
+        "one step": f"p50 {result.step_p50_ms:.2f} ms, p99 {result.step_p99_ms:.2f} ms",
+        "files": f"real-time factor {result.file:.3f}",
+        "verdict": result.verdict,
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name:9} {value}")
+
+
+def _rooms() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def _order(name: str) -> tuple[int, str]:
+    known = list(_SUMMARIES)
+    return (known.index(name) if name in known else len(known), name)
+
+
+def _lacking(entry: EntryPoint, error: ModuleNotFoundError) -> Exception:
+    """Say which extra has the missing package."""
+    if error.name is None or error.name.startswith("sordino"):
+        return error  # a mistake in the room, nothing that the user can install
+    extra = entry.module.split(".")[1]
+    return SordinoError(
+        f"`sordino {entry.name}` needs the package {error.name}: pip install 'sordino[{extra}]'"
+    )
