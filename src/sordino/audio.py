@@ -23,55 +23,8 @@ import soundfile  # pyright: ignore[reportMissingTypeStubs]
 
 from sordino.container import ContainerSink, ContainerSource
 from sordino.errors import SordinoError
-from sordino.tracks import RawFormat, Samples, SoundInfo
-
-SOUNDFILE_FORMATS = {
-    "wav": "WAV",
-    "flac": "FLAC",
-    "ogg": "OGG",
-    "oga": "OGG",
-    "aiff": "AIFF",
-    "aif": "AIFF",
-    "aifc": "AIFF",
-    "au": "AU",
-    "snd": "AU",
-    "caf": "CAF",
-    "w64": "W64",
-    "rf64": "RF64",
-}
-"""Extension -> libsndfile's name of the format."""
-
-CONTAINERS = {
-    "mp3": ("mp3", "libmp3lame"),
-    "m4a": ("ipod", "aac"),
-    "m4b": ("ipod", "aac"),
-    "aac": ("adts", "aac"),
-    "opus": ("opus", "libopus"),
-    "mka": ("matroska", "flac"),
-    "wv": ("wv", "wavpack"),
-    "wma": ("asf", "wmav2"),
-    "ac3": ("ac3", "ac3"),
-    "mp2": ("mp2", "mp2"),
-}
-"""Extension -> FFmpeg's names of the format and of its usual encoder; sound only."""
-
-VIDEOS = {
-    "mp4": ("mp4", "aac"),
-    "m4v": ("mp4", "aac"),
-    "mov": ("mov", "aac"),
-    "mkv": ("matroska", "libopus"),
-    "webm": ("webm", "libopus"),
-    "avi": ("avi", "libmp3lame"),
-    "ts": ("mpegts", "aac"),
-    "mts": ("mpegts", "aac"),
-    "flv": ("flv", "aac"),
-    "3gp": ("3gp", "aac"),
-    "wmv": ("asf", "wmav2"),
-    "ogv": ("ogg", "libopus"),
-}
-"""Extension -> FFmpeg's names of the format and of its usual audio encoder; with pictures."""
-
-EXTENSIONS = (*SOUNDFILE_FORMATS, *CONTAINERS, *VIDEOS)
+from sordino.formats import CONTAINERS, EXTENSIONS, SOUNDFILE_FORMATS, VIDEOS
+from sordino.sound import RawFormat, Samples, SoundInfo, cut_short, in_seconds
 
 _PIPED = {"wav": ("wav", ""), "flac": ("flac", "flac"), "ogg": ("ogg", "libopus")}
 _PCM = {
@@ -88,6 +41,8 @@ _BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOA
 _TAGS = {"title", "artist", "album", "comment", "date", "genre", "copyright", "license", "track"}
 _TAG_NAMES = {"track": "tracknumber"}  # FFmpeg's name -> libsndfile's
 _LARGEST_WAV = 4_000_000_000  # bytes; its sizes have 32 bits
+_HEADER = 1024  # bytes; what is longer must have sound in it
+_READ = 2048  # frames
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile's answer for streams of unknown length
 
 _sf = cast(Any, soundfile)  # it has no types
@@ -131,10 +86,12 @@ def open_source(file: Path | BinaryIO, raw: RawFormat | None = None) -> Source:
         if not head:
             raise SordinoError("the file is empty (0 bytes): copy or record it again")
         if _is_soundfiles(head):
-            try:
-                return SoundfileSource(file)
-            except soundfile.LibsndfileError:
-                pass  # a codec that libsndfile does not have; FFmpeg has more
+            # FFmpeg has codecs that libsndfile has not, and reads what was never completed.
+            with suppress(soundfile.LibsndfileError):
+                source = SoundfileSource(file)
+                if source.info.seconds is not None or file.stat().st_size < _HEADER:
+                    return source
+                source.close()
     return ContainerSource(file, raw)
 
 
@@ -186,12 +143,15 @@ class SoundfileSource:
         self.notes = _cut_short(path, self._file.format)
 
     def blocks(self) -> Iterator[Samples]:
-        """Yield the samples in blocks of a second."""
+        """Yield the samples in blocks of about a second."""
+        return in_seconds(self._parts(), self.info.sample_rate)
+
+    def _parts(self) -> Iterator[Samples]:
         count, rate = 0, self.info.sample_rate
         try:
-            while len(block := self._read(rate)):
-                count += len(block)
-                yield block
+            while len(part := self._read()):
+                count += len(part)
+                yield part
         except soundfile.LibsndfileError as error:
             if not count:
                 raise SordinoError("the file is damaged: no sound in it can be decoded") from error
@@ -199,12 +159,12 @@ class SoundfileSource:
                 f"the file is damaged after {count / rate:.1f} s: only that much was read"
             )
             return
-        if self.info.seconds is not None and count < self._frames and not self.notes:
-            there, promised = count / rate, self.info.seconds
-            self.notes.append(f"the file is cut short: only {there:.1f} s of {promised:.1f} s")
+        if not self.notes:
+            self.notes += cut_short(count / rate, self.info.seconds)
 
-    def _read(self, frames: int) -> Samples:
-        return self._file.read(frames, dtype="float32", always_2d=True)
+    def _read(self) -> Samples:
+        # Little at a time: where a file is damaged, one read is lost.
+        return self._file.read(_READ, dtype="float32", always_2d=True)
 
     def close(self) -> None:
         """Close the file."""

@@ -13,7 +13,7 @@ from sordino.meter import NoiseMeter
 from sordino.model import Model
 from sordino.outputs import explain, written_whole
 from sordino.plot import Spectrogram, check_plotting, draw
-from sordino.tracks import Samples, SoundInfo
+from sordino.sound import Samples, SoundInfo
 
 PANELS = ("Noisy", "Noise taken", "Speech left")
 

@@ -187,7 +187,7 @@ def denoise(
     from sordino.files import FileReport, denoise_files
     from sordino.jobs import plan
     from sordino.progress import BatchDisplay
-    from sordino.tracks import RawFormat
+    from sordino.sound import RawFormat
 
     raw = None if raw_rate is None else RawFormat(raw_format, raw_rate, raw_channels)
     planned = plan(inputs, output, noise_out=noise_out, plot=plot, extension=extension, raw=raw)

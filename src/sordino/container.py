@@ -7,14 +7,10 @@ from typing import Any, BinaryIO, Self
 from av.error import FFmpegError
 
 from sordino.errors import SordinoError
+from sordino.sound import RawFormat, Samples, SoundInfo, in_seconds
 from sordino.tracks import (
-    RawFormat,
-    Samples,
-    SoundInfo,
     TrackDecoder,
     TrackEncoder,
-    damage,
-    in_seconds,
     kept_tags,
     moves,
     open_container,
@@ -55,10 +51,7 @@ class ContainerSource:
         packets = self._container.demux(self._decoder.stream)
         parts = (part for packet in packets for part in self._decoder.decode(packet))
         yield from in_seconds(parts, self.info.sample_rate)
-        if self._decoder.start is None:
-            raise SordinoError("no sound in it can be decoded: it is damaged or cut short")
-        if self._decoder.damaged:
-            self.notes.append(damage(self._decoder))
+        self.notes += self._decoder.notes()
 
     def close(self) -> None:
         """Close the file."""

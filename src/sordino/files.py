@@ -21,15 +21,16 @@ from threading import Event
 from time import perf_counter
 from typing import BinaryIO, Literal
 
-from sordino.audio import CONTAINERS, VIDEOS, Sink, Source, open_sink, open_source
+from sordino.audio import Sink, Source, open_sink, open_source
 from sordino.cleaning import Cleaning, Settings
 from sordino.container import ContainerSource
 from sordino.errors import SordinoError
+from sordino.formats import CONTAINERS, VIDEOS
 from sordino.jobs import PIPE, Job, plan
 from sordino.model import Model, load_model
 from sordino.outputs import explain, sweep, written_whole
 from sordino.plot import check_plotting
-from sordino.tracks import SoundInfo
+from sordino.sound import SoundInfo
 from sordino.video import remux
 
 Progress = Callable[[Job, float, float | None], None]

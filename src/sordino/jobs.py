@@ -3,13 +3,13 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sordino.audio import EXTENSIONS, VIDEOS
 from sordino.errors import SordinoError
-from sordino.tracks import RawFormat
+from sordino.formats import EXTENSIONS, VIDEOS
+from sordino.sound import RawFormat
 
 PIPE = Path("-")
 """Stands for standard input or output."""
@@ -81,7 +81,7 @@ def plan(
     if extension is not None:
         extension = _known(extension)
     folders = [Path(each) for each in (output, noise_out, plot) if each is not None]
-    found = [pair for given in inputs for pair in _expand(str(given), folders)]
+    found = _unique(each for given in inputs for each in _expand(str(given), folders))
     single = len(found) == 1 and found[0].is_alone
     stems = Counter(each.relative.with_suffix("") for each in found)
     found = [replace(each, is_twin=stems[each.relative.with_suffix("")] > 1) for each in found]
@@ -130,6 +130,14 @@ def _expand(given: str, outputs: Sequence[Path]) -> Iterator[_Input]:
                 yield _Input(match, match.relative_to(base), False)
     else:
         yield _Input(path, Path(path.name), True)
+
+
+def _unique(inputs: Iterable[_Input]) -> list[_Input]:
+    """Leave out what was named twice, for instance by itself and by its folder."""
+    first: dict[str, _Input] = {}
+    for each in inputs:
+        first.setdefault(os.path.realpath(each.path), each)
+    return list(first.values())
 
 
 def _search(folder: Path, outputs: Sequence[Path]) -> Iterator[Path]:

@@ -40,6 +40,8 @@ class NoiseMeter:
             both = np.concatenate([self._rest, both], axis=1)
         count = both.shape[1] // self._segment
         self._rest = both[:, count * self._segment :]
+        if not count:
+            return
         segments = both[:, : count * self._segment].reshape(2, count, -1)
         powers = np.square(segments, dtype=np.float64).mean(axis=2)
         before, after = powers[0], powers[1]

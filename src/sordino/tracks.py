@@ -4,12 +4,11 @@ All positions are samples on the container's clock, so that sound comes out wher
 priming of encoders, edit lists, start offsets and gaps are accounted for here and nowhere else.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -21,12 +20,9 @@ from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Disposition, Stream
-from numpy.typing import NDArray
 
 from sordino.errors import SordinoError
-
-Samples = NDArray[np.float32]
-"""Shape = (samples, channels), full scale +-1."""
+from sordino.sound import RawFormat, Samples, SoundInfo, cut_short
 
 SYNC_TOLERANCE = 0.02  # s; timestamps that jump further are gaps or overlaps, less is rounding
 LONGEST_FRAME = 4096  # samples; what an encoder may have padded the end of a track with
@@ -38,41 +34,6 @@ _OTHER_BIT_RATE = 96_000
 _SUBTYPES = {"u8": "PCM_U8", "s16": "PCM_16", "s32": "PCM_24", "flt": "FLOAT", "dbl": "DOUBLE"}
 _LOSSLESS = ("pcm_", "flac", "alac", "wavpack", "tta", "ape", "mlp", "truehd")
 _LOCAL = {"protocol_whitelist": "file,pipe"}  # a playlist must not open other addresses
-
-
-@dataclass(frozen=True)
-class SoundInfo:
-    """What is to be kept of a sound when it is written again.
-
-    Args:
-        sample_rate: in Hz.
-        channels: number of channels.
-        subtype: of the samples, in soundfile's words ("PCM_16", "PCM_24", "FLOAT", "VORBIS"),
-            or the name of a lossy codec ("mp3", "aac").
-        layout: meaning of the channels in FFmpeg's words ("stereo", "5.1"); "" is unknown.
-        bit_rate: of lossy codecs, bits per second; None is unknown.
-        seconds: duration; None is unknown.
-        tags: title, artist and so on.
-    """
-
-    sample_rate: int
-    channels: int
-    subtype: str
-    layout: str = ""
-    bit_rate: int | None = None
-    seconds: float | None = None
-    tags: dict[str, str] = field(default_factory=dict[str, str])
-
-
-class RawFormat(NamedTuple):
-    """How headerless samples lie in a stream of bytes."""
-
-    encoding: str = "s16le"
-    """FFmpeg's name: s16le, s24le, s32le, f32le, f64le, u8, alaw, mulaw, or ...be."""
-    sample_rate: int = 48000
-    """In Hz."""
-    channels: int = 1
-    """Interleaved."""
 
 
 def open_container(file: Path | BinaryIO, raw: RawFormat | None = None) -> InputContainer:
@@ -99,8 +60,12 @@ class TrackDecoder:
     def __init__(self, stream: AudioStream) -> None:
         self.stream: Any = stream
         self.start: int | None = None  # position of the first sample; None before it is known
-        self.damaged = 0  # packets that could not be decoded
-        context = stream.codec_context
+        self._damaged = 0  # packets that could not be decoded
+        context: Any = stream.codec_context
+        if context is None or context.format is None or not stream.rate:
+            raise SordinoError("its sound cannot be decoded: the codec is unknown or not there")
+        if not context.layout.nb_channels:
+            raise SordinoError("it has no channels: the header is damaged")
         sample_format = context.format.name.removesuffix("p")
         lossless = context.name.startswith(_LOSSLESS)
         subtype = _SUBTYPES.get(sample_format, "PCM_16") if lossless else context.name
@@ -114,8 +79,6 @@ class TrackDecoder:
             seconds=_seconds(stream),
             tags=stream.container.metadata or stream.metadata,  # ogg has them on the track
         )
-        if not self.info.sample_rate or not self.info.channels:
-            raise SordinoError("its sound cannot be decoded: the header is damaged")
         self._shape: object = None
         self._next = 0
         self._end = _declared_end(stream)
@@ -125,7 +88,7 @@ class TrackDecoder:
         try:
             frames: list[AudioFrame] = self.stream.decode(packet)
         except FFmpegError:
-            self.damaged += 1
+            self._damaged += 1
             return
         for frame in frames:
             position = self._next
@@ -136,6 +99,18 @@ class TrackDecoder:
             for samples in self._converted(frame):
                 yield from self._placed(samples, position)
                 position = self._next
+
+    def notes(self) -> list[str]:
+        """Say at the end what was wrong with the track.
+
+        Raises:
+            SordinoError: nothing could be decoded.
+        """
+        if self.start is None:
+            raise SordinoError("no sound in it can be decoded: it is damaged or cut short")
+        notes = [f"{self._damaged} damaged packet(s) could not be decoded"] if self._damaged else []
+        reached = (self._next - self.start) / self.info.sample_rate
+        return notes + cut_short(reached, self.info.seconds)
 
     def _converted(self, frame: AudioFrame) -> Iterator[Samples]:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -247,20 +222,6 @@ def open_output(file: Path | BinaryIO, container: str, sample_rate: int) -> Outp
     return av.open(name, "w", format=container, container_options=options)
 
 
-def in_seconds(parts: Iterable[Samples], sample_rate: int) -> Iterator[Samples]:
-    """Join small blocks into blocks of at least a second, which the network takes faster."""
-    waiting: list[Samples] = []
-    count = 0
-    for part in parts:
-        waiting.append(part)
-        count += len(part)
-        if count >= sample_rate:
-            yield np.concatenate(waiting)
-            waiting, count = [], 0
-    if count:
-        yield np.concatenate(waiting)
-
-
 def kept_tags(tags: dict[str, str]) -> dict[str, str]:
     """Leave out the tags that describe the old encoding."""
     stale = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps")
@@ -273,16 +234,13 @@ def moves(stream: Stream) -> bool:
     return not stream.disposition & Disposition.attached_pic
 
 
-def damage(decoder: TrackDecoder) -> str:
-    """Say how much of a track could not be decoded."""
-    return f"{decoder.damaged} damaged packet(s) could not be decoded and are silent"
-
-
 def _seconds(stream: AudioStream) -> float | None:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     container: Any = stream.container
-    return container.duration / av.time_base if container.duration else None
+    if not container.duration or any(moves(each) for each in container.streams.video):
+        return None  # the pictures may be longer than the sound
+    return container.duration / av.time_base
 
 
 def _declared_end(stream: AudioStream) -> int | None:

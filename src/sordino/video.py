@@ -4,17 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import av
 import numpy as np
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 
 from sordino.errors import SordinoError
+from sordino.sound import Samples, SoundInfo, cut_short
 from sordino.tracks import (
-    Samples,
-    SoundInfo,
     TrackDecoder,
     TrackEncoder,
-    damage,
     kept_tags,
     moves,
     open_container,
@@ -96,8 +95,11 @@ class _Remux:
             elif copy := self._copy(stream):
                 copies[stream.index] = copy
         taken = [each for each in self._given.streams if each.index in (tracks | copies)]
+        reached = 0.0  # s
         for packet in self._given.demux(taken):
             index = packet.stream.index
+            if packet.pts is not None:
+                reached = max(reached, float(packet.pts * packet.time_base))
             if index in tracks:
                 tracks[index].take(packet)
             elif packet.size and not _is_pause(packet):
@@ -105,9 +107,9 @@ class _Remux:
                 self._output.mux(packet)
         for track in tracks.values():
             track.flush()
-        if all(track.decoder.start is None for track in tracks.values()):
-            raise SordinoError("no sound in it can be decoded: it is damaged or cut short")
-        self._notes += [damage(each.decoder) for each in tracks.values() if each.decoder.damaged]
+        notes = {note: None for track in tracks.values() for note in track.decoder.notes()}
+        promised = self._given.duration
+        self._notes += notes or cut_short(reached, promised / av.time_base if promised else None)
         return self._notes
 
     def _track(self, stream: Any) -> "_Track":
