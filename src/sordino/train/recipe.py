@@ -139,9 +139,7 @@ def from_tree(kind: type, tree: Mapping[str, Any], where: str = "") -> Any:
     for key in tree:
         if key not in known:
             near = get_close_matches(key, known, 1)
-            hint = (
-                f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
-            )
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
             raise SordinoError(f"recipe: there is no key {where}{key}; {hint}")
     return kind(**{k: _convert(hints[k], v, f"{where}{k}") for k, v in tree.items()})
 

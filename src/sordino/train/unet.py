@@ -16,6 +16,7 @@ cost more than all the rest; FiLM (Perez et al., 2018).
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -77,7 +78,8 @@ class Features(nn.Module):
     """
 
     POWER = 0.3
-    FLOOR = 1e-14  # of the squared magnitude: -140 dBFS
+    FLOOR = 1e-16  # of the squared magnitude: -160 dBFS
+    SILENCE = 1e-6  # keeps digital silence from dividing by itself
     DECAY = 0.99  # per frame of 10 ms
     ATTACK = 0.25  # share of a frame's own level that its features are divided by at least
     LEVEL_BANDS = 90  # bands up to 4 kHz, which every sample rate has
@@ -98,8 +100,8 @@ class Features(nn.Module):
     def forward(self, spectrum: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Spectrum (B, T, K, 2) to features (B, T, bands, 3)."""
         power = spectrum.square().sum(-1, keepdim=True)
-        compressed = spectrum * (power + self.FLOOR).pow((self.POWER - 1) / 2)
-        planes = torch.cat([power.clamp_min(self.FLOOR).pow(self.POWER / 2), compressed], -1)
+        planes = torch.cat([power.sqrt(), spectrum], -1)
+        planes = planes * (power + self.FLOOR).pow((self.POWER - 1) / 2)
         low, high = planes[:, :, : self.single], planes[:, :, self.single :]
         merge = self.merge[: spectrum.shape[2] - self.single]
         bands = torch.cat([low, (high.transpose(2, 3) @ merge).transpose(2, 3)], 2)
@@ -107,7 +109,7 @@ class Features(nn.Module):
         mean, last = self.mean(level, state[None])
         running = mean[..., :1] / mean[..., 1:]
         level = torch.maximum(running, self.ATTACK * level)
-        return bands / level[..., None], last[0]
+        return bands / (level + self.SILENCE)[..., None], last[0]
 
 
 class CausalConv(nn.Module):
@@ -169,7 +171,7 @@ class UNet(nn.Module):
         self.config = config
         self.features = Features(config)
         widths = (3, *config.channels)
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.down = nn.ModuleList([CausalConv(a, b, config, 2) for a, b in pairs])
         bottom = config.bands >> len(config.channels)
         channels = config.channels[-1]
@@ -181,7 +183,7 @@ class UNet(nn.Module):
         )
         self.speech = nn.Linear(channels, 1)
         top = config.channels[0]
-        ups = [(b, a) for a, b in pairs[1:]][::-1] + [(top, top)]
+        ups = [*((b, a) for a, b in pairs[:0:-1]), (top, top)]
         self.up = nn.ModuleList([CausalConv(a, 2 * b, config) for a, b in ups])
         self.skip = nn.ModuleList([nn.Linear(b, b) for b in config.channels[::-1]])
         self.input_skip = nn.Linear(3, top)

@@ -1,0 +1,71 @@
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sordino.denoiser import denoise
+from sordino.errors import SordinoError
+from sordino.model import load_model
+from sordino.spectrum import NATIVE_RATES, bins
+from sordino.train.checkpoint import load_checkpoint, restore_weights
+from sordino.train.export import export_checkpoint, measure, register
+from sordino.train.loop import train
+from sordino.train.objective import make_objective
+from sordino.train.recipe import Recipe
+
+
+@pytest.fixture
+def checkpoint(recipe: Recipe, tmp_path: Path) -> Path:
+    return train(recipe, tmp_path / "run")
+
+
+@pytest.mark.parametrize("rate", NATIVE_RATES)
+def test_onnx_equals_the_network(checkpoint: Path, tmp_path: Path, rate: int) -> None:
+    saved = load_checkpoint(checkpoint)
+    export_checkpoint(saved, tmp_path / "m.onnx", "1")
+    model = load_model(tmp_path / "m.onnx")
+    network = make_objective(saved.recipe).network.eval()
+    restore_weights(network, saved.part("average"), "test")
+    x = 0.1 * torch.randn(3, 17, bins(rate), 2)
+    voice, state = torch.zeros(3, 192), network.initial_state(3)
+    with torch.no_grad():
+        output = network(x, voice, state)
+    step = model.run(x.numpy(), voice.numpy(), {k: v.numpy() for k, v in state.items()})
+    np.testing.assert_allclose(step.mask, output.mask, atol=1e-4)
+    np.testing.assert_allclose(step.speech, torch.sigmoid(output.speech), atol=1e-4)
+    for name, value in output.state.items():
+        np.testing.assert_allclose(step.state[name], value, atol=1e-4)
+
+
+def test_metadata_tells_what_the_file_is(checkpoint: Path, tmp_path: Path) -> None:
+    saved = load_checkpoint(checkpoint)
+    export_checkpoint(saved, tmp_path / "m.onnx", "7", {"pesq": 2.0})
+    info = load_model(tmp_path / "m.onnx").info
+    assert (info.name, info.version, info.native_rates) == ("test", "7", NATIVE_RATES)
+    assert (info.parameters, info.macs_per_second) == measure(saved.recipe)
+    assert info.metrics == {"pesq": 2.0}
+    assert info.training["step"] == saved.recipe.train.steps
+    assert "data" not in info.training["recipe"]
+
+
+def test_an_exported_model_runs_in_the_engine(checkpoint: Path, tmp_path: Path) -> None:
+    export_checkpoint(load_checkpoint(checkpoint), tmp_path / "m.onnx", "1")
+    noisy = np.random.default_rng(0).normal(size=44100).astype(np.float32) * 0.1
+    clean = denoise(noisy, 44100, model=tmp_path / "m.onnx")
+    assert clean.shape == noisy.shape
+    assert np.isfinite(clean).all()
+
+
+def test_registering_needs_a_card_and_notes_the_sum(checkpoint: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    export_checkpoint(load_checkpoint(checkpoint), path, "1")
+    with pytest.raises(SordinoError, match="no model card"):
+        register(path, "a test")
+    path.with_suffix(".md").write_text("# card\n")
+    register(path, "a test")
+    entry = json.loads((tmp_path / "registry.json").read_text())["m"]
+    assert entry["sha256"] == sha256(path.read_bytes()).hexdigest()
+    assert (entry["summary"], entry["kind"]) == ("a test", "noise-mask")

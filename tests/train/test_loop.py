@@ -1,0 +1,122 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sordino.errors import SordinoError
+from sordino.train.checkpoint import load_checkpoint
+from sordino.train.loop import LAST, train
+from sordino.train.recipe import LoopConfig, Recipe, to_tree
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from sordino.train.loop import train
+from sordino.train.recipe import Recipe, from_tree
+train(from_tree(Recipe, json.loads(Path(sys.argv[1]).read_text())), Path(sys.argv[2]))
+"""
+
+
+def with_loop(recipe: Recipe, **changes: object) -> Recipe:
+    return replace(recipe, train=replace(recipe.train, **changes))
+
+
+def losses(folder: Path) -> list[float]:
+    events = EventAccumulator(str(folder / "logs"))
+    events.Reload()
+    return [event.value for event in events.Scalars("train/loss")]
+
+
+def start(recipe: Recipe, folder: Path, processes: int = 1) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    (folder / "recipe.json").write_text(json.dumps(to_tree(recipe)))
+    (folder / "run.py").write_text(SCRIPT)
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [*launcher, str(folder / "run.py"), str(folder / "recipe.json"), str(folder)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
+
+
+def test_the_loss_falls(recipe: Recipe, tmp_path: Path) -> None:
+    long = with_loop(recipe, steps=24, warmup=3, learning_rate=1e-2)
+    train(long, tmp_path)
+    values = losses(tmp_path)
+    assert sum(values[-6:]) < 0.9 * sum(values[:6])
+
+
+def test_a_resumed_run_goes_the_way_of_an_unbroken_one(recipe: Recipe, tmp_path: Path) -> None:
+    train(recipe, tmp_path / "whole")
+    half = with_loop(recipe, steps=2)
+    train(half, tmp_path / "parts")
+    assert load_checkpoint(tmp_path / "parts" / LAST).progress.step == 2
+    train(recipe, tmp_path / "parts")
+    whole, parts = (load_checkpoint(tmp_path / d / LAST) for d in ("whole", "parts"))
+    assert whole.progress == parts.progress
+    for name, weight in whole.part("network").items():
+        # The schedules of the first two steps differ a little; Adam's moments are rounded.
+        torch.testing.assert_close(parts.part("network")[name], weight, atol=2e-3, rtol=0)
+
+
+def test_two_processes_follow_one_with_the_doubled_batch(recipe: Recipe, tmp_path: Path) -> None:
+    with start(with_loop(recipe, threads=1), tmp_path / "two", processes=2) as two:
+        errors = two.communicate(timeout=180)[1]
+    assert two.returncode == 0, errors
+    train(with_loop(recipe, batch=2 * recipe.train.batch), tmp_path / "one")
+    ours, theirs = (load_checkpoint(tmp_path / d / LAST) for d in ("one", "two"))
+    assert ours.progress == theirs.progress
+    for name, weight in ours.part("network").items():
+        torch.testing.assert_close(theirs.part("network")[name], weight, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_saves(recipe: Recipe, tmp_path: Path, number: signal.Signals) -> None:
+    with start(with_loop(recipe, steps=100_000), tmp_path / "run") as process:
+        assert process.stderr is not None
+        while not (line := process.stderr.readline()).startswith("step"):
+            assert line, "the run ended before its first step"
+        process.send_signal(number)
+        errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, errors
+    assert load_checkpoint(tmp_path / "run" / LAST).progress.step > 0
+
+
+def test_fine_tuning_starts_from_the_averaged_weights(recipe: Recipe, tmp_path: Path) -> None:
+    path = train(recipe, tmp_path / "base")
+    still = with_loop(recipe, learning_rate=0.0, steps=1)
+    tuned = load_checkpoint(train(still, tmp_path / "tuned", init=path))
+    for name, weight in load_checkpoint(path).part("average").items():
+        torch.testing.assert_close(tuned.part("network")[name], weight)
+
+
+def test_a_checkpoint_of_another_network_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    path = train(with_loop(recipe, steps=1), tmp_path / "base")
+    other = replace(recipe, network=replace(recipe.network, hidden=4))
+    with pytest.raises(SordinoError, match="does not fit the network"):
+        train(other, tmp_path / "other", init=path)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, recipe: Recipe) -> None:
+    (tmp_path / LAST).write_bytes(b"not a checkpoint")
+    with pytest.raises(SordinoError, match="cannot read the checkpoint"):
+        train(recipe, tmp_path)
+
+
+def test_sound_and_spectrograms_are_logged(recipe: Recipe, tmp_path: Path) -> None:
+    train(with_loop(recipe, steps=1, media_every=1), tmp_path)
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    assert {"0/noisy", "0/estimate", "0/clean"} <= set(events.Tags()["audio"])
+    assert {"0/noisy", "0/estimate", "0/clean"} <= set(events.Tags()["images"])
+
+
+def test_bfloat16_learns_too(recipe: Recipe, tmp_path: Path) -> None:
+    train(replace(recipe, train=LoopConfig(steps=2, batch=2, log_every=1, threads=0)), tmp_path)
+    assert all(0 < value < 10 for value in losses(tmp_path))

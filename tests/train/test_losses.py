@@ -1,0 +1,84 @@
+import math
+
+import pytest
+import torch
+
+from sordino.train.losses import LossConfig, spectral_loss, total_loss, waveform_loss
+
+RATE = 16000
+CONFIG = LossConfig()
+FULL = torch.tensor([8000.0, 8000.0])
+
+
+def noise(seed: int = 0) -> torch.Tensor:
+    return torch.randn(2, RATE, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_perfect_estimate_costs_nothing() -> None:
+    x = noise()
+    assert max(v.item() for v in spectral_loss(x, x, FULL, RATE, CONFIG).values()) < 1e-8
+    terms = waveform_loss(x, x)
+    assert terms["sdr"].item() == pytest.approx(-30, abs=1e-3)
+    assert terms["attenuation"].item() == pytest.approx(0, abs=1e-4)
+
+
+def test_halved_speech_is_six_decibels_of_attenuation() -> None:
+    assert waveform_loss(noise() / 2, noise())["attenuation"].item() == pytest.approx(
+        6.02, abs=0.01
+    )
+    assert waveform_loss(noise() * 2, noise())["attenuation"].item() == 0
+
+
+def test_distortion_of_equal_power_is_zero_decibels() -> None:
+    clean = noise()
+    sdr = waveform_loss(clean + noise(1), clean)["sdr"].item()
+    assert sdr == pytest.approx(10 * math.log10(1 + 1e-3), abs=0.1)
+
+
+def test_silent_targets_have_no_waveform_terms() -> None:
+    terms = waveform_loss(noise(), torch.zeros(2, RATE))
+    assert all(v.item() == 0 for v in terms.values())
+
+
+def test_eating_speech_costs_more_than_leaving_noise() -> None:
+    clean = noise()
+    eaten = spectral_loss(clean * 10**-0.3, clean, FULL, RATE, CONFIG)["over"]
+    left = spectral_loss(clean * 10**0.3, clean, FULL, RATE, CONFIG)["over"]
+    assert eaten > 0.01
+    assert left < 1e-8
+
+
+def test_above_the_bandwidth_nothing_counts() -> None:
+    t = torch.arange(RATE) / RATE
+    low, high = torch.sin(2 * torch.pi * 500 * t), torch.sin(2 * torch.pi * 6000 * t)
+    clean = torch.stack([low, low])
+    estimate = torch.stack([low + high, low + high])
+    narrow = torch.tensor([4000.0, 4000.0])
+    hidden = spectral_loss(estimate, clean, narrow, RATE, CONFIG)["magnitude"]
+    seen = spectral_loss(estimate, clean, FULL, RATE, CONFIG)["magnitude"]
+    assert hidden < 0.01 * seen
+
+
+def test_the_level_of_the_recording_does_not_count() -> None:
+    noisy, clean = noise(1) + noise(), noise()
+    speech, logit = torch.ones(2, 100), torch.zeros(2, 100)
+
+    def loss(gain: float) -> float:
+        batch = (gain * noisy, gain * clean, FULL, speech)
+        return total_loss(0.7 * gain * noisy, batch, logit, RATE, CONFIG)[0].item()
+
+    assert loss(1e-3) == pytest.approx(loss(1.0), rel=1e-3)
+
+
+def test_a_batch_is_the_mean_of_its_halves() -> None:
+    noisy, clean = noise(1) + noise(), noise()
+    clean[1] = 0  # one example without speech
+    width = torch.tensor([8000.0, 3000.0])
+    speech, logit = torch.ones(2, 100), torch.zeros(2, 100)
+
+    def loss(part: slice) -> torch.Tensor:
+        batch = (noisy[part], clean[part], width[part], speech[part])
+        return total_loss(0.5 * noisy[part], batch, logit[part], RATE, CONFIG)[0]
+
+    halves = (loss(slice(0, 1)) + loss(slice(1, 2))) / 2
+    torch.testing.assert_close(loss(slice(0, 2)), halves)

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from sordino.errors import SordinoError
+from sordino.train.recipe import Recipe, from_tree, load_recipe, to_tree
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_the_projects_recipes_load_and_are_named_after_their_files(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert from_tree(Recipe, to_tree(recipe)) == recipe
+
+
+def recipe_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_settings_override_the_file(tmp_path: Path) -> None:
+    path = recipe_file(tmp_path, "[train]\nsteps = 3\n[mix]\nrates = { 16000 = 1.0 }\n")
+    recipe = load_recipe(path, {"train.steps": "7", "network.channels": "[4, 8]", "name": "x"})
+    assert (recipe.train.steps, recipe.network.channels, recipe.name) == (7, (4, 8), "x")
+    assert recipe.mix.rates == {16000: 1.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[train]\nstepz = 3\n", "train.stepz; did you mean 'steps'"),
+        ("[trian]\nsteps = 3\n", "did you mean 'train'"),
+        ("[train]\nsteps = 'many'\n", "train.steps must be int"),
+        ("[train]\nsteps = true\n", "train.steps must be int"),
+        ("train = 3\n", "train must be"),
+        ("[train\n", "cannot read the recipe"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(SordinoError, match=words):
+        load_recipe(recipe_file(tmp_path, text))
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SordinoError, match="cannot read the recipe"):
+        load_recipe(tmp_path / "none.toml")
