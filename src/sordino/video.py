@@ -130,6 +130,9 @@ class _Remux:
             if not self._given.chapters() and "timecode" not in stream.metadata:
                 self._notes.append(f"the data track {stream.index} is left out")
             return None  # chapters and time codes are written anew by the container
+        if stream.type == "video" and not moves(stream) and not stream.codec_context.width:
+            self._notes.append("its cover cannot be read and is left out")
+            return None
         if self._output.format.name == "matroska" and not moves(stream):
             name, kind = (stream.metadata.get(key, "") for key in ("filename", "mimetype"))
             self._output.add_attachment(name or "cover", kind or "image/jpeg", self._cover(stream))
