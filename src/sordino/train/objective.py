@@ -97,12 +97,13 @@ class SliceObjective(nn.Module):
                 f"mix.seconds = {shortest} or more"
             )
         self.network = PocUNet(recipe.poc)
+        self.limit_db = recipe.poc.limit_db
         self.run = torch.compile(self.network) if recipe.train.compile else self.network
         self.bf16 = recipe.train.bf16
 
     def forward(self, batch: TensorBatch) -> Step:
         """Loss of the whole pictures of a batch."""
-        pictures = draw_pictures(batch.noisy, batch.clean)
+        pictures = draw_pictures(batch.noisy, batch.clean, self.limit_db)
         with torch.autocast(batch.noisy.device.type, torch.bfloat16, enabled=self.bf16):
             noise = self.run(pictures.noisy)
         loss, terms = picture_loss(noise, pictures.noise, batch.bandwidth)

@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from sordino.slices import (
     BINS,
-    DYNAMIC_RANGE_DB,
     FRAMES,
     NOISE_SCALE_DB,
     RATE,
@@ -43,18 +42,17 @@ class Pictures(NamedTuple):
     spectra: Spectra
 
 
-def draw_pictures(noisy: Tensor, clean: Tensor) -> Pictures:
+def draw_pictures(noisy: Tensor, clean: Tensor, limit_db: float) -> Pictures:
     """Cut waveforms at 8 kHz into whole pictures from their first sample on.
 
     Args:
         noisy, clean: shape = (B, N); the samples after the last whole picture are left out.
+        limit_db: the most dB of noise in a pixel that the network is asked for.
     """
     spectra, target = _spectra(noisy), _spectra(clean)
     magnitude, speech = _cut(np.abs(spectra)), _cut(np.abs(target))
-    # Speech below what the noisy picture can show counts as being at its floor: the network
-    # cannot tell how far below it is.
-    floor = magnitude.max(axis=(1, 2), keepdims=True) * 10 ** (-DYNAMIC_RANGE_DB / 20)
-    pictures = (to_image(magnitude), noise_to_image(magnitude, np.maximum(speech, floor)))
+    limited = np.maximum(speech, magnitude * 10 ** (-limit_db / 20))
+    pictures = (to_image(magnitude), noise_to_image(magnitude, limited))
     seen, wanted = (torch.from_numpy(x[:, None]).to(noisy.device) for x in pictures)
     return Pictures(seen, wanted, spectra)
 

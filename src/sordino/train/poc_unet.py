@@ -26,10 +26,14 @@ class PocUNetConfig:
     Attributes:
         channels: of every level; each level after the first sees pictures of half the size.
         dropout: share of the values that are dropped in training in the two deepest levels.
+        limit_db: the most dB of noise in a pixel that training asks for.  Where the network
+            is unsure whether there is speech, it gives the mean of this and of nothing, so
+            that a higher limit takes more noise and eats more speech.
     """
 
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)
     dropout: float = 0.5
+    limit_db: float = 24.0
 
 
 class Convolutions(nn.Sequential):
