@@ -1,0 +1,1 @@
+"""The training room: data, network, losses, loop, export.  The only place that imports PyTorch."""
