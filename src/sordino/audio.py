@@ -13,6 +13,7 @@ soundfile reads and writes where it can (wav, flac, aiff, au, caf, w64, ogg), Py
 (1.0, [(16000, 1)])
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -195,6 +196,7 @@ class SoundfileSink:
         elif container == "WAV" and info.channels > 2 and subtype in _BYTES:
             container = "WAVEX"  # says which channel belongs to which loudspeaker
         self.notes: list[str] = []
+        self._path = path
         self._bits = _BITS.get(subtype)
         try:
             self._file = _sf.SoundFile(
@@ -216,7 +218,9 @@ class SoundfileSink:
         try:
             self._file.write(samples if self._bits is None else _rounded(samples, self._bits))
         except (soundfile.LibsndfileError, AssertionError) as error:
-            raise OSError(f"not everything could be written ({error})") from error
+            with self._path.open("ab") as file:
+                file.write(bytes(4096))  # libsndfile hides the reason, the system tells it
+            raise OSError(errno.EIO, "not everything could be written", self._path) from error
 
     def close(self) -> None:
         """Complete the header and close the file."""

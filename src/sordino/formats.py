@@ -39,6 +39,9 @@ VIDEOS = {
     "avi": ("avi", "libmp3lame"),
     "ts": ("mpegts", "aac"),
     "mts": ("mpegts", "aac"),
+    "m2ts": ("mpegts", "aac"),
+    "mpg": ("mpeg", "mp2"),
+    "mpeg": ("mpeg", "mp2"),
     "flv": ("flv", "aac"),
     "3gp": ("3gp", "aac"),
     "wmv": ("asf", "wmav2"),
@@ -47,3 +50,9 @@ VIDEOS = {
 """Extension -> FFmpeg's names of the format and of its usual audio encoder; with pictures."""
 
 EXTENSIONS = (*SOUNDFILE_FORMATS, *CONTAINERS, *VIDEOS)
+
+RAW_ENCODINGS = (
+    *("s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "u8", "s8"),
+    *("f32le", "f32be", "f64le", "f64be", "alaw", "mulaw"),
+)
+"""FFmpeg's names for samples without a header."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sordino.errors import SordinoError
-from sordino.formats import EXTENSIONS, VIDEOS
+from sordino.formats import EXTENSIONS, RAW_ENCODINGS, VIDEOS
 from sordino.sound import RawFormat
 
 PIPE = Path("-")
@@ -80,6 +80,9 @@ def plan(
     """
     if extension is not None:
         extension = _known(extension)
+    if raw is not None and raw.encoding not in RAW_ENCODINGS:
+        choice = ", ".join(RAW_ENCODINGS)
+        raise SordinoError(f"no samples are called {raw.encoding!r}: choose one of {choice}")
     folders = [Path(each) for each in (output, noise_out, plot) if each is not None]
     found = _unique(each for given in inputs for each in _expand(str(given), folders))
     single = len(found) == 1 and found[0].is_alone
@@ -103,7 +106,7 @@ class _Input:
         """Return the relative path with another ending, such as ".noise.wav"."""
         keeps_extension = self.is_twin and not ending.endswith(self.path.suffix.lower())
         name = self.relative.name if keeps_extension else self.relative.stem
-        return self.relative.with_name(name + ending)
+        return self.relative.with_name((name + ending).rstrip("."))
 
 
 def _expand(given: str, outputs: Sequence[Path]) -> Iterator[_Input]:
@@ -168,10 +171,14 @@ def _job(
     raw: RawFormat | None,
 ) -> Job:
     is_file = output is not None and single and not _is_folder(output)
-    ending = extension or (_known(_extension(Path(str(output)))) if is_file else None)
+    ending = extension
+    named = _extension(Path(output)) if is_file and output is not None else ""
+    if ending is None and named and (raw is None or named in EXTENSIONS):
+        ending = _known(named)
+    raw_target = raw is not None and ending is None
     if ending is None:
         own = _extension(given.path)
-        ending = own if own in EXTENSIONS or raw is not None else "wav"
+        ending = own if own in EXTENSIONS or raw_target else "wav"
     sound = "wav" if ending in VIDEOS or ending not in EXTENSIONS else ending
     if output is None:
         beside = given.named(f"{CLEAN}.{ending}").name
@@ -184,7 +191,6 @@ def _job(
     if noise_out is not None:
         noise = _place(noise_out, single, given.named(f"{NOISE}.{sound}"))
     picture = None if plot is None else _place(plot, single, given.named(".png"))
-    raw_target = raw is not None and extension is None and not is_file
     return Job(given.path, target, ending, noise, picture, raw, raw_target)
 
 
@@ -195,7 +201,7 @@ def _place(output: str | Path, single: bool, relative: Path) -> Path:
 def _is_folder(output: str | Path) -> bool:
     path = Path(output)
     ends_so = str(output).endswith(("/", os.sep))
-    return path != PIPE and (path.is_dir() or ends_so or not path.suffix)
+    return path.is_dir() or ends_so or (path != PIPE and not path.suffix)
 
 
 def _extension(path: Path) -> str:

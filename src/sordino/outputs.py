@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +19,6 @@ except ImportError:  # Windows, where nobody can delete a file that is open
 TEMPORARY = ".sordino-part"
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-_LITTLE = 1 << 20  # bytes left on a disk that is called full
 
 
 @contextmanager
@@ -76,10 +74,7 @@ def explain(error: Exception, source: Path, target: Path) -> str:
 
 
 def _explain_system(error: OSError, source: Path, target: Path) -> str:
-    free = _LITTLE
-    with suppress(OSError):
-        free = shutil.disk_usage(target.parent).free
-    if error.errno in _FULL or (error.errno is None and free < _LITTLE):
+    if error.errno in _FULL:
         return f"{target}: the disk is full, or the file larger than allowed: make room and go on"
     named = str(error.filename or "").removeprefix("file:")
     is_target = named.endswith(TEMPORARY) or Path(named) in (target, target.parent)

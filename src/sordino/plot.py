@@ -1,5 +1,6 @@
 """Pictures of sound: noisy, noise taken, speech left."""
 
+import gc
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -115,6 +116,11 @@ def draw(path: Path, panels: Mapping[str, Spectrogram], title: str, about: str =
         OSError: the file cannot be written.
     """
     check_plotting()
+    _figure(panels, title, about).savefig(path, format="png")
+    gc.collect()  # figures refer to themselves: a batch would hold the pixels of many
+
+
+def _figure(panels: Mapping[str, Spectrogram], title: str, about: str) -> Any:
     figures: Any = import_module("matplotlib.figure")  # no pyplot: no windows, no global state
     images = [_on_mel_scale(each) for each in panels.values()]
     loudest = max(-60.0, float(np.percentile(images[0], 99.9)))
@@ -140,7 +146,7 @@ def draw(path: Path, panels: Mapping[str, Spectrogram], title: str, about: str =
     bar.outline.set_visible(False)
     bar.ax.tick_params(**_TICK)
     bar.set_label("level, dB re full scale", **_LABEL)
-    figure.savefig(path, format="png")
+    return figure
 
 
 def _show(axes: Any, image: NDArray[np.float32], panel: Spectrogram, top: float) -> Any:
