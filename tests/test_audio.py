@@ -188,7 +188,7 @@ def test_large_wav_becomes_rf64(tmp_path):
 
 
 def test_unknown_format_names_the_choice(tmp_path):
-    with pytest.raises(SordinoError, match="'xyz' cannot be written at all: choose one of wav"):
+    with pytest.raises(SordinoError, match="'xyz' cannot be written: choose one of wav"):
         open_sink(tmp_path / "x.xyz", "xyz", SoundInfo(48000, 1, "PCM_16"))
     with pytest.raises(SordinoError, match="to a pipe: choose one of wav, flac, ogg"):
         open_sink(io.BytesIO(), "aiff", SoundInfo(48000, 1, "PCM_16"))

@@ -27,7 +27,9 @@ from sordino.errors import SordinoError
 from sordino.formats import CONTAINERS, EXTENSIONS, SOUNDFILE_FORMATS, VIDEOS
 from sordino.sound import RawFormat, Samples, SoundInfo, cut_short, in_seconds
 
-_PIPED = {"wav": ("wav", ""), "flac": ("flac", "flac"), "ogg": ("ogg", "libopus")}
+_PIPED = {"wav": ("wav", ""), "flac": ("flac", "flac"), "ogg": ("ogg", "libopus")} | {
+    each: (CONTAINERS | VIDEOS)[each] for each in ("mp3", "opus", "aac", "mka", "mkv", "webm", "ts")
+}
 _PCM = {
     "PCM_U8": "pcm_u8",
     "PCM_24": "pcm_s24le",
@@ -117,11 +119,12 @@ def open_sink(
     is_opus = info.subtype.upper() == "OPUS" and SOUNDFILE_FORMATS.get(extension) == "OGG"
     if isinstance(file, Path) and extension in SOUNDFILE_FORMATS and not is_opus:
         return SoundfileSink(file, SOUNDFILE_FORMATS[extension], info)
-    container, codec = (_PIPED | CONTAINERS | VIDEOS).get(extension, ("", ""))
-    if not container:
-        choice = ", ".join(_PIPED if extension in EXTENSIONS else EXTENSIONS)
-        where = "to a pipe" if extension in EXTENSIONS else "at all"
-        raise SordinoError(f"{extension!r} cannot be written {where}: choose one of {choice}")
+    known = CONTAINERS | VIDEOS | _PIPED if isinstance(file, Path) else _PIPED
+    if extension not in known:
+        where = "" if isinstance(file, Path) else " to a pipe"
+        choice = ", ".join(EXTENSIONS if isinstance(file, Path) else _PIPED)
+        raise SordinoError(f"{extension!r} cannot be written{where}: choose one of {choice}")
+    container, codec = known[extension]
     return ContainerSink(file, container, codec or _PCM.get(info.subtype, "pcm_s16le"), info)
 
 

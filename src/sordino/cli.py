@@ -91,7 +91,7 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line; errors that the user can mend are one line and exit code 2."""
     try:
-        app()
+        app(prog_name="sordino")
     except SordinoError as error:
         message = " ".join(str(error).split())
         typer.secho(f"sordino: {message}", err=True, fg=typer.colors.RED)
@@ -194,7 +194,8 @@ def denoise(
     if dry_run:
         for job in planned:
             skipped = not overwrite and job.target.exists()
-            typer.echo(f"{job.source} -> {job.target}{' (skip: is there)' if skipped else ''}")
+            note = " (done before: skipped)" if skipped else ""
+            typer.echo(f"{job.source_name} -> {job.target_name}{note}")
         return
     display = BatchDisplay(planned, quiet)
     reports: list[FileReport] = []

@@ -175,7 +175,7 @@ class _Task:
             with self._stack:
                 self._denoise()
         except Exception as error:  # whatever it is, the other files go on
-            message = explain(error, job.source, job.target)
+            message = explain(error, job.source_name, job.target_name)
             return FileReport(job, "failed", elapsed=perf_counter() - begin, error=message)
         first = self._tracks[0]
         return FileReport(

@@ -43,6 +43,16 @@ class Job:
     raw_target: bool = False
 
     @property
+    def source_name(self) -> str:
+        """What messages call the source."""
+        return "standard input" if self.source == PIPE else str(self.source)
+
+    @property
+    def target_name(self) -> str:
+        """What messages call the target."""
+        return "standard output" if self.target == PIPE else str(self.target)
+
+    @property
     def outputs(self) -> list[Path]:
         """All files that will be written."""
         paths = (self.target, self.noise, self.picture)

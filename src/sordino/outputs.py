@@ -58,7 +58,7 @@ def sweep(folders: Iterable[Path]) -> None:
                     path.unlink()
 
 
-def explain(error: Exception, source: Path, target: Path) -> str:
+def explain(error: Exception, source: str | Path, target: str | Path) -> str:
     """Say in one line what went wrong with a file and how to mend it."""
     if isinstance(error, SordinoError):
         return f"{source}: {error}"
@@ -73,11 +73,13 @@ def explain(error: Exception, source: Path, target: Path) -> str:
     return f"{source}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _explain_system(error: OSError, source: Path, target: Path) -> str:
+def _explain_system(error: OSError, source: str | Path, target: str | Path) -> str:
+    if isinstance(error, BrokenPipeError):
+        return f"{target}: the program that was reading it has ended"
     if error.errno in _FULL:
         return f"{target}: the disk is full, or the file larger than allowed: make room and go on"
     named = str(error.filename or "").removeprefix("file:")
-    is_target = named.endswith(TEMPORARY) or Path(named) in (target, target.parent)
+    is_target = named.endswith(TEMPORARY) or Path(named) in (Path(target), Path(target).parent)
     if isinstance(error, FileNotFoundError) and not is_target:
         return f"{source}: there is no such file"
     path = target if is_target else Path(named or source)

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from sordino.files import FileReport
-from sordino.jobs import PIPE, Job
+from sordino.jobs import Job
 
 
 class BatchDisplay:
@@ -73,10 +73,10 @@ class BatchDisplay:
         if report.status == "failed":
             self._line(f"[red]failed[/]  {escape(report.error)}")
         elif report.status == "done" and not self._quiet:
-            target = "standard output" if report.job.target == PIPE else str(report.job.target)
-            self._line(f"[green]done[/]    {escape(target)}  [dim]{_facts([report])}[/]")
+            target = escape(report.job.target_name)
+            self._line(f"[green]done[/]    {target}  [dim]{_facts([report])}[/]")
         for note in () if self._quiet else report.notes:
-            self._line(f"[yellow]note[/]    {escape(str(report.job.source))}: {escape(note)}")
+            self._line(f"[yellow]note[/]    {escape(report.job.source_name)}: {escape(note)}")
 
     def summary(self, reports: Sequence[FileReport]) -> None:
         """Say what was done in all."""
@@ -94,7 +94,7 @@ class BatchDisplay:
             parts.append(f"[red]{failed} failed[/]")
         if missing:
             parts.append(f"[red]{missing} not done[/] (the same command goes on with the rest)")
-        if not self._quiet and (len(self._sizes) > 1 or not done):
+        if not self._quiet and (len(self._sizes) > 1 or skipped or missing):
             self._line("; ".join(parts))
 
     def _count(self, ended: int) -> str:

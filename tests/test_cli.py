@@ -1,0 +1,354 @@
+"""The command line, called as people call it."""
+
+import importlib.metadata
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+import typer
+
+import models
+from media import rumble, write_video
+from sordino import cli
+
+SORDINO = [sys.executable, "-c", "from sordino.cli import main; main()"]
+
+
+@pytest.fixture
+def sordino(monkeypatch, capsys):
+    """Call the command in this process: (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sordino", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "half.onnx"
+    path.write_bytes(models.constant_mask_bytes(0.5))
+    return path
+
+
+@pytest.fixture
+def talk(tmp_path):
+    path = tmp_path / "in" / "talk.wav"
+    path.parent.mkdir()
+    soundfile.write(path, rumble(2 * 16000), 16000)
+    return path
+
+
+def pipe(half, *arguments, data=b""):
+    command = [*SORDINO, "denoise", *map(str, arguments), "-m", str(half)]
+    return subprocess.run(command, input=data, capture_output=True)
+
+
+# denoise
+
+
+def test_denoise_beside_the_input(sordino, talk, half):
+    code, out, err = sordino("denoise", talk, "-m", half)
+    assert (code, out) == (0, "")
+    assert err.startswith(f"done    {talk.with_name('talk.clean.wav')}  2.0 s of sound, ")
+    assert "x real time, noise taken 6.0 dB" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_denoise_a_folder(sordino, talk, half, tmp_path):
+    soundfile.write(talk.with_name("b.flac"), rumble(2 * 16000, seed=1), 16000)
+    (talk.parent / "empty.wav").touch()
+    write_video(talk.parent / "c.mkv", "ffv1", "flac")
+    arguments = ("denoise", talk.parent, "-o", tmp_path / "out", "-m", half, "--jobs", 2)
+    extra = ("--noise-out", tmp_path / "noise", "--plot", tmp_path / "plots")
+    code, out, err = sordino(*arguments, *extra)
+    assert (code, out) == (2, "")
+    assert f"failed  {talk.parent / 'empty.wav'}: the file is empty (0 bytes)" in err
+    assert "3 files: 6.0 s of sound" in err
+    assert err.strip().endswith("noise taken 6.0 dB; 1 failed")
+    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*"))
+    assert [each for each in found if not each.startswith("in/")] == [
+        *("noise/b.noise.flac", "noise/c.noise.wav", "noise/talk.noise.wav"),
+        *("out/b.flac", "out/c.mkv", "out/talk.wav"),
+        *("plots/b.png", "plots/c.png", "plots/talk.png"),
+    ]
+    (talk.parent / "empty.wav").unlink()
+    code, _, err = sordino(*arguments)
+    assert (code, err) == (0, "3 skipped, done before (--overwrite does it again)\n")
+    code, _, err = sordino(*arguments, "--overwrite", "--quiet")
+    assert (code, err) == (0, "")
+
+
+def test_options_reach_the_engine(sordino, talk, half, tmp_path):
+    x = soundfile.read(talk)[0]
+    for options, gain in (
+        ((), 0.5),
+        (("--strength", "0"), 1.0),
+        (("-s", "0.5"), 0.75),
+        (("--attenuation-limit", "3"), 1 - 0.5 * (1 - 10 ** (-3 / 20))),
+    ):
+        target = tmp_path / "y.wav"
+        assert sordino("denoise", talk, "-o", target, "-m", half, "--overwrite", *options)[0] == 0
+        assert np.abs(soundfile.read(target)[0] - gain * x).max() < 1e-3
+
+
+def test_format(sordino, talk, half):
+    assert sordino("denoise", talk, "-m", half, "--format", "flac")[0] == 0
+    assert soundfile.info(talk.with_name("talk.clean.flac")).subtype == "PCM_16"
+
+
+def test_dry_run_writes_nothing(sordino, talk, half, tmp_path):
+    code, out, err = sordino("denoise", talk, "--dry-run")
+    assert (code, out, err) == (0, f"{talk} -> {talk.with_name('talk.clean.wav')}\n", "")
+    talk.with_name("talk.clean.wav").touch()
+    assert sordino("denoise", talk, "--dry-run")[1].endswith(" (done before: skipped)\n")
+    assert not sordino("denoise", talk, "--dry-run", "--overwrite")[1].endswith("skipped)\n")
+    assert sorted(path.name for path in talk.parent.iterdir()) == ["talk.clean.wav", "talk.wav"]
+
+
+def test_notes_are_shown(sordino, talk, half):
+    talk.write_bytes(talk.read_bytes()[:30_000])
+    code, _, err = sordino("denoise", talk, "-m", half)
+    assert code == 0
+    assert f"note    {talk}: the file is cut short: only 30,000 of 64,044 bytes" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("{in}", "-m", "nobody.onnx"), "cannot read the model nobody.onnx"),
+        (("{in}", "-m", "{half}", "-s", "2"), "strength is 2.0: expected 0"),
+        (("{in}", "-m", "{half}", "-o", "{in}"), "is an input: Sordino never overwrites"),
+        (("{in}", "-m", "{half}", "-f", "xyz"), "there is no format 'xyz': choose one of wav"),
+        (("{in}", "-m", "{half}", "-o", "x.xyz"), "there is no format 'xyz'"),
+        (("{in}", "{in}", "/nowhere/*.wav", "-m", "{half}"), "/nowhere/*.wav: no file has such"),
+        (("-", "-m", "{half}", "--raw-rate", "8000", "--raw-format", "s5"), "called 's5'"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(sordino, talk, half, arguments, message):
+    filled = [each.format(**{"in": talk, "half": half}) for each in arguments]
+    code, out, err = sordino("denoise", *filled)
+    assert (code, out) == (2, "")
+    assert err.startswith("sordino: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert [path.name for path in talk.parent.iterdir()] == ["talk.wav"]
+
+
+def test_a_missing_file_is_one_line(sordino, half):
+    code, _, err = sordino("denoise", "/nowhere/talk.wav", "-m", half)
+    assert (code, err) == (2, "failed  /nowhere/talk.wav: there is no such file\n")
+
+
+# Pipes
+
+
+def test_wav_through_pipes(talk, half):
+    result = pipe(half, "-", data=talk.read_bytes())
+    assert result.returncode == 0
+    assert result.stderr.startswith(b"done    standard output  2.0 s of sound")
+    x = soundfile.read(talk, dtype="int16")[0]
+    y = np.frombuffer(result.stdout[-2 * len(x) :], np.int16)
+    assert result.stdout[:4] == b"RIFF"
+    assert np.abs(y - x / 2).max() <= 1
+
+
+def test_a_file_into_a_pipe_and_a_pipe_into_a_file(talk, half, tmp_path):
+    assert pipe(half, talk, "-o", "-").stdout[:4] == b"RIFF"
+    assert pipe(half, "-", "-o", tmp_path / "y.flac", data=talk.read_bytes()).returncode == 0
+    info = soundfile.info(tmp_path / "y.flac")
+    assert (info.samplerate, info.frames, info.subtype) == (16000, 32000, "PCM_16")
+
+
+def test_raw_samples_through_pipes(half):
+    x = (20_000 * rumble(8000, 2)).astype("<i2")
+    result = pipe(half, "-", "--raw-rate", 8000, "--raw-channels", 2, "-q", data=x.tobytes())
+    assert (result.returncode, result.stderr) == (0, b"")
+    y = np.frombuffer(result.stdout, "<i2").reshape(-1, 2)
+    assert y.shape == x.shape
+    assert np.abs(y - x / 2).max() <= 1
+    z = x.astype("<f4") / 32768
+    result = pipe(
+        half,
+        "-",
+        "--raw-rate",
+        8000,
+        "--raw-format",
+        "f32le",
+        "--raw-channels",
+        2,
+        data=z.tobytes(),
+    )
+    assert np.abs(np.frombuffer(result.stdout, "<f4").reshape(-1, 2) - z / 2).max() < 1e-4
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF", b"Dear Sir,\n" * 100])
+def test_bad_input_from_a_pipe(half, data):
+    result = pipe(half, "-", data=data)
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert result.stderr.startswith(b"failed  standard input: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such pipes there")
+def test_a_reader_that_ends_early(tmp_path, half):
+    soundfile.write(tmp_path / "x.wav", rumble(30 * 48000), 48000)
+    process = subprocess.Popen(
+        [*SORDINO, "denoise", tmp_path / "x.wav", "-o", "-", "-m", half],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.read(1000)
+    process.stdout.close()
+    message = process.stderr.read()
+    assert process.wait(timeout=30) == 2
+    assert message == b"failed  standard output: the program that was reading it has ended\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals there")
+def test_ctrl_c_is_clean(tmp_path, half):
+    source = tmp_path / "x.wav"
+    with soundfile.SoundFile(source, "w", 48000, 8) as file:
+        for _ in range(60):
+            file.write(rumble(48000, 8))
+    process = subprocess.Popen(
+        [*SORDINO, "denoise", source, "-m", half], stderr=subprocess.PIPE, text=True
+    )
+    while not list(tmp_path.glob(".*")) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert message == "1 not done (the same command goes on with the rest)\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.wav"]
+
+
+# The other commands
+
+
+def test_plot(sordino, talk, half):
+    picture = talk.with_suffix(".png")
+    assert sordino("plot", talk, "-m", half) == (0, f"{picture}\n", "")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    other = talk.with_name("plain.png")
+    assert sordino("plot", talk, "--plain", "-o", other) == (0, f"{other}\n", "")
+    assert other.stat().st_size > 10_000
+
+
+def test_plot_errors(sordino, talk, monkeypatch):
+    code, _, err = sordino("plot", "/nowhere/x.wav", "--plain", "-o", talk.with_name("x.png"))
+    assert (code, err) == (2, "sordino: /nowhere/x.wav: there is no such file\n")
+    monkeypatch.setattr("sordino.plot.find_spec", lambda name: None)
+    code, _, err = sordino("plot", talk)
+    assert (code, err) == (2, "sordino: pictures need matplotlib: pip install 'sordino[plot]'\n")
+    assert [path.name for path in talk.parent.iterdir()] == ["talk.wav"]
+
+
+def test_bench(sordino, half):
+    code, out, err = sordino("bench", "-m", half, "--rate", 16000, "--seconds", 1)
+    assert (code, err) == (0, "")
+    for word in ("test at 16000 Hz", "latency   20 ms", "p50", "p99", "verdict   fits"):
+        assert word in out
+    code, _, err = sordino("bench", "-m", half, "--seconds", 0)
+    assert (code, err.startswith("sordino: 0.0 s are too short")) == (2, True)
+
+
+def test_models(sordino):
+    from sordino.model import available_models
+
+    entries = available_models()
+    code, out, _ = sordino("models")
+    assert code == 0
+    for entry in entries.values():
+        assert entry.name in out
+        assert entry.sha256[:12] in out
+        assert entry.kind in out
+    code, out, _ = sordino("models", "default")
+    assert code == 0
+    assert entries["default"].card.strip() in out
+    code, _, err = sordino("models", "nobody")
+    assert (code, err.startswith("sordino: no model is called 'nobody'")) == (2, True)
+
+
+def test_version(sordino):
+    version = importlib.metadata.version("sordino")
+    assert sordino("--version") == (0, f"sordino {version}\n", "")
+
+
+def test_usage_errors(sordino):
+    for arguments in (("denoise",), ("nonsense",), ("denoise", "x.wav", "--jobs", "0")):
+        code, out, err = sordino(*arguments)
+        assert (code, out) == (2, "")
+        assert "Usage: sordino" in err
+
+
+# Rooms beside
+
+
+def test_help_names_all_commands_and_loads_none(sordino, monkeypatch):
+    monkeypatch.setattr(importlib.metadata.EntryPoint, "load", lambda self: pytest.fail("loaded"))
+    code, out, _ = sordino("--help")
+    assert code == 0
+    for name in ("denoise", "plot", "models", "bench", "train", "export", "evaluate"):
+        assert f"│ {name} " in out
+
+
+def test_each_entry_point_is_a_command(sordino):
+    for entry in importlib.metadata.entry_points(group=cli.GROUP):
+        code, out, err = sordino(entry.name, "--help")
+        assert (code, err) == (0, "")
+        assert f"Usage: sordino {entry.name} " in out
+
+
+def test_every_command_of_the_training_room_is_an_entry_point():
+    from sordino.train.cli import app
+
+    commands = set(typer.main.get_command(app).commands)
+    entries = importlib.metadata.entry_points(group=cli.GROUP)
+    assert commands == {entry.name for entry in entries if "train" in entry.module}
+
+
+def test_missing_packages_of_a_room_are_named():
+    script = (
+        "import sys; sys.modules['torch'] = None; "
+        "from sordino.cli import main; sys.argv = ['sordino', 'export', 'x.safetensors']; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "sordino: `sordino export` needs the package torch: pip install 'sordino[train]'\n"
+    )
+
+
+def test_mistakes_in_a_room_are_not_hidden(sordino, monkeypatch):
+    entry = importlib.metadata.EntryPoint("lost", "sordino.nowhere:app", cli.GROUP)
+    monkeypatch.setattr(cli, "_rooms", lambda: {"lost": entry})
+    with pytest.raises(ModuleNotFoundError, match=r"sordino\.nowhere"):
+        sordino("lost")
+
+
+@pytest.mark.parametrize("arguments", ["--help", "denoise --help", "--version"])
+def test_help_is_light(arguments):
+    script = (
+        "import sys; from sordino.cli import main; "
+        f"sys.argv = ['sordino', *{arguments.split()!r}]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'matplotlib', 'onnxruntime', 'av', 'numpy', 'soundfile'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
