@@ -49,11 +49,13 @@ class BatchDisplay:
         self._ended = 0
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if not self._bar.disable:
+            self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if not self._bar.disable:
+            self._bar.stop()
 
     def progress(self, job: Job, seconds: float, total: float | None) -> None:
         """Show that so many seconds of a job are done."""
