@@ -33,7 +33,9 @@ def test_a_file_a_folder_and_a_pipe(tree, tmp_path):
     assert plan([tree / "a.wav"], tmp_path / "new")[0].target == tmp_path / "new/a.wav"
     assert plan([tree / "a.wav"], f"{tmp_path}/v1.2/")[0].target == tmp_path / "v1.2/a.wav"
     assert plan([tree / "a.wav"], tmp_path)[0].target == tmp_path / "a.wav"
-    assert plan([tree / "a.wav"], "-")[0].target == PIPE
+    (job,) = plan([tree / "sub/deep/d.mkv"], "-")
+    assert (job.target, job.extension) == (PIPE, "wav")
+    assert plan([tree / "b.mp3"], "-", extension="mp3")[0].extension == "mp3"
     assert plan(["-"])[0].target == PIPE
     assert plan(["-"], tmp_path / "x.wav")[0].target == tmp_path / "x.wav"
     assert plan(["-"], tmp_path)[0].target == tmp_path / "stdin.wav"

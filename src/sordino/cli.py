@@ -254,7 +254,7 @@ def models(
     from sordino.model import available_models, load_model
 
     entries = available_models()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     if name is not None:
         if name not in entries:
             raise SordinoError(f"no model is called {name!r}: choose one of {', '.join(entries)}")

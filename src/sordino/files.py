@@ -13,10 +13,11 @@ the next start clears away, and a batch that is started again does only what is 
 
 import sys
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from threading import Event
 from time import perf_counter
 from typing import BinaryIO, Literal
@@ -123,23 +124,23 @@ def denoise_files(
         check_plotting()
     sweep(path.parent for job in jobs for path in job.outputs)
     stop = Event()
-    reports: dict[int, FileReport] = {}
+    ended: SimpleQueue[Future[FileReport]] = SimpleQueue()
+    reports: dict[Job, FileReport] = {}
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        tasks = [_Task(job, chosen, overwrite, on_progress, stop) for job in jobs]
-        pending = {pool.submit(task.run): index for index, task in enumerate(tasks)}
         try:
-            while pending:
-                # The timeout lets Ctrl-C through on every system.
-                for future in wait(pending, timeout=1, return_when=FIRST_COMPLETED).done:
-                    index = pending.pop(future)
-                    reports[index] = future.result()
-                    if on_report:
-                        on_report(reports[index])
+            for job in jobs:
+                task = _Task(job, chosen, overwrite, on_progress, stop)
+                pool.submit(task.run).add_done_callback(ended.put)
+            for _ in jobs:
+                report = _first(ended).result()
+                reports[report.job] = report
+                if on_report:
+                    on_report(report)
         except BaseException:
             stop.set()
             pool.shutdown(cancel_futures=True)
             raise
-    return [reports[index] for index in range(len(jobs))]
+    return [reports[job] for job in jobs]
 
 
 class _Stopped(Exception):  # noqa: N818
@@ -190,8 +191,10 @@ class _Task:
     def _denoise(self) -> None:
         job = self._job
         given = sys.stdin.buffer if job.source == PIPE else job.source
-        target: Path | BinaryIO = sys.stdout.buffer
-        if job.target != PIPE:
+        target: Path | BinaryIO
+        if job.target == PIPE:
+            target = sys.stdout.buffer
+        else:
             target = self._stack.enter_context(written_whole(job.target))
         with open_source(given, job.raw) as source:
             container, encoder = (CONTAINERS | VIDEOS).get(job.extension, ("", ""))
@@ -246,6 +249,12 @@ class _Task:
 
         self._tracks.append(Cleaning(info, self._settings, sink, has_picture, report))
         return self._tracks[-1]
+
+
+def _first(queue: "SimpleQueue[Future[FileReport]]") -> Future[FileReport]:
+    while True:  # with a timeout, which lets Ctrl-C through on every system
+        with suppress(Empty):
+            return queue.get(timeout=1)
 
 
 @contextmanager

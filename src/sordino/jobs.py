@@ -186,6 +186,8 @@ def _job(
     if ending is None and named and (raw is None or named in EXTENSIONS):
         ending = _known(named)
     raw_target = raw is not None and ending is None
+    if ending is None and str(output) == str(PIPE) and not raw_target:
+        ending = "wav"
     if ending is None:
         own = _extension(given.path)
         ending = own if own in EXTENSIONS or raw_target else "wav"

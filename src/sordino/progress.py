@@ -29,8 +29,8 @@ class BatchDisplay:
         self._quiet = quiet
         # Sizes in bytes foretell the rest of the work without opening every file first.
         self._sizes = {job: _size(job) for job in jobs}
-        self._done: dict[Job, float] = {}  # bytes
-        self._seconds: dict[Job, float] = {}
+        self._running: dict[Job, tuple[float, float]] = {}  # bytes and seconds that are done
+        self._bytes = self._seconds = 0.0  # of the jobs that have ended
         self._lock = Lock()
         self._begin = perf_counter()
         self._bar = Progress(
@@ -60,17 +60,19 @@ class BatchDisplay:
     def progress(self, job: Job, seconds: float, total: float | None) -> None:
         """Show that so many seconds of a job are done."""
         with self._lock:
-            self._seconds[job] = seconds
             share = min(1.0, seconds / total) if total else 0.0
-            self._done[job] = share * self._sizes[job]
-            speed = sum(self._seconds.values()) / max(1e-6, perf_counter() - self._begin)
+            self._running[job] = (share * self._sizes[job], seconds)
+            done = self._seconds + sum(each[1] for each in self._running.values())
+            speed = done / max(1e-6, perf_counter() - self._begin)
             self._show(speed=f"{speed:.0f} x real time", name=escape(job.source.name))
 
     def report(self, report: FileReport) -> None:
         """Show how a job ended."""
         with self._lock:
             self._ended += 1
-            self._done[report.job] = self._sizes[report.job]
+            self._running.pop(report.job, None)
+            self._bytes += self._sizes[report.job]
+            self._seconds += report.seconds
             self._show(count=self._count(self._ended))
         if report.status == "failed":
             self._line(f"[red]failed[/]  {escape(report.error)}")
@@ -103,7 +105,8 @@ class BatchDisplay:
         return f"{ended}/{_files(len(self._sizes))}"
 
     def _show(self, **fields: Any) -> None:
-        self._bar.update(self._task, completed=sum(self._done.values()), **fields)
+        done = self._bytes + sum(each[0] for each in self._running.values())
+        self._bar.update(self._task, completed=done, **fields)
 
     def _line(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)
