@@ -236,6 +236,24 @@ def test_ctrl_c_is_clean(tmp_path, half):
     assert [path.name for path in tmp_path.iterdir()] == ["x.wav"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no such signals there")
+def test_ctrl_c_does_not_wait_for_the_pipe(talk, half, tmp_path):
+    process = subprocess.Popen(
+        [*SORDINO, "denoise", "-", "-o", tmp_path / "y.wav", "-m", half],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdin.write(talk.read_bytes()[:40_000])
+    process.stdin.flush()
+    while not list(tmp_path.glob(".*")) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+    assert process.stderr.read() == b"1 not done (the same command goes on with the rest)\n"
+    process.stdin.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
 # The other commands
 
 

@@ -25,7 +25,7 @@ import soundfile  # pyright: ignore[reportMissingTypeStubs]
 from sordino.container import ContainerSink, ContainerSource
 from sordino.errors import SordinoError
 from sordino.formats import CONTAINERS, EXTENSIONS, SOUNDFILE_FORMATS, VIDEOS
-from sordino.sound import RawFormat, Samples, SoundInfo, cut_short, in_seconds
+from sordino.sound import RawFormat, Readable, Samples, SoundInfo, cut_short, in_seconds
 
 _PIPED = {"wav": ("wav", ""), "flac": ("flac", "flac"), "ogg": ("ogg", "libopus")} | {
     each: (CONTAINERS | VIDEOS)[each] for each in ("mp3", "opus", "aac", "mka", "mkv", "webm", "ts")
@@ -73,7 +73,7 @@ class Sink(Protocol):
     def close(self) -> None: ...  # noqa: D102
 
 
-def open_source(file: Path | BinaryIO, raw: RawFormat | None = None) -> Source:
+def open_source(file: Path | Readable, raw: RawFormat | None = None) -> Source:
     """Open sound for reading, whatever its format; the content decides, not the name.
 
     Args:

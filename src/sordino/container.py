@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, Self
 from av.error import FFmpegError
 
 from sordino.errors import SordinoError
-from sordino.sound import RawFormat, Samples, SoundInfo, in_seconds
+from sordino.sound import RawFormat, Readable, Samples, SoundInfo, in_seconds
 from sordino.tracks import (
     TrackDecoder,
     TrackEncoder,
@@ -29,7 +29,7 @@ class ContainerSource:
         SordinoError: there is no track of sound in it.
     """
 
-    def __init__(self, file: Path | BinaryIO, raw: RawFormat | None = None) -> None:
+    def __init__(self, file: Path | Readable, raw: RawFormat | None = None) -> None:
         self._container: Any = open_container(file, raw)
         self.notes: list[str] = []
         try:

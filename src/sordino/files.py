@@ -30,6 +30,7 @@ from sordino.formats import CONTAINERS, VIDEOS
 from sordino.jobs import PIPE, Job, plan
 from sordino.model import Model, load_model
 from sordino.outputs import explain, sweep, written_whole
+from sordino.pipe import StandardInput
 from sordino.plot import check_plotting
 from sordino.sound import SoundInfo
 from sordino.video import remux
@@ -190,7 +191,7 @@ class _Task:
 
     def _denoise(self) -> None:
         job = self._job
-        given = sys.stdin.buffer if job.source == PIPE else job.source
+        given = StandardInput(self._stop) if job.source == PIPE else job.source
         target: Path | BinaryIO
         if job.target == PIPE:
             target = sys.stdout.buffer

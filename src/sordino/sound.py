@@ -2,13 +2,19 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
 """Shape = (samples, channels), full scale +-1."""
+
+
+class Readable(Protocol):
+    """Where bytes come from; it need not be seekable."""
+
+    def read(self, size: int, /) -> bytes: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
