@@ -15,7 +15,7 @@ import soundfile
 
 import models
 from media import lag, packets_of, rumble, sound_of, write_video
-from sordino import files
+from sordino import examples, files
 from sordino.cleaning import Settings
 from sordino.errors import SordinoError
 from sordino.files import denoise_file, denoise_files
@@ -119,6 +119,22 @@ def test_the_sound_of_a_video_alone(tmp_path):
     y = read(target)
     assert lag(x, y) == 0
     assert soundfile.info(target).subtype == "PCM_16"
+
+
+@pytest.mark.parametrize("name", examples.names())
+def test_bundled_recordings_get_cleaner(tmp_path, name):
+    target = tmp_path / f"{name}.flac"
+    report = denoise_file(examples.path(name), target)
+    assert report.noise_taken_db > 6
+    noisy, clean = (read(examples.path(name, kind))[:, 0] for kind in ("noisy", "clean"))
+    assert si_sdr(clean, read(target)[:, 0]) > si_sdr(clean, noisy) + 0.5
+
+
+def si_sdr(reference, estimate):
+    """Scale-invariant ratio of speech to all else, in dB."""
+    speech = reference * (reference @ estimate) / (reference @ reference)
+    rest = estimate - speech
+    return 10 * np.log10((speech @ speech) / (rest @ rest))
 
 
 def test_noise_and_speech_make_up_the_input(recording, tmp_path):
