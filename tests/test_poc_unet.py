@@ -1,20 +1,24 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
+import soundfile as sf
 import torch
 from onnx import TensorProto
 
-from signals import agreement_db, noise, tone
-from sordino import slices
+from signals import agreement_db, level_db, noise, tone
+from sordino import examples, slices
 from sordino.denoiser import Denoiser, denoise
 from sordino.errors import SordinoError
-from sordino.model import SLICE_MAGNITUDE, load_model
-from sordino.slices import noise_to_image, spectrum_config, to_image
+from sordino.model import SLICE_MAGNITUDE, available_models, load_model
+from sordino.slices import from_image, noise_to_image, spectrum_config, to_image
 from sordino.spectrum import StreamingAnalysis
-from sordino.train.checkpoint import Checkpoint, Progress
+from sordino.train.checkpoint import Checkpoint, Progress, load_checkpoint
 from sordino.train.export import export_checkpoint, measure
+from sordino.train.finetune import corpus_of
+from sordino.train.loop import train
 from sordino.train.mixing import MixConfig
 from sordino.train.objective import TensorBatch, make_objective
 from sordino.train.pictures import draw_pictures, picture_loss, without_noise
@@ -95,21 +99,23 @@ def test_dropout_is_in_training_only():
 def test_pictures_are_those_of_the_run_time():
     noisy, clean, *_ = batch(size=2, pictures=3)
     extra = torch.zeros(2, PICTURE - 1)  # not a whole picture: left out
-    pictures = draw_pictures(torch.cat([noisy, extra], 1), torch.cat([clean, extra], 1))
+    pictures = draw_pictures(torch.cat([noisy, extra], 1), torch.cat([clean, extra], 1), 24)
     assert pictures.noisy.shape == pictures.noise.shape == (6, 1, 128, 128)
+    most = from_image(pictures.noise.numpy()).max()
+    assert most == pytest.approx(1 - 10 ** (-24 / 20), abs=1e-5)
     for i, (x, s) in enumerate(zip(noisy.numpy(), clean.numpy(), strict=True)):
         # As SliceFilter gets them: frames from a stream, 128 at a time.
         frames = [np.abs(StreamingAnalysis(spectrum_config(), 1)(y[None]))[0] for y in (x, s)]
         for j in range(3):
             magnitude, speech = (y[128 * j : 128 * (j + 1)].T for y in frames)
             np.testing.assert_array_equal(pictures.noisy[3 * i + j, 0], to_image(magnitude))
-            expected = noise_to_image(magnitude, speech)
+            expected = noise_to_image(magnitude, np.maximum(speech, magnitude * 10**-1.2))
             np.testing.assert_array_equal(pictures.noise[3 * i + j, 0], expected)
 
 
 def test_the_wanted_picture_takes_the_noise_out():
     noisy, clean, *_ = batch(pictures=3)
-    pictures = draw_pictures(noisy, clean)
+    pictures = draw_pictures(noisy, clean, 80)
     sound = without_noise(pictures.spectra, pictures.noise).numpy()
     heard = slice(500, -500)
     best = agreement_db(clean.numpy()[:, : sound.shape[1]][:, heard], sound[:, heard])
@@ -227,9 +233,31 @@ def test_a_recipe_that_makes_no_pictures_is_refused(mix):
         make_objective(Recipe(kind=SLICE_MAGNITUDE, mix=mix))
 
 
+def test_it_trains_in_the_common_loop(tmp_path):
+    data = replace(corpus_of(examples.FOLDER / "train"), cache=str(tmp_path / "cache"))
+    short = LoopConfig(steps=2, batch=2, threads=1, media_every=2)
+    checkpoint = load_checkpoint(train(replace(recipe(), data=data, train=short), tmp_path / "run"))
+    assert checkpoint.progress.step == 2
+    path = tmp_path / "test.onnx"
+    export_checkpoint(checkpoint, path, "1")
+    assert np.isfinite(load_model(path).noise(random_pictures())).all()
+
+
 def test_the_packaged_recipe_is_the_proof_of_concept():
     chosen = load_recipe("recipes/poc-unet.toml")
     assert (chosen.name, chosen.kind) == (TRAINED, SLICE_MAGNITUDE)
     assert chosen.poc == PocUNetConfig()
     assert chosen.mix.rates == {8000: 1.0}
     assert chosen.mix.seconds * RATE % PICTURE == 0
+
+
+def test_the_packaged_model_takes_noise_and_leaves_speech():
+    assert available_models()[TRAINED].kind == SLICE_MAGNITUDE
+    hiss = noise(3 * RATE, level=0.01)
+    assert level_db(denoise(hiss, RATE, TRAINED)) < level_db(hiss) - 10
+    noisy, rate = sf.read(examples.path("phone_8k"), dtype="float32")
+    speech, _ = sf.read(examples.path("phone_8k", "clean"), dtype="float32")
+    estimate = denoise(noisy, rate, TRAINED)
+    assert estimate.shape == noisy.shape
+    assert agreement_db(speech, estimate) > agreement_db(speech, noisy) + 1
+    assert level_db(estimate) > level_db(speech) - 6
