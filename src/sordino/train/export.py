@@ -70,7 +70,7 @@ def export_checkpoint(
         The metadata.
     """
     recipe = checkpoint.recipe
-    network: nn.Module = make_objective(recipe).network
+    network = make_objective(recipe).network
     restore_weights(network, checkpoint.part("average"), "the checkpoint")
     network.eval()
     graph = _GRAPHS[recipe.kind](network)

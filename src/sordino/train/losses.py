@@ -73,7 +73,8 @@ def spectral_loss(
     """
     floor = 1e-7
     half = config.power / 2
-    terms = {"magnitude": 0.0, "phase": 0.0, "over": 0.0}
+    none = estimate.new_zeros(())
+    terms = {"magnitude": none, "phase": none, "over": none}
     for seconds in config.windows:
         size = 2 * round(seconds * rate / 2)
         s, e = _spectrum(clean, size), _spectrum(estimate, size)
@@ -90,7 +91,7 @@ def spectral_loss(
             ("phase", error),
             ("over", gap.clamp_min(0).square()),
         ):
-            terms[name] += (value * known).sum(-1).mean() / len(config.windows)
+            terms[name] = terms[name] + (value * known).sum(-1).mean() / len(config.windows)
     return terms
 
 
@@ -141,5 +142,5 @@ def total_loss(
     terms = spectral_loss(estimate, clean, bandwidth, rate, config)
     terms |= waveform_loss(estimate, clean)
     terms["speech"] = functional.binary_cross_entropy_with_logits(speech_logit, speech)
-    total = sum(getattr(config, name) * value for name, value in terms.items())
-    return total, terms
+    weighted = [getattr(config, name) * value for name, value in terms.items()]
+    return torch.stack(weighted).sum(), terms

@@ -1,6 +1,7 @@
 """What a kind of network makes of a batch: its estimate and its loss."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +28,11 @@ class TensorBatch(NamedTuple):
 
     def to(self, device: torch.device) -> "TensorBatch":
         """The same batch on a device."""
-        moved = (v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for v in self)
-        return TensorBatch(*moved)
+        noisy, clean, bandwidth, speech = (
+            v.to(device, non_blocking=True)
+            for v in (self.noisy, self.clean, self.bandwidth, self.speech)
+        )
+        return TensorBatch(noisy, clean, self.sample_rate, bandwidth, speech)
 
 
 class Step(NamedTuple):
@@ -39,17 +43,22 @@ class Step(NamedTuple):
     estimate: Tensor  # waveform, shape = (B, M)
 
 
-class Objective(Protocol):
-    """A network with its loss; a `torch.nn.Module`."""
+class Objective(nn.Module):
+    """A network with its loss: called with a `TensorBatch`, it gives a `Step`.
 
-    network: nn.Module
+    Args:
+        network: what is trained.
+        recipe: of the run.
+    """
 
-    def __call__(self, batch: TensorBatch) -> Step:
-        """Run the network on a batch."""
-        ...
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.network = network
+        self.run = torch.compile(network) if recipe.train.compile else network
+        self.bf16 = recipe.train.bf16
 
 
-class MaskObjective(nn.Module):
+class MaskObjective(Objective):
     """The causal U-Net: take the masked noise out, compare the waveforms.
 
     Args:
@@ -57,19 +66,19 @@ class MaskObjective(nn.Module):
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        super().__init__()
-        self.network = UNet(recipe.network)
+        network = UNet(recipe.network)
+        super().__init__(network, recipe)
+        self.initial_state = network.initial_state
+        self.voice_size = recipe.network.voice_size
         self.config = recipe.loss
-        self.run = torch.compile(self.network) if recipe.train.compile else self.network
-        self.bf16 = recipe.train.bf16
 
     def forward(self, batch: TensorBatch) -> Step:
         """Loss of a batch at its own sample rate."""
         device = batch.noisy.device
         size, rate = len(batch.noisy), batch.sample_rate
         noisy = stft(batch.noisy, rate)
-        voice = torch.zeros(size, self.network.config.voice_size, device=device)
-        state = self.network.initial_state(size, device)
+        voice = torch.zeros(size, self.voice_size, device=device)
+        state = self.initial_state(size, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             output = self.run(noisy, voice, state)
         estimate = istft(subtract(noisy, output.mask), rate)
@@ -78,7 +87,7 @@ class MaskObjective(nn.Module):
         return Step(loss, terms, estimate)
 
 
-class SliceObjective(nn.Module):
+class SliceObjective(Objective):
     """The proof of concept: compare pictures of the noise, pixel by pixel.
 
     Args:
@@ -89,17 +98,14 @@ class SliceObjective(nn.Module):
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        super().__init__()
         shortest = FRAMES * HOP / RATE
         if set(recipe.mix.rates) != {RATE} or recipe.mix.seconds < shortest:
             raise SordinoError(
                 f"recipe: kind {SLICE_MAGNITUDE!r} needs mix.rates = {{ {RATE} = 1.0 }} and "
                 f"mix.seconds = {shortest} or more"
             )
-        self.network = PocUNet(recipe.poc)
+        super().__init__(PocUNet(recipe.poc), recipe)
         self.limit_db = recipe.poc.limit_db
-        self.run = torch.compile(self.network) if recipe.train.compile else self.network
-        self.bf16 = recipe.train.bf16
 
     def forward(self, batch: TensorBatch) -> Step:
         """Loss of the whole pictures of a batch."""
@@ -110,13 +116,13 @@ class SliceObjective(nn.Module):
         return Step(loss, terms, without_noise(pictures.spectra, noise.detach()))
 
 
-OBJECTIVES: dict[str, type[nn.Module]] = {
+OBJECTIVES: dict[str, Callable[[Recipe], Objective]] = {
     NOISE_MASK: MaskObjective,
     SLICE_MAGNITUDE: SliceObjective,
 }
 
 
-def make_objective(recipe: Recipe) -> nn.Module:
+def make_objective(recipe: Recipe) -> Objective:
     """The objective of a recipe's kind.
 
     Raises:

@@ -84,6 +84,8 @@ class Features(nn.Module):
     ATTACK = 0.25  # share of a frame's own level that its features are divided by at least
     LEVEL_BANDS = 90  # bands up to 4 kHz, which every sample rate has
 
+    merge: Tensor
+
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.single = config.single
@@ -91,10 +93,11 @@ class Features(nn.Module):
         self.register_buffer("merge", merge, persistent=False)
         self.mean = nn.RNN(1, 2, nonlinearity="relu", batch_first=True)
         with torch.no_grad():
-            self.mean.weight_ih_l0.copy_(torch.tensor([[1 - self.DECAY], [0.0]]))
-            self.mean.weight_hh_l0.copy_(torch.eye(2) * self.DECAY)
-            self.mean.bias_ih_l0.copy_(torch.tensor([0.0, 1 - self.DECAY]))
-            self.mean.bias_hh_l0.zero_()
+            weights = dict(self.mean.named_parameters())
+            weights["weight_ih_l0"].copy_(torch.tensor([[1 - self.DECAY], [0.0]]))
+            weights["weight_hh_l0"].copy_(torch.eye(2) * self.DECAY)
+            weights["bias_ih_l0"].copy_(torch.tensor([0.0, 1 - self.DECAY]))
+            weights["bias_hh_l0"].zero_()
         self.mean.requires_grad_(False)
 
     def forward(self, spectrum: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,6 +168,8 @@ class UNet(nn.Module):
     Args:
         config: its size.
     """
+
+    spread: Tensor
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
