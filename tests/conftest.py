@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -10,3 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # tests import their helpers by 
 # The same examples every time, and no deadline: the machine may be busy.
 settings.register_profile("sordino", deadline=None, max_examples=20, derandomize=True)
 settings.load_profile("sordino")
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and what they start
+# would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
