@@ -7,6 +7,7 @@ that has this command, and it is loaded only when the command is called.  Packag
 `sordino.ROOM` needs are those of the extra `sordino[ROOM]`.
 """
 
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
@@ -96,6 +97,16 @@ def main() -> None:
         message = " ".join(str(error).split())
         typer.secho(f"sordino: {message}", err=True, fg=typer.colors.RED)
         sys.exit(2)
+    finally:
+        _let_go_of_stdout()
+
+
+def _let_go_of_stdout() -> None:
+    """Drop what a reader that has ended left unread: Python would complain of it at exit."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_version(wanted: bool) -> None:
