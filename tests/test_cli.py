@@ -14,7 +14,7 @@ import typer
 
 import models
 from media import rumble, write_video
-from sordino import cli
+from sordino import cli, commands
 
 SORDINO = [sys.executable, "-c", "from sordino.cli import main; main()"]
 
@@ -325,7 +325,7 @@ def test_help_names_all_commands_and_loads_none(sordino, monkeypatch):
 
 
 def test_each_entry_point_is_a_command(sordino):
-    for entry in importlib.metadata.entry_points(group=cli.GROUP):
+    for entry in importlib.metadata.entry_points(group=commands.GROUP):
         code, out, err = sordino(entry.name, "--help")
         assert (code, err) == (0, "")
         assert f"Usage: sordino {entry.name} " in out
@@ -334,9 +334,9 @@ def test_each_entry_point_is_a_command(sordino):
 def test_every_command_of_the_training_room_is_an_entry_point():
     from sordino.train.cli import app
 
-    commands = set(typer.main.get_command(app).commands)
-    entries = importlib.metadata.entry_points(group=cli.GROUP)
-    assert commands == {entry.name for entry in entries if "train" in entry.module}
+    names = set(typer.main.get_command(app).commands)
+    entries = importlib.metadata.entry_points(group=commands.GROUP)
+    assert names == {entry.name for entry in entries if "train" in entry.module}
 
 
 def test_missing_packages_of_a_room_are_named():
@@ -352,8 +352,8 @@ def test_missing_packages_of_a_room_are_named():
 
 
 def test_mistakes_in_a_room_are_not_hidden(sordino, monkeypatch):
-    entry = importlib.metadata.EntryPoint("lost", "sordino.nowhere:app", cli.GROUP)
-    monkeypatch.setattr(cli, "_rooms", lambda: {"lost": entry})
+    entry = importlib.metadata.EntryPoint("lost", "sordino.nowhere:app", commands.GROUP)
+    monkeypatch.setattr(commands, "_rooms", lambda: {"lost": entry})
     with pytest.raises(ModuleNotFoundError, match=r"sordino\.nowhere"):
         sordino("lost")
 

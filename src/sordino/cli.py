@@ -1,25 +1,18 @@
 """The `sordino` command: parses, calls, prints.
 
-Everything heavy is imported inside the commands, so that `--help` answers at once.  Commands of
-the rooms that stand beside (training, evaluation) are found through the entry-point group
-"sordino.commands": the name of an entry point is the name of a command, its value is a Typer app
-that has this command, and it is loaded only when the command is called.  Packages that the room
-`sordino.ROOM` needs are those of the extra `sordino[ROOM]`.
+Everything heavy is imported inside the commands, so that `--help` answers at once.
 """
 
 import os
 import sys
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import typer.core
-import typer.main
 
+from sordino.commands import CommandGroup
 from sordino.errors import SordinoError
-
-GROUP = "sordino.commands"
 
 _BATCH: dict[str, Any] = {"rich_help_panel": "Many files"}
 _RAW: dict[str, Any] = {"rich_help_panel": "Samples without a header"}
@@ -28,56 +21,6 @@ Model = Annotated[
     str,
     typer.Option("--model", "-m", metavar="NAME", help="See `sordino models`; or an .onnx file."),
 ]
-
-_SUMMARIES = {
-    "train": "Train or fine-tune a network by a recipe.",
-    "export": "Make an ONNX model of a trained network.",
-    "size": "Print the parameters and multiply-accumulates of a recipe's network.",
-    "mix": "Draw a batch of training data, to look at it.",
-    "evaluate": "Measure models on a folder of noisy (and clean) recordings.",
-}
-
-
-class CommandGroup(typer.core.TyperGroup):
-    """Commands of this file, and by name those of the other rooms."""
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        """Name all commands, without loading any."""
-        rooms = _rooms()
-        return [*self.commands, *sorted(rooms.keys() - self.commands.keys(), key=_order)]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command; one of another room is only announced."""
-        if cmd_name not in self.commands and cmd_name in _rooms():
-            about = _SUMMARIES.get(cmd_name, f"`sordino {cmd_name} --help` tells more.")
-            return typer.core.TyperCommand(
-                cmd_name, help=about, rich_help_panel="Training and evaluation"
-            )
-        return super().get_command(ctx, cmd_name)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Load the command that is called."""
-        name, command, rest = super().resolve_command(ctx, args)
-        entry = None if name in self.commands else _rooms().get(str(name))
-        if entry is not None:
-            try:
-                command = typer.main.get_command(entry.load())
-            except ModuleNotFoundError as error:
-                raise _lacking(entry, error) from error
-            if isinstance(command, typer.core.TyperGroup):
-                command = command.commands[entry.name]
-        return name, command, rest
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run a command; rooms may import their packages only then."""
-        try:
-            return super().invoke(ctx)
-        except ModuleNotFoundError as error:
-            entry = _rooms().get(str(ctx.invoked_subcommand))
-            if entry is None:
-                raise
-            raise _lacking(entry, error) from error
-
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -306,22 +249,3 @@ def bench(
     }
     for name, value in rows.items():
         typer.echo(f"{name:9} {value}")
-
-
-def _rooms() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
-
-
-def _order(name: str) -> tuple[int, str]:
-    known = list(_SUMMARIES)
-    return (known.index(name) if name in known else len(known), name)
-
-
-def _lacking(entry: EntryPoint, error: ModuleNotFoundError) -> Exception:
-    """Say which extra has the missing package."""
-    if error.name is None or error.name.startswith("sordino"):
-        return error  # a mistake in the room, nothing that the user can install
-    extra = entry.module.split(".")[1]
-    return SordinoError(
-        f"`sordino {entry.name}` needs the package {error.name}: pip install 'sordino[{extra}]'"
-    )
