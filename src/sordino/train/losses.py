@@ -36,11 +36,11 @@ class LossConfig:
 
     windows: tuple[float, ...] = (0.008, 0.02, 0.05)
     power: float = 0.3
-    magnitude: float = 0.7
+    magnitude: float = 2.0
     phase: float = 0.3
-    over: float = 0.5
+    over: float = 0.3
     sdr: float = 0.01
-    attenuation: float = 0.01
+    attenuation: float = 0.008
     speech: float = 0.02
 
 
