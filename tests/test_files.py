@@ -126,8 +126,8 @@ def test_bundled_recordings_get_cleaner(tmp_path, name):
     target = tmp_path / f"{name}.flac"
     report = denoise_file(examples.path(name), target)
     assert report.noise_taken_db > 6
-    noisy, clean = (read(examples.path(name, kind))[:, 0] for kind in ("noisy", "clean"))
-    assert si_sdr(clean, read(target)[:, 0]) > si_sdr(clean, noisy) + 0.5
+    noisy, clean = (read(examples.path(name, kind)).mean(1) for kind in ("noisy", "clean"))
+    assert si_sdr(clean, read(target).mean(1)) > si_sdr(clean, noisy) + 1
 
 
 def si_sdr(reference, estimate):
