@@ -127,7 +127,7 @@ def test_bundled_recordings_get_cleaner(tmp_path, name):
     report = denoise_file(examples.path(name), target)
     assert report.noise_taken_db > 6
     noisy, clean = (read(examples.path(name, kind)).mean(1) for kind in ("noisy", "clean"))
-    assert si_sdr(clean, read(target).mean(1)) > si_sdr(clean, noisy) + 1
+    assert si_sdr(clean, read(target).mean(1)) > si_sdr(clean, noisy) + 0.5
 
 
 def si_sdr(reference, estimate):
