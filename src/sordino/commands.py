@@ -22,6 +22,12 @@ _SUMMARIES = {
     "size": "Print the parameters and multiply-accumulates of a recipe's network.",
     "mix": "Draw a batch of training data, to look at it.",
     "evaluate": "Measure models on a folder of noisy (and clean) recordings.",
+    "compare": "Measure models beside other noise suppressors, in one run.",
+    "live": "Clean a microphone into a virtual one, or what others send before the loudspeaker.",
+    "devices": "List microphones and loudspeakers.",
+    "doctor": "Check whether live use will work here, and say what mends it.",
+    "tray": "Show live use as an icon on the desktop.",
+    "serve": "Serve the page, uploads, WebSocket streams and WebRTC peers.",
 }
 
 

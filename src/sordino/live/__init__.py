@@ -1,0 +1,1 @@
+"""Live use: a microphone in, a clean virtual microphone out."""

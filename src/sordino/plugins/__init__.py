@@ -1,0 +1,1 @@
+"""Sordino inside voice agents and meeting servers."""

@@ -1,0 +1,1 @@
+"""The server: upload, WebSocket stream, WebRTC peer and the page."""
