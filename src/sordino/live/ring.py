@@ -1,0 +1,76 @@
+"""A ring of samples between two threads: one writes, one reads, neither ever waits."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Ring:
+    """Lock-free, of fixed size, for one writing and one reading thread.
+
+    Each side changes its own counter only, and only after its samples have been copied; the
+    other side reads that counter once and so sees a state that was true a moment ago, which
+    errs to the safe side.  Nothing is allocated after construction.
+
+    Args:
+        capacity: samples that it can hold.
+
+    >>> ring = Ring(4)
+    >>> ring.write(np.arange(6, dtype=np.float32))
+    4
+    >>> out = np.empty(3, np.float32)
+    >>> ring.read(out), out.tolist(), ring.readable
+    (3, [0.0, 1.0, 2.0], 1)
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.written = 0
+        """Samples ever written; only the writer changes it."""
+        self.taken = 0
+        """Samples ever read or skipped; only the reader changes it."""
+        self._data = np.zeros(capacity, np.float32)
+
+    @property
+    def readable(self) -> int:
+        """Samples that wait to be read."""
+        return self.written - self.taken
+
+    @property
+    def writable(self) -> int:
+        """Samples that there is room for."""
+        return self.capacity - self.readable
+
+    def write(self, samples: NDArray[np.float32]) -> int:
+        """Append samples, shape = (samples,), as far as there is room; return how many went in.
+
+        For the writing thread only.
+        """
+        count = min(len(samples), self.writable)
+        start = self.written % self.capacity
+        first = min(count, self.capacity - start)
+        self._data[start : start + first] = samples[:first]
+        self._data[: count - first] = samples[first:count]
+        self.written += count
+        return count
+
+    def read(self, out: NDArray[np.float32]) -> int:
+        """Move samples to the beginning of `out`, as many as there are; return how many.
+
+        For the reading thread only.
+        """
+        count = min(len(out), self.readable)
+        start = self.taken % self.capacity
+        first = min(count, self.capacity - start)
+        out[:first] = self._data[start : start + first]
+        out[first:count] = self._data[: count - first]
+        self.taken += count
+        return count
+
+    def skip(self, count: int) -> int:
+        """Forget the oldest samples, as many as there are; return how many.
+
+        For the reading thread only.
+        """
+        count = min(count, self.readable)
+        self.taken += count
+        return count
