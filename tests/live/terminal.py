@@ -1,0 +1,90 @@
+"""A real terminal for a program under test, seen from its other side."""
+
+import os
+import pty
+import signal
+import struct
+import subprocess
+import termios
+import threading
+from fcntl import ioctl
+
+PATIENCE = 60.0  # seconds until something that must happen counts as not happening
+
+
+class Terminal:
+    """Runs a program in a terminal of 100 x 40 characters, as its foreground job."""
+
+    def __init__(self, command):
+        self._ours, theirs = pty.openpty()
+        ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        self.mode_before = self.mode()
+        self.process = subprocess.Popen(
+            command,
+            preexec_fn=lambda: os.login_tty(theirs),
+            env={**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1"},
+        )
+        os.close(theirs)
+        self._output = b""
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(PATIENCE)
+        os.close(self._ours)
+
+    @property
+    def output(self):
+        """All that was printed."""
+        return self._output.decode("utf-8", "replace")
+
+    def mode(self):
+        """Return the terminal's settings."""
+        return termios.tcgetattr(self._ours)
+
+    def expect(self, text, after=0):
+        """Wait until a text appears behind a position; return the position behind it."""
+
+        def found():
+            return text in self.output[after:]
+
+        with self._changed:
+            seen = self._changed.wait_for(found, PATIENCE)
+        assert seen, f"{text!r} was not printed: {self.output[after:]}"
+        return after + self.output[after:].index(text) + len(text)
+
+    def set_mode(self, mode):
+        termios.tcsetattr(self._ours, termios.TCSANOW, mode)
+
+    def type(self, keys):
+        os.write(self._ours, keys.encode())
+
+    def send(self, number):
+        os.kill(self.process.pid, number)
+
+    def end(self, number=signal.SIGTERM):
+        """Send a signal, and return the exit code."""
+        self.send(number)
+        return self.wait()
+
+    def wait(self):
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+    def _read(self):
+        while True:
+            try:
+                block = os.read(self._ours, 4096)
+            except OSError:  # the program has ended
+                return
+            with self._changed:
+                self._output += block
+                self._changed.notify_all()
