@@ -60,6 +60,8 @@ class Denoiser:
     0.02
     """
 
+    _mask_filter = MaskFilter
+
     def __init__(
         self,
         model: str | Path | Model = "default",
@@ -86,7 +88,7 @@ class Denoiser:
             )
         else:
             config = SpectrumConfig.at(native)
-            self._filter = MaskFilter(self.model, channels, self._effective_strength)
+            self._filter = self._mask_filter(self.model, channels, self._effective_strength)
         self._stream = SpectrumStream(config, channels, self._filter)
         self._to_native = Resampler(rate, native, channels) if rate != native else None
         self._from_native = Resampler(native, rate, channels) if rate != native else None

@@ -1,8 +1,10 @@
 """The engine's own inference: a complex mask of the noise, frame by frame."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from sordino.model import Model
+from sordino.model import Array, Model, State
 from sordino.spectrum import Spectra
 
 
@@ -28,14 +30,78 @@ class MaskFilter:
         """Take frames and return them without the noise."""
         if not spectra.shape[1]:
             return spectra
-        pairs = spectra.view(np.float32).reshape(*spectra.shape, 2)
-        mask, speech, self._state = self._model.run(pairs, self._voice, self._state)
-        self.speech_probability = float(speech[:, -1].max())
-        noise: Spectra = mask.view(np.complex64)[..., 0] * spectra
-        noise *= self.strength
-        return spectra - noise
+        mask, speech, state = self._model.run(_pairs(spectra), self._voice, self._state)
+        return self._subtracted(spectra, mask, speech, state)
 
     def flush(self) -> Spectra:
         """Return nothing: no frame waits here."""
         channels = len(self._voice)
         return np.zeros((channels, 0, 0), np.complex64)
+
+    def _subtracted(self, spectra: Spectra, mask: Array, speech: Array, state: State) -> Spectra:
+        self._state = state
+        self.speech_probability = float(speech[:, -1].max())
+        noise: Spectra = mask.view(np.complex64)[..., 0] * spectra
+        noise *= self.strength
+        return spectra - noise
+
+
+class HeldMaskFilter(MaskFilter):
+    """A `MaskFilter` that holds its frames until `run` has taken them through the network.
+
+    `process` takes frames and returns those that are finished, so that a stream is fed once with
+    a block and once more, after the network, with an empty one.  Many streams can so share one
+    run of the network; what comes out is what a `MaskFilter` gives.
+    """
+
+    def __init__(self, model: Model, channels: int, strength: float) -> None:
+        super().__init__(model, channels, strength)
+        self._held: Spectra | None = None
+        self._finished: Spectra | None = None
+
+    def process(self, spectra: Spectra) -> Spectra:
+        """Hold frames, and return those that are finished."""
+        if spectra.shape[1]:
+            if self._held is not None:
+                raise RuntimeError("frames came before `run` had taken the last ones")
+            self._held = spectra
+        finished, self._finished = self._finished, None
+        return spectra[:, :0] if finished is None else finished
+
+    def flush(self) -> Spectra:
+        """Return the frames that are still held."""
+        self.run([self])
+        finished, self._finished = self._finished, None
+        return super().flush() if finished is None else finished
+
+    @staticmethod
+    def run(filters: "Sequence[HeldMaskFilter]") -> None:
+        """Run the network on all frames that some filters hold.
+
+        Filters of the same model that hold as many frames of as many bins share one run: their
+        channels are its batch.
+        """
+        groups: dict[tuple[Model, tuple[int, ...]], list[tuple[HeldMaskFilter, Spectra]]] = {}
+        for each in filters:
+            if each._held is not None:
+                key = (each._model, each._held.shape[1:])
+                groups.setdefault(key, []).append((each, each._held))
+        for (model, _), group in groups.items():
+            spectra = np.concatenate([held for _, held in group])
+            voice = np.concatenate([each._voice for each, _ in group])
+            state = {
+                name: np.concatenate([each._state[name] for each, _ in group])
+                for name in model.info.states
+            }
+            mask, speech, state = model.run(_pairs(spectra), voice, state)
+            start = 0
+            for each, held in group:
+                rows = slice(start, start + len(held))
+                start = rows.stop
+                own = {name: values[rows] for name, values in state.items()}
+                each._finished = each._subtracted(held, mask[rows], speech[rows], own)
+                each._held = None
+
+
+def _pairs(spectra: Spectra) -> Array:
+    return spectra.view(np.float32).reshape(*spectra.shape, 2)
