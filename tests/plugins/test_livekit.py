@@ -1,0 +1,225 @@
+"""Real LiveKit frames, and its own AudioStream reading a track through the processor."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+from livekit import rtc
+
+import sordino
+from signals import noise
+from sordino import examples
+from sordino.errors import SordinoError
+from sordino.model import Model
+from sordino.plugins.livekit import SPEECH_PROBABILITY, SordinoFrameProcessor
+
+RATE = 48000
+FRAME = RATE // 100  # 10 ms
+DELAY = RATE // 50 + FRAME
+
+
+def frames_of(sound, rate=RATE, size=FRAME):
+    channels = 1 if sound.ndim == 1 else sound.shape[1]
+    for start in range(0, len(sound), size):
+        part = sound[start : start + size]
+        yield rtc.AudioFrame(part.tobytes(), rate, channels, len(part))
+
+
+def through(processor, frames):
+    """Call the processor as AudioStream does; check that every frame keeps its shape."""
+    out = []
+    for frame in frames:
+        clean = processor._process(frame)
+        assert len(clean.data) == len(frame.data)
+        assert (clean.sample_rate, clean.num_channels, clean.samples_per_channel) == (
+            frame.sample_rate,
+            frame.num_channels,
+            frame.samples_per_channel,
+        )
+        out.append(clean)
+    return out
+
+
+def joined(frames):
+    return np.concatenate([np.frombuffer(frame.data, "<i2") for frame in frames]).astype(int)
+
+
+def offline(sound, rate=RATE):
+    return np.rint(sordino.denoise(sound, rate) * 32768).clip(-32768, 32767).astype(int)
+
+
+def clip(name="office_48k", seconds=2):
+    sound, rate = soundfile.read(examples.path(name), dtype="int16")
+    return sound[: seconds * rate]
+
+
+@pytest.fixture
+def processor():
+    processor = SordinoFrameProcessor()
+    yield processor
+    processor._close()
+
+
+def test_an_audio_stream_hears_what_the_engine_makes_of_a_file(processor):
+    """A microphone track is read through the processor by LiveKit's own AudioStream."""
+    sound = clip()
+
+    async def listen():
+        source = rtc.AudioSource(RATE, 1)
+        track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
+        stream = rtc.AudioStream.from_track(
+            track=track, sample_rate=RATE, num_channels=1, noise_cancellation=processor
+        )
+
+        async def speak():
+            for frame in frames_of(np.concatenate([sound, np.zeros(RATE, "<i2")])):
+                await source.capture_frame(frame)
+
+        heard = []
+        async with asyncio.timeout(60):
+            speaking = asyncio.create_task(speak())
+            async for event in stream:
+                heard.append(event.frame)
+                if len(heard) == len(sound) // FRAME + 20:
+                    break
+            await speaking
+            await stream.aclose()
+            await source.aclose()
+        return heard
+
+    heard = asyncio.run(listen())
+    assert all(SPEECH_PROBABILITY in frame.userdata for frame in heard)
+    out, expected = joined(heard), offline(sound)
+    # The track starts with a frame or two of silence of its own.
+    starts = range(DELAY, DELAY + 10 * FRAME, FRAME)
+    errors = [np.abs(out[at : at + len(expected)] - expected).max() for at in starts]
+    assert min(errors) <= 1
+
+
+def test_frames_come_back_clean_a_constant_later(processor):
+    sound = clip()
+    out = joined(through(processor, frames_of(sound)))
+    assert not out[:DELAY].any()
+    assert np.abs(out[DELAY:] - offline(sound)[:-DELAY]).max() <= 1
+
+
+def test_inference_never_runs_on_the_callers_thread(processor, monkeypatch):
+    names = set()
+    run = Model.run
+
+    def spied(self, *args):
+        names.add(threading.current_thread().name)
+        return run(self, *args)
+
+    monkeypatch.setattr(Model, "run", spied)
+    through(processor, frames_of(clip(seconds=1)))
+    assert names == {"sordino_0"}
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 24000, 44100])
+def test_any_rate(processor, rate):
+    sound = (noise(rate) * 32768).astype("<i2")
+    out = joined(through(processor, frames_of(sound, rate, rate // 100)))
+    delay = sordino.Denoiser(sample_rate=rate).latency_samples + rate // 100
+    assert np.abs(out[delay:] - offline(sound, rate)[:-delay]).max() <= 2
+
+
+def test_stereo_channels_are_cleaned_apart(processor):
+    sound = np.stack([clip(seconds=1), clip(seconds=2)[RATE:]], axis=1)
+    out = joined(through(processor, frames_of(sound))).reshape(sound.shape)
+    expected = np.stack([offline(sound[:, 0]), offline(sound[:, 1])], axis=1)
+    assert np.abs(out[DELAY:] - expected[:-DELAY]).max() <= 1
+
+
+def test_the_format_may_change_while_it_runs(processor):
+    """A call that moves from one codec to another: each format starts afresh."""
+    for rate, channels in [(48000, 1), (16000, 1), (16000, 2), (8000, 1), (48000, 1)]:
+        sound = (noise((rate // 2, channels)) * 32768).astype("<i2")
+        out = joined(through(processor, frames_of(sound, rate, rate // 100)))
+        delay = (rate // 50 + rate // 100) * channels
+        assert np.abs(out[delay:] - offline(sound, rate).reshape(-1)[:-delay]).max() <= 1
+
+
+def test_frames_may_grow_and_shrink(processor):
+    sound = (noise(RATE) * 32768).astype("<i2")
+    sizes, start, frames = [480, 480, 960, 240, 1920, 1, 480], 0, []
+    while start < len(sound):
+        size = sizes[len(frames) % len(sizes)]
+        frames += frames_of(sound[start : start + size], size=size)
+        start += size
+    out = joined(through(processor, frames))
+    assert np.abs(out[DELAY:] - offline(sound)[:-DELAY]).max() <= 1
+
+
+def test_each_track_starts_afresh_and_a_renewed_token_does_not(processor):
+    def news(identity="ada", sid="TR_1"):
+        processor._on_stream_info_updated(
+            room_name="room", participant_identity=identity, publication_sid=sid
+        )
+
+    sound = clip()
+    first, second = sound[:RATE], sound[RATE:]
+    news()
+    heard = through(processor, frames_of(first))
+    news()
+    processor._on_credentials_updated(token="new", url="wss://example.org")
+    heard += through(processor, frames_of(second))
+    assert np.abs(joined(heard)[DELAY:] - offline(sound)[:-DELAY]).max() <= 1
+    for change in (
+        lambda: news(sid="TR_2"),
+        lambda: news(identity="ben", sid="TR_2"),
+        processor._on_stream_info_cleared,
+    ):
+        change()
+        out = joined(through(processor, frames_of(first)))
+        assert np.abs(out[DELAY:] - offline(first)[:-DELAY]).max() <= 1
+
+
+def test_nothing_from_before_a_pause_is_heard_after_it(processor):
+    sound = clip()
+    through(processor, frames_of(sound[:RATE]))
+    processor.enabled = False
+    assert not processor.enabled  # AudioStream passes frames by
+    processor.enabled = True
+    out = joined(through(processor, frames_of(sound[RATE:])))
+    assert not out[:DELAY].any()
+    assert np.abs(out[DELAY:] - offline(sound[RATE:])[:-DELAY]).max() <= 1
+
+
+def test_strength_and_limit_change_while_it_runs(processor):
+    sound = (noise(RATE) * 32768).astype("<i2")
+    processor.strength = 0
+    out = joined(through(processor, frames_of(sound)))
+    np.testing.assert_array_equal(out[DELAY:], sound[:-DELAY])
+    processor.strength, processor.attenuation_limit_db = 1, 6
+    out = joined(through(processor, frames_of(sound)))[RATE // 2 :]
+    assert 5 < 20 * np.log10(sound.std() / out.std()) < 6.1
+    with pytest.raises(SordinoError, match="strength is 2"):
+        processor.strength = 2
+    assert (processor.strength, processor.attenuation_limit_db) == (1, 6)
+
+
+def test_frames_tell_the_probability_of_speech_and_keep_their_userdata(processor):
+    sound = clip("cafe_16k", 5)
+    frames = list(frames_of(sound, 16000, 160))
+    for number, frame in enumerate(frames):
+        frame.userdata["number"] = number
+    heard = through(processor, frames)
+    assert [frame.userdata["number"] for frame in heard] == list(range(len(frames)))
+    probabilities = [frame.userdata[SPEECH_PROBABILITY] for frame in heard]
+    assert 0 <= min(probabilities) < 0.3
+    assert 0.7 < max(probabilities) <= 1
+    assert processor.speech_probability == probabilities[-1]
+    processor._close()
+    again = [frame.userdata[SPEECH_PROBABILITY] for frame in through(processor, frames)]
+    assert again == probabilities
+
+
+def test_a_closed_processor_may_be_used_again(processor):
+    sound = clip(seconds=1)
+    for _ in range(2):
+        out = joined(through(processor, frames_of(sound)))
+        assert np.abs(out[DELAY:] - offline(sound)[:-DELAY]).max() <= 1
+        processor._close()
