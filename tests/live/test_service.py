@@ -11,6 +11,7 @@ import pytest
 
 from sordino.errors import SordinoError
 from sordino.live import service
+from sordino.live.settings import Settings
 
 ARGUMENTS = ["--input", 'a "b" $HOME 100% \\ x', "--strength", "0.8"]
 pytestmark = pytest.mark.skipif(
@@ -41,6 +42,30 @@ def test_the_unit_runs_the_command_with_its_arguments():
     assert arguments == ["live", *ARGUMENTS]
     done = subprocess.run([command, "--version"], capture_output=True, text=True)
     assert done.stdout.startswith("sordino ")
+
+
+def test_arguments_are_those_that_differ_from_the_defaults():
+    assert service.arguments(Settings()) == []
+    settings = Settings(
+        input="-odd name",
+        model="my.onnx",
+        strength=0.5,
+        attenuation_limit_db=12,
+        virtual_mic=False,
+        speaker=True,
+        record=Path("talks"),
+        sample_rate=16000,
+    )
+    assert service.arguments(settings) == [
+        "--input=-odd name",
+        f"--model={Path.cwd() / 'my.onnx'}",
+        "--strength=0.5",
+        "--attenuation-limit=12",
+        "--no-virtual-mic",
+        "--speaker",
+        f"--record={Path.cwd() / 'talks'}",
+        "--rate=16000",
+    ]
 
 
 def test_systemd_understands_the_unit(home):

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from shutil import which
 
 from sordino.errors import SordinoError
+from sordino.live.settings import Settings
 
 UNIT = "sordino.service"
 
@@ -25,6 +27,30 @@ TimeoutStopSec=10
 [Install]
 WantedBy=default.target
 """
+
+
+def arguments(settings: Settings) -> list[str]:
+    """Return the options of `sordino live` that lead to these settings.
+
+    Paths are made absolute: a service runs in another folder.
+
+    >>> arguments(Settings(strength=0.8, virtual_mic=False))
+    ['--strength=0.8', '--no-virtual-mic']
+    """
+    options = {"attenuation_limit_db": "attenuation-limit", "sample_rate": "rate"}
+    result: list[str] = []
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        option = options.get(field.name, field.name.replace("_", "-"))
+        if value == field.default:
+            continue
+        if isinstance(value, bool):
+            result.append(f"--{option}" if value else f"--no-{option}")
+            continue
+        if isinstance(value, Path) or (field.name == "model" and value.endswith(".onnx")):
+            value = Path(value).resolve()
+        result.append(f"--{option}={value}")
+    return result
 
 
 def unit(arguments: Sequence[str]) -> str:
