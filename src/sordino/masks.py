@@ -62,9 +62,8 @@ class HeldMaskFilter(MaskFilter):
     def process(self, spectra: Spectra) -> Spectra:
         """Hold frames, and return those that are finished."""
         if spectra.shape[1]:
-            if self._held is not None:
-                raise RuntimeError("frames came before `run` had taken the last ones")
-            self._held = spectra
+            held = self._held
+            self._held = spectra if held is None else np.concatenate([held, spectra], axis=1)
         finished, self._finished = self._finished, None
         return spectra[:, :0] if finished is None else finished
 
