@@ -30,6 +30,13 @@ _SUMMARIES = {
     "serve": "Serve the page, uploads, WebSocket streams and WebRTC peers.",
 }
 
+_PANELS = {
+    "live": "Live",
+    "serve": "On a server",
+    "train": "Training and evaluation",
+    "evaluate": "Training and evaluation",
+}
+
 
 class CommandGroup(typer.core.TyperGroup):
     """Commands of this file, and by name those of the other rooms."""
@@ -41,11 +48,11 @@ class CommandGroup(typer.core.TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command; one of another room is only announced."""
-        if cmd_name not in self.commands and cmd_name in _rooms():
+        entry = None if cmd_name in self.commands else _rooms().get(cmd_name)
+        if entry is not None:
             about = _SUMMARIES.get(cmd_name, f"`sordino {cmd_name} --help` tells more.")
-            return typer.core.TyperCommand(
-                cmd_name, help=about, rich_help_panel="Training and evaluation"
-            )
+            panel = _PANELS.get(_room(entry), "More")
+            return typer.core.TyperCommand(cmd_name, help=about, rich_help_panel=panel)
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -76,6 +83,10 @@ def _rooms() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
+def _room(entry: EntryPoint) -> str:
+    return entry.module.removeprefix("sordino.").partition(".")[0]
+
+
 def _order(name: str) -> tuple[int, str]:
     known = list(_SUMMARIES)
     return (known.index(name) if name in known else len(known), name)
@@ -85,7 +96,7 @@ def _lacking(entry: EntryPoint, error: ModuleNotFoundError) -> Exception:
     """Say which extra has the missing package."""
     if error.name is None or error.name.startswith("sordino"):
         return error  # a mistake in the room, nothing that the user can install
-    extra = entry.module.split(".")[1]
     return SordinoError(
-        f"`sordino {entry.name}` needs the package {error.name}: pip install 'sordino[{extra}]'"
+        f"`sordino {entry.name}` needs the package {error.name}: "
+        f"pip install 'sordino[{_room(entry)}]'"
     )
