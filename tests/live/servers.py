@@ -1,0 +1,245 @@
+"""Real sound servers for tests, headless, each in a private folder: PulseAudio and PipeWire."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pulsectl
+import pytest
+
+PATIENCE = 30.0  # seconds until something that must happen counts as not happening
+RATE = 48000
+
+_PROGRAMS = {
+    "pulseaudio": ("pulseaudio", "parec", "pacat", "pactl"),
+    "pipewire": (
+        "pipewire",
+        "wireplumber",
+        "pipewire-pulse",
+        "dbus-daemon",
+        "parec",
+        "pacat",
+        "pactl",
+    ),
+}
+_ENVIRONMENT = (
+    "HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "XDG_STATE_HOME",
+    "PULSE_RUNTIME_PATH",
+    "PULSE_SERVER",
+    "PIPEWIRE_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+)
+
+
+def require(*programs):
+    """Skip where a program is missing; in CI, where all must be there, fail."""
+    missing = [program for program in programs if not shutil.which(program)]
+    if missing:
+        reason = f"needs {', '.join(missing)} (Debian packages of the same names)"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+
+
+def wait_for(condition, what, patience=PATIENCE):
+    """Return the first true value of `condition()`."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"{what}: not within {patience} s")
+
+
+class Server:
+    """A sound server of one's own; use as a context manager.
+
+    The environment of this process points to it as long as it lives, so that what is tested
+    finds it in the way that it would find a user's.
+    """
+
+    def __init__(self, kind):
+        require(*_PROGRAMS[kind])
+        self.kind = kind
+        self._processes = []
+
+    def __enter__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="sordino-"))  # short: it is a socket's path
+        self._saved = {name: os.environ.pop(name, None) for name in _ENVIRONMENT}
+        os.environ["HOME"] = os.environ["XDG_RUNTIME_DIR"] = str(self.folder)
+        os.environ["XDG_CONFIG_HOME"] = str(self.folder / "config")
+        os.environ["XDG_STATE_HOME"] = str(self.folder / "state")
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+        for name, value in self._saved.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start(self):
+        """Start the server's programs and wait until they answer."""
+        if self.kind == "pulseaudio":
+            self._run("pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no",
+                      "--exit-idle-time=-1", "--realtime=no", "--high-priority=no",
+                      "-L", "module-native-protocol-unix", "-L", "module-rescue-streams",
+                      "-L", "module-always-sink")  # fmt: skip
+        else:
+            if "DBUS_SESSION_BUS_ADDRESS" not in os.environ:
+                bus = f"unix:path={self.folder}/bus"
+                self._run("dbus-daemon", "--session", "--nofork", f"--address={bus}")
+                os.environ["DBUS_SESSION_BUS_ADDRESS"] = bus
+                wait_for((self.folder / "bus").exists, "D-Bus")
+            self._run("pipewire")
+            wait_for((self.folder / "pipewire-0").exists, "PipeWire")
+            self._run("wireplumber")
+            self._run("pipewire-pulse")
+        wait_for(self._answers, f"{self.kind}'s answer")
+
+    def kill(self):
+        """End the server at once, as a crash does; virtual devices in it are gone."""
+        for process in reversed(self._processes):
+            process.kill()
+        for process in self._processes:
+            process.wait()
+        self._processes.clear()
+        os.environ.pop("DBUS_SESSION_BUS_ADDRESS", None)
+        for socket in ("pulse/native", "pipewire-0", "bus"):
+            (self.folder / socket).unlink(missing_ok=True)
+
+    def _run(self, *command):
+        log = open(self.folder / f"{command[0]}.log", "ab")  # noqa: SIM115
+        self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+        log.close()
+
+    def _answers(self):
+        assert all(process.poll() is None for process in self._processes), self.log()
+        try:
+            with pulsectl.Pulse("test") as pulse:
+                return bool(pulse.sink_list()) and bool(pulse.source_list())
+        except pulsectl.PulseError:
+            return False
+
+    def log(self):
+        """Return what the programs printed."""
+        return "\n".join(f"{file.name}:\n{file.read_text()}" for file in self.folder.glob("*.log"))
+
+    def add_room(self, name="room"):
+        """Add a sink; whoever records "NAME.monitor" hears what is played into it.
+
+        Returns:
+            The number of the module that makes it, for `remove`.
+        """
+        return self._load("module-null-sink", f"sink_name={name} rate={RATE} norewinds=1", name)
+
+    def add_microphone(self, name="microphone", room="room"):
+        """Add a microphone that hears what is played into a sink; return its module's number."""
+        arguments = f"source_name={name} master={room}.monitor rate={RATE} channels=1"
+        return self._load("module-remap-source", arguments, name)
+
+    def _load(self, module, arguments, name):
+        with pulsectl.Pulse("test") as pulse:
+            number = pulse.module_load(module, arguments)
+        wait_for(lambda: name in self.sinks() | self.sources(), f"the device {name}")
+        return number
+
+    def remove(self, number):
+        """Remove a device, as unplugging does."""
+        with pulsectl.Pulse("test") as pulse:
+            pulse.module_unload(number)
+
+    def sinks(self):
+        with pulsectl.Pulse("test") as pulse:
+            return {sink.name: sink for sink in pulse.sink_list()}
+
+    def sources(self):
+        with pulsectl.Pulse("test") as pulse:
+            return {source.name: source for source in pulse.source_list()}
+
+    def modules(self):
+        """Return all modules as (name, argument)."""
+        with pulsectl.Pulse("test") as pulse:
+            return [(module.name, module.argument or "") for module in pulse.module_list()]
+
+    def defaults(self):
+        """Return the names of the default source and sink."""
+        with pulsectl.Pulse("test") as pulse:
+            info = pulse.server_info()
+            return info.default_source_name, info.default_sink_name
+
+    def set_default_source(self, name):
+        with pulsectl.Pulse("test") as pulse:
+            pulse.source_default_set(self.sources()[name])
+        wait_for(lambda: self.defaults()[0] == name, f"{name} as the default")
+
+
+class Player:
+    """Plays float32 mono at 48 kHz into a sink, as a program that is none of ours does."""
+
+    def __init__(self, sink, sound):
+        self._process = _pipe("pacat", "--playback", sink, stdin=subprocess.PIPE)
+        self._sound = np.asarray(sound, np.float32).tobytes()
+
+    def __enter__(self):
+        import threading
+
+        self._thread = threading.Thread(target=self._feed, daemon=True)
+        self._thread.start()
+        return self
+
+    def _feed(self):
+        try:
+            self._process.stdin.write(self._sound)
+            self._process.stdin.close()
+        except OSError:
+            pass  # the server has gone
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait()
+        self._thread.join()
+
+
+class Recorder:
+    """Records a source, float32 mono at 48 kHz."""
+
+    def __init__(self, source):
+        self._process = _pipe("parec", "--record", source, stdout=subprocess.PIPE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def read(self, seconds):
+        """Return the next samples."""
+        block = self._process.stdout.read(4 * round(seconds * RATE))
+        return np.frombuffer(block, np.float32)
+
+
+def _pipe(program, mode, device, **pipes):
+    return subprocess.Popen(
+        [program, mode, "--raw", "--format=float32le", f"--rate={RATE}", "--channels=1",
+         "--latency-msec=10", f"--device={device}"], **pipes)  # fmt: skip
+
+
+def processes_end(process, how=signal.SIGTERM):
+    """End a process of a test and return its exit code."""
+    process.send_signal(how)
+    return process.wait(PATIENCE)
