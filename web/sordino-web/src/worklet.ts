@@ -1,0 +1,146 @@
+/**
+ * The audio thread: moves samples into one ring and out of another, and nothing else.
+ *
+ * Sound comes out a fixed delay after it went in. Where the clean samples are not there in time,
+ * the noisy ones take their place, on the same position, and are counted; the delay then grows a
+ * little, and shrinks again when there is time to spare.
+ */
+import { BELL, DELAY, Ring, UNDERRUNS } from "./ring.js";
+
+declare abstract class AudioWorkletProcessor {
+  readonly port: MessagePort;
+  constructor(options?: unknown);
+}
+declare function registerProcessor(name: string, processor: unknown): void;
+
+export interface ProcessorOptions {
+  /** Samples of 10 ms. */
+  hop: number;
+  /** Samples from input to output at the start, and at most. */
+  delay: number;
+  longestDelay: number;
+  /** The rings, if memory can be shared; else a port follows as a message. */
+  memory?: { noisy: SharedArrayBuffer; clean: SharedArrayBuffer };
+}
+
+/** Message of the worklet where memory cannot be shared. */
+export interface Packet {
+  samples: Float32Array;
+  underruns: number;
+  delay: number;
+}
+
+const CALM_SECONDS = 3;
+
+class SordinoProcessor extends AudioWorkletProcessor {
+  private readonly hop: number;
+  private readonly shortestDelay: number;
+  private readonly longestDelay: number;
+  private readonly shared: boolean;
+  private readonly noisy: Ring;
+  private readonly clean: Ring;
+  private readonly silence = new Float32Array(8192);
+  private delay: number;
+  private worker?: MessagePort;
+  private packet: Float32Array;
+  private packed = 0;
+  private unannounced = 0;
+  private late = false;
+  private lateSamples = 0;
+  private spare = Infinity; // samples that were ready too early, at the least
+  private calm = 0;
+  private last = 0;
+  private underruns = 0;
+  private open = true;
+
+  constructor({ processorOptions }: { processorOptions: ProcessorOptions }) {
+    super();
+    const { hop, delay, longestDelay, memory } = processorOptions;
+    this.hop = hop;
+    this.delay = this.shortestDelay = delay;
+    this.longestDelay = longestDelay;
+    this.shared = memory !== undefined;
+    this.noisy = new Ring(memory?.noisy ?? new ArrayBuffer(Ring.BYTES));
+    this.clean = new Ring(memory?.clean ?? new ArrayBuffer(Ring.BYTES));
+    this.noisy.setNote(DELAY, delay);
+    this.packet = new Float32Array(hop);
+    this.port.onmessage = ({ data, ports }) => {
+      if (data === "close") this.open = false;
+      this.worker = ports[0] ?? this.worker;
+      if (ports[0]) ports[0].onmessage = (event) => this.clean.write(event.data as Float32Array);
+    };
+  }
+
+  process(inputs: Float32Array[][], outputs: Float32Array[][]): boolean {
+    if (!this.shared && !this.worker) return this.open; // nobody listens yet
+    const out = outputs[0][0];
+    const block = inputs[0][0] ?? this.silence.subarray(0, out.length);
+    this.noisy.write(block);
+    this.announce(block);
+    const position = (this.noisy.written - out.length - this.delay) | 0;
+    const ahead = (this.clean.written - position - out.length) | 0;
+    const late = ahead < 0;
+    (late ? this.noisy : this.clean).copy(position, out);
+    if (late !== this.late) this.join(out);
+    this.adapt(late, ahead, out.length);
+    this.last = out[out.length - 1];
+    return this.open;
+  }
+
+  /** Let a jump between clean and noisy sound fade over the block. */
+  private join(out: Float32Array): void {
+    const jump = this.last - out[0];
+    for (let n = 0; n < out.length; n++) out[n] += jump * (1 - n / out.length);
+  }
+
+  private adapt(late: boolean, ahead: number, count: number): void {
+    const started = ((this.noisy.written - this.delay) | 0) > 0;
+    if (late && started) {
+      if (!this.late) this.underruns++;
+      this.lateSamples += count;
+      this.calm = 0;
+      this.spare = Infinity;
+      if (this.lateSamples >= this.hop) {
+        this.lateSamples = 0;
+        this.delay = Math.min(this.delay + this.hop, this.longestDelay);
+      }
+    } else {
+      this.calm += count;
+      this.spare = Math.min(this.spare, ahead);
+      if (this.calm >= CALM_SECONDS * 100 * this.hop) {
+        if (this.spare >= 3 * this.hop && this.delay > this.shortestDelay) this.delay -= this.hop;
+        this.calm = 0;
+        this.spare = Infinity;
+      }
+    }
+    this.late = late && started;
+    this.noisy.setNote(UNDERRUNS, this.underruns);
+    this.noisy.setNote(DELAY, this.delay);
+  }
+
+  private announce(block: Float32Array): void {
+    if (this.shared) {
+      this.unannounced += block.length;
+      if (this.unannounced < this.hop) return;
+      this.unannounced -= this.hop;
+      this.noisy.ring(BELL);
+      return;
+    }
+    for (let at = 0; at < block.length; ) {
+      const part = block.subarray(at, at + this.hop - this.packed);
+      this.packet.set(part, this.packed);
+      this.packed += part.length;
+      at += part.length;
+      if (this.packed === this.hop) this.post();
+    }
+  }
+
+  private post(): void {
+    const { packet: samples, underruns, delay } = this;
+    this.worker?.postMessage({ samples, underruns, delay } satisfies Packet, [samples.buffer]);
+    this.packet = new Float32Array(this.hop);
+    this.packed = 0;
+  }
+}
+
+registerProcessor("sordino", SordinoProcessor);
