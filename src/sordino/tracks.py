@@ -33,7 +33,16 @@ _LEAST_BIT_RATE = {"aac": 64_000, "mp3": 64_000, "opus": 32_000}  # per channel;
 _OTHER_BIT_RATE = 96_000
 _SUBTYPES = {"u8": "PCM_U8", "s16": "PCM_16", "s32": "PCM_24", "flt": "FLOAT", "dbl": "DOUBLE"}
 _LOSSLESS = ("pcm_", "flac", "alac", "wavpack", "tta", "ape", "mlp", "truehd")
-_LOCAL = {"protocol_whitelist": "file,pipe"}  # a playlist must not open other addresses
+_REFERRING = {
+    *("concat", "dash", "hds", "hls", "imf", "sdp", "smoothstreaming", "webm_dash_manifest"),
+    *("alsa", "fbdev", "image2", "kmsgrab", "lavfi", "oss", "rtp", "rtsp", "sap"),
+    "video4linux2,v4l2",
+}
+_SAFE = {
+    # A recording must not make us open other files, addresses or devices, as playlists do.
+    "protocol_whitelist": "file,pipe",
+    "format_whitelist": ",".join(sorted(av.formats_available - _REFERRING)),
+}
 
 
 def open_container(file: Path | Readable, raw: RawFormat | None = None) -> InputContainer:
@@ -45,7 +54,7 @@ def open_container(file: Path | Readable, raw: RawFormat | None = None) -> Input
     """
     name = f"file:{file}" if isinstance(file, Path) else file
     if raw is None:
-        return av.open(name, "r", options={} if name is file else _LOCAL)
+        return av.open(name, "r", options=_SAFE)
     options = {"sample_rate": str(raw.sample_rate), "ch_layout": f"{raw.channels}c"}
     return av.open(name, "r", format=raw.encoding, options=options)
 
