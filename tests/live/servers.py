@@ -14,6 +14,7 @@ import pytest
 
 PATIENCE = 30.0  # seconds until something that must happen counts as not happening
 RATE = 48000
+_FORMAT = f"rate={RATE} channels=1 channel_map=mono"
 
 _PROGRAMS = {
     "pulseaudio": ("pulseaudio", "parec", "pacat", "pactl"),
@@ -143,11 +144,12 @@ class Server:
         Returns:
             The number of the module that makes it, for `remove`.
         """
-        return self._load("module-null-sink", f"sink_name={name} rate={RATE} norewinds=1", name)
+        arguments = f"sink_name={name} {_FORMAT} norewinds=1"
+        return self._load("module-null-sink", arguments, name)
 
     def add_microphone(self, name="microphone", room="room"):
         """Add a microphone that hears what is played into a sink; return its module's number."""
-        arguments = f"source_name={name} master={room}.monitor rate={RATE} channels=1"
+        arguments = f"source_name={name} master={room}.monitor {_FORMAT}"
         return self._load("module-remap-source", arguments, name)
 
     def _load(self, module, arguments, name):
