@@ -1,1 +1,7 @@
-"""The server: upload, WebSocket stream, WebRTC peer and the page."""
+"""The server: uploads, WebSocket streams, WebRTC peers and the page.
+
+>>> from sordino.serve.app import create_app
+>>> from sordino.serve.settings import Settings
+>>> create_app(Settings(calibrate=False)).title
+'Sordino'
+"""

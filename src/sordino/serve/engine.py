@@ -1,0 +1,290 @@
+"""Many live streams through one network: a pool of threads that runs them in batches.
+
+Whoever has a block asks `Stream.process` for its clean samples.  A thread that is free takes all
+blocks that wait, the most urgent first, and runs the network once for those of the same shape;
+while it works, the next batch gathers.  So nothing ever waits for a batch to fill, and batches
+grow by themselves as the load does.
+
+A stream that sends faster than real time is given what the others leave: the block of a stream is
+as urgent as if all its sound had come in real time.
+"""
+
+import asyncio
+import heapq
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from threading import Condition, Thread
+from time import perf_counter
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sordino.errors import SordinoError
+from sordino.model import NOISE_MASK, available_models, load_model
+from sordino.serve.capacity import Capacity, Share
+from sordino.serve.denoiser import HeldDenoiser, Sound
+from sordino.serve.errors import Draining, Refusal
+from sordino.serve.metrics import Metrics
+from sordino.serve.settings import Settings
+from sordino.spectrum import FRAMES_PER_SECOND
+
+PIECE_SECONDS = 0.04  # longer blocks are cut, so that nobody waits for them
+BATCH_FRAMES = 16  # of all channels in one batch: about 3 ms of one processor
+JITTER_SECONDS = 0.1  # that a stream may be early without being less urgent
+SWITCH_SECONDS = 0.0005  # Python's own 5 ms would let one thread hold up the others
+
+
+@dataclass(order=True)
+class _Work:
+    """A block that waits for its turn."""
+
+    due: float
+    number: int
+    stream: "Stream" = field(compare=False)
+    block: NDArray[Any] = field(compare=False)
+    future: "asyncio.Future[Sound]" = field(compare=False)
+    frames: float = field(compare=False)  # of all channels
+
+
+class Engine:
+    """All live streams of a server; it belongs to one event loop.
+
+    Args:
+        settings: threads, most streams, and whether the machine is measured at the start.
+        metrics: where it counts.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.capacity = Capacity(settings.inference_threads, settings.max_streams)
+        self.streams: set[Stream] = set()
+        self.draining_until: float | None = None
+        self._calibrates = settings.calibrate
+        self._threads = [
+            Thread(target=self._run, name=f"sordino-engine-{i}", daemon=True)
+            for i in range(settings.inference_threads)
+        ]
+        self._waiting: list[_Work] = []
+        self._changed = Condition()
+        self._closed = False
+        self._numbers = count()
+
+    def start(self) -> None:
+        """Load and measure the models, and start the threads."""
+        sys.setswitchinterval(SWITCH_SECONDS)
+        for name, entry in available_models().items():
+            if entry.kind == NOISE_MASK and self._calibrates:
+                self.capacity.measure(load_model(name))
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Stop the threads; streams that are still open are cancelled."""
+        with self._changed:
+            self._closed = True
+            for work in self._waiting:
+                work.future.cancel()
+            self._waiting.clear()
+            self._changed.notify_all()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+
+    def check(self) -> None:
+        """Refuse at the door, before anything is known of the stream.
+
+        Raises:
+            Overloaded, Draining: there is no room, or will soon be no server.
+        """
+        if self.draining_until is not None:
+            raise Draining
+        self.capacity.check()
+
+    def open(
+        self, sample_rate: int, channels: int = 1, model: str = "default", strength: float = 1.0
+    ) -> "Stream":
+        """Begin a live stream; `Stream.close` gives its place back.
+
+        Args:
+            sample_rate: in Hz.
+            channels: denoised independently of each other.
+            model: name of a packaged one; paths are not taken.
+            strength: share of the noise to take, 0 to 1.
+
+        Raises:
+            Overloaded, Draining: there is no room, or will soon be no server.
+            Refusal: there is no such model, or it cannot run live.
+            SordinoError: an argument is out of range.
+        """
+        if self.draining_until is not None:
+            raise Draining
+        network = load_model(live_model(model))
+        denoiser = HeldDenoiser(network, sample_rate, channels, strength)
+        return Stream(self, denoiser, self.capacity.take(network, sample_rate, channels))
+
+    def submit(self, stream: "Stream", block: NDArray[Any]) -> "asyncio.Future[Sound]":
+        """Queue a piece of sound; the future has the clean samples."""
+        future: asyncio.Future[Sound] = asyncio.get_running_loop().create_future()
+        now, seconds = perf_counter(), len(block) / stream.sample_rate
+        due = max(now, stream.clock - JITTER_SECONDS)
+        stream.clock = max(now, stream.clock) + seconds
+        frames = seconds * FRAMES_PER_SECOND * stream.channels
+        work = _Work(due, next(self._numbers), stream, block, future, frames)
+        with self._changed:
+            if self._closed:
+                raise Draining
+            heapq.heappush(self._waiting, work)
+            self._changed.notify()
+        return future
+
+    def drain(self, seconds: float) -> None:
+        """Take no new streams; those that are there have so many seconds left."""
+        self.draining_until = perf_counter() + seconds
+
+    def count(self) -> None:
+        """Tell the metrics how many streams there are."""
+        self.metrics.streams.set(len(self.streams))
+        self.metrics.load.set(self.capacity.load)
+
+    def _run(self) -> None:
+        """Work off what waits; the body of each thread."""
+        while True:
+            with self._changed:
+                while not self._waiting and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    return
+                batch = [heapq.heappop(self._waiting)]
+                frames = batch[0].frames
+                while self._waiting and frames + self._waiting[0].frames <= BATCH_FRAMES:
+                    batch.append(heapq.heappop(self._waiting))
+                    frames += batch[-1].frames
+            outcomes = _denoised(batch)
+            loop = batch[0].future.get_loop()
+            try:
+                loop.call_soon_threadsafe(_deliver, batch, outcomes)
+            except RuntimeError:  # the loop has been closed
+                return
+            self.metrics.batch(len(batch))
+
+
+class Stream:
+    """One live stream: blocks of noisy sound -> clean sound.  Made by `Engine.open`.
+
+    Blocks are float32, float64 or int16, shape = (samples,) or (samples, channels), of any
+    length; the clean samples have the same layout and are float32.  A stream takes one call at a
+    time: await the answer to a block before the next one, a flush or a reset.
+    """
+
+    def __init__(self, engine: Engine, denoiser: HeldDenoiser, share: Share) -> None:
+        self.denoiser = denoiser
+        self.sample_rate = denoiser.sample_rate
+        self.channels = denoiser.channels
+        self.latency = denoiser.latency
+        self.clock = 0.0  # when all its sound would have come, in real time
+        self.seconds = 0.0  # of sound so far
+        self._engine = engine
+        self._share = share
+        self._piece = round(PIECE_SECONDS * self.sample_rate)
+        engine.streams.add(self)
+        engine.count()
+
+    async def process(self, block: NDArray[Any]) -> Sound:
+        """Return the clean samples that are ready after this block.
+
+        Raises:
+            SordinoError: the block holds NaN or Inf, or has a wrong shape.  It is left out.
+        """
+        begin = perf_counter()
+        is_urgent = len(block) <= self._piece and self.clock - begin <= JITTER_SECONDS
+        pieces = range(0, max(1, len(block)), self._piece)
+        cleaned = [await self._engine.submit(self, block[i : i + self._piece]) for i in pieces]
+        elapsed = perf_counter() - begin
+        seconds = len(block) / self.sample_rate
+        self.seconds += seconds
+        self._engine.metrics.hop(elapsed, seconds)
+        if is_urgent:  # others wait by design
+            self._engine.capacity.report(elapsed)
+        return cleaned[0] if len(cleaned) == 1 else np.concatenate(cleaned)
+
+    async def flush(self) -> Sound:
+        """Return the samples that are still inside; what follows is a new sound."""
+        return await asyncio.to_thread(self.denoiser.flush)
+
+    def reset(self) -> None:
+        """Forget everything heard so far; what is inside is dropped."""
+        self.denoiser.reset()
+
+    @property
+    def strength(self) -> float:
+        """Share of the noise that is taken away, 0 to 1; settable."""
+        return self.denoiser.strength
+
+    @strength.setter
+    def strength(self, value: float) -> None:
+        self.denoiser.strength = value
+
+    @property
+    def speech_probability(self) -> float | None:
+        """Probability that the newest frame has speech in it; None if it is not known."""
+        return self.denoiser.speech_probability
+
+    def close(self) -> None:
+        """Give the place back; a second call does nothing."""
+        self._share.give_back()
+        self._engine.streams.discard(self)
+        self._engine.count()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def live_model(name: str) -> str:
+    """Return the name of a model if clients may use it live.
+
+    Raises:
+        Refusal: they may not.
+    """
+    entries = available_models()
+    live = [entry.name for entry in entries.values() if entry.kind == NOISE_MASK]
+    if name not in live:
+        raise Refusal(
+            404, "unknown_model", f"no live model is called {name!r}: choose one of {live}"
+        )
+    return name
+
+
+def _denoised(batch: Sequence[_Work]) -> list[Sound | BaseException]:
+    """Run a batch; an error of one stream is no other's."""
+    outcomes: dict[int, Sound | BaseException] = {}
+    held: list[_Work] = []
+    for work in batch:
+        try:
+            work.stream.denoiser.hold(work.block)
+            held.append(work)
+        except SordinoError as error:
+            outcomes[work.number] = error
+    try:
+        HeldDenoiser.run([work.stream.denoiser for work in held])
+        for work in held:
+            outcomes[work.number] = work.stream.denoiser.take()
+    except Exception as error:  # a thread that dies would silence all streams
+        for work in held:
+            outcomes.setdefault(work.number, error)
+    return [outcomes[work.number] for work in batch]
+
+
+def _deliver(batch: Sequence[_Work], outcomes: Sequence[Sound | BaseException]) -> None:
+    for work, outcome in zip(batch, outcomes, strict=True):
+        if work.future.done():  # the stream was cancelled
+            continue
+        if isinstance(outcome, BaseException):
+            work.future.set_exception(outcome)
+        else:
+            work.future.set_result(outcome)

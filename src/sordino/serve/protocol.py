@@ -1,0 +1,164 @@
+"""The WebSocket protocol of live streams, see docs/reference/protocol.md: words and samples."""
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+VERSION = 1
+LOWEST_RATE, HIGHEST_RATE = 8000, 48000  # Hz
+MOST_CHANNELS = 8
+LONGEST_TEXT = 4096  # characters of a JSON message
+FORMATS: dict[str, np.dtype[Any]] = {"s16": np.dtype("<i2"), "f32": np.dtype("<f4")}
+MOST_BLOCK_BYTES = HIGHEST_RATE * MOST_CHANNELS * 4  # a second of the widest sound
+
+CLOSE_CODES = {
+    "unauthorized": 1008,
+    "too_large": 1009,
+    "internal": 1011,
+    "draining": 1012,
+    "overloaded": 1013,
+    "too_many_requests": 1013,
+    "bad_request": 4400,
+    "unknown_model": 4404,
+    "timeout": 4408,
+    "too_slow": 4409,
+    "too_long": 4413,
+}
+
+
+class ProtocolError(Exception):
+    """A message that is none; the stream ends.
+
+    Args:
+        code: a key of `CLOSE_CODES`.
+        message: one line: what is wrong and what mends it.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a client says first.
+
+    Args:
+        rate: sample rate in Hz.
+        format: of the samples both ways.
+        channels: interleaved.
+        strength: share of the noise to take, 0 to 1.
+        model: name of a packaged one.
+        voice: for models that keep one voice only.
+        token: of the server, if it has one.
+    """
+
+    rate: int = 48000
+    format: Literal["s16", "f32"] = "s16"
+    channels: int = 1
+    strength: float = 1.0
+    model: str = "default"
+    voice: str | None = None
+    token: str | None = None
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels."""
+        return self.channels * FORMATS[self.format].itemsize
+
+    @property
+    def max_block_bytes(self) -> int:
+        """Largest block: a second of sound."""
+        return self.rate * self.frame_bytes
+
+    def decoded(self, data: bytes) -> NDArray[np.float32]:
+        """Return a block at full scale +-1, shape = (samples,) or (samples, channels).
+
+        Raises:
+            ProtocolError: it is too large, or not a whole number of samples.
+        """
+        if len(data) > self.max_block_bytes:
+            raise ProtocolError(
+                "too_large", f"a block has {len(data)} bytes: at most {self.max_block_bytes}"
+            )
+        if len(data) % self.frame_bytes:
+            raise ProtocolError(
+                "bad_request",
+                f"a block has {len(data)} bytes, which is no multiple of {self.frame_bytes}: send "
+                f"whole samples of {self.channels} channel(s) in {self.format}",
+            )
+        samples = np.frombuffer(data, FORMATS[self.format]).astype(np.float32, copy=False)
+        if self.format == "s16":
+            samples *= np.float32(1 / 32768)
+        return samples if self.channels == 1 else samples.reshape(-1, self.channels)
+
+    def encoded(self, sound: NDArray[np.float32]) -> bytes:
+        """Return clean samples as bytes; 16 bit ones are rounded and held to full scale."""
+        if self.format == "f32":
+            return sound.astype("<f4", copy=False).tobytes()
+        levels = np.rint(sound * np.float32(32768))
+        return np.clip(levels, -32768, 32767).astype("<i2").tobytes()
+
+
+def read_hello(text: str) -> Hello:
+    """Read the first message.
+
+    Raises:
+        ProtocolError: it is no hello.
+    """
+    message = read_message(text)
+    if message.pop("type") != "hello":
+        raise ProtocolError("bad_request", 'the first message must be {"type": "hello", ...}')
+    known = [each.name for each in fields(Hello)]
+    unknown = sorted(message.keys() - set(known))
+    if unknown:
+        raise ProtocolError(
+            "bad_request", f"hello has the unknown field {unknown[0]!r}: known are {known}"
+        )
+    hello = Hello(**message)
+    _demand(_is_whole(hello.rate, LOWEST_RATE, HIGHEST_RATE), "rate", hello.rate, "8000 to 48000")
+    _demand(hello.format in ("s16", "f32"), "format", hello.format, "'s16' or 'f32'")
+    _demand(_is_whole(hello.channels, 1, MOST_CHANNELS), "channels", hello.channels, "1 to 8")
+    _demand(is_share(hello.strength), "strength", hello.strength, "0 to 1")
+    _demand(isinstance(hello.model, str), "model", hello.model, "a name")
+    _demand(isinstance(hello.token, str | None), "token", "...", "a text")
+    if hello.voice is not None:
+        raise ProtocolError(
+            "bad_request", f"the model {hello.model!r} keeps any voice: leave out `voice`"
+        )
+    return hello
+
+
+def read_message(text: str) -> dict[str, Any]:
+    """Read a JSON message; it has a `type`.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    if len(text) > LONGEST_TEXT:
+        raise ProtocolError("too_large", f"a text message is longer than {LONGEST_TEXT} characters")
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ProtocolError("bad_request", "a text message is not JSON") from None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise ProtocolError("bad_request", 'a text message is not {"type": "...", ...}')
+    return message
+
+
+def is_share(value: object) -> TypeGuard[float]:
+    """Tell whether a value is a number from 0 to 1."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _is_whole(value: object, lowest: int, highest: int) -> bool:
+    return type(value) is int and lowest <= value <= highest
+
+
+def _demand(is_fine: bool, name: str, value: object, expected: str) -> None:
+    if not is_fine:
+        raise ProtocolError("bad_request", f"{name} is {value!r}: expected {expected}")

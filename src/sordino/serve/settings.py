@@ -1,0 +1,141 @@
+"""How the server is to run, and what it refuses to run as."""
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sordino.errors import SordinoError
+
+DEFAULT_PORT = 8765
+SHORTEST_TOKEN = 16  # characters; shorter ones can be guessed
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the server.
+
+    Args:
+        host, port: address to listen on; port 0 takes a free one.
+        token: what clients must present; None lets in everyone who reaches the address, which
+            only a loopback address may.
+        origins: web origins besides the server's own that may use it, such as
+            "https://meet.example.org".
+        host_names: names in the `Host` header that are taken on a loopback address, besides
+            its own.
+        tls_certificate, tls_key: files for HTTPS, which browsers want before they give a
+            microphone to any page but one of this machine.
+        trusted_proxies: addresses of reverse proxies whose X-Forwarded-For is believed.
+        threads: for inference; None takes one for each processor.
+        max_streams: most live streams; None takes as many as the machine was measured to hold.
+        calibrate: measure the machine when the server starts; without it `max_streams` alone
+            closes the door.
+        max_uploads: most recordings at a time, each in a process of its own.
+        max_body_bytes: of an upload.
+        max_sound_seconds: of the sound in an upload.
+        max_output_bytes: of what is made of an upload.
+        upload_seconds: that an upload may take from its first byte to its last.
+        decoder_memory_bytes: address space of a decoder's process.
+        decoder_cpu_seconds: processor time of a decoder's process.
+        stall_seconds: that a client may take to send or to read the next piece.
+        hello_seconds: that a client may take to say hello.
+        idle_seconds: that a live stream may be silent on the wire.
+        max_stream_seconds: of a live stream.
+        drain_seconds: that live streams get to end in when the server is told to.
+        requests_per_second, request_burst: limit for each client address.
+        failures_per_minute: wrong tokens for each client address.
+
+    Raises:
+        SordinoError: the settings are unsafe or make no sense.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    token: str | None = None
+    origins: tuple[str, ...] = ()
+    host_names: tuple[str, ...] = ()
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    threads: int | None = None
+    max_streams: int | None = None
+    calibrate: bool = True
+    max_uploads: int = 2
+    max_body_bytes: int = 1 << 30
+    max_sound_seconds: float = 4 * 3600
+    max_output_bytes: int = 8 << 30
+    upload_seconds: float = 3600
+    decoder_memory_bytes: int = 2 << 30
+    decoder_cpu_seconds: int = 1800
+    stall_seconds: float = 10
+    hello_seconds: float = 5
+    idle_seconds: float = 60
+    max_stream_seconds: float = 4 * 3600
+    drain_seconds: float = 30
+    requests_per_second: float = 20
+    request_burst: int = 100
+    failures_per_minute: float = 10
+
+    def __post_init__(self) -> None:
+        if not self.is_loopback and self.token is None:
+            raise SordinoError(
+                f"{self.host} can be reached from other machines, so clients need a token: put "
+                "one into a file and give it with --token-file, or into SORDINO_TOKEN"
+            )
+        if self.token is not None and len(self.token) < SHORTEST_TOKEN:
+            raise SordinoError(
+                f"the token has {len(self.token)} characters: take at least {SHORTEST_TOKEN}, "
+                'for instance from python -c "import secrets; print(secrets.token_urlsafe())"'
+            )
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
+            raise SordinoError("the token must be printable ASCII, on one line")
+        for origin in self.origins:
+            scheme, _, rest = origin.partition("://")
+            if scheme not in ("http", "https") or not rest or "/" in rest or "*" in rest:
+                raise SordinoError(
+                    f"{origin!r} is no origin: write it as browsers do, https://meet.example.org"
+                )
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise SordinoError("HTTPS needs both, --tls-certificate and --tls-key")
+        if not 0 <= self.port <= 65535:
+            raise SordinoError(f"the port is {self.port}: expected 0 to 65535")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only programs of this machine can reach the address."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def inference_threads(self) -> int:
+        """Threads for inference."""
+        if self.threads is not None:
+            return max(1, self.threads)
+        try:
+            return len(os.sched_getaffinity(0))  # not all processors may be ours
+        except AttributeError:  # macOS, Windows
+            return os.cpu_count() or 1
+
+
+def read_token(file: Path | None) -> str | None:
+    """Return the token in a file, or in the variable SORDINO_TOKEN, or None.
+
+    It is never taken from the command line, which every user of the machine can read.
+
+    Raises:
+        SordinoError: the file cannot be read, or is empty.
+    """
+    if file is None:
+        return os.environ.get("SORDINO_TOKEN") or None
+    try:
+        token = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SordinoError(f"cannot read the token from {file}: {error}") from error
+    if not token:
+        raise SordinoError(f"{file} holds no token: write one line into it")
+    return token
