@@ -1,5 +1,8 @@
 """A ring of samples between two threads: one writes, one reads, neither ever waits."""
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +16,7 @@ class Ring:
 
     Args:
         capacity: samples that it can hold.
+        clock: what time it is, in seconds.
 
     >>> ring = Ring(4)
     >>> ring.write(np.arange(6, dtype=np.float32))
@@ -22,12 +26,17 @@ class Ring:
     (3, [0.0, 1.0, 2.0], 1)
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, clock: Callable[[], float] = time.perf_counter) -> None:
         self.capacity = capacity
         self.written = 0
         """Samples ever written; only the writer changes it."""
         self.taken = 0
         """Samples ever read or skipped; only the reader changes it."""
+        self.asked = 0
+        """Samples that the reader wanted the last time; the size of its blocks."""
+        self.written_at = self.taken_at = clock()
+        """When that was last asked for.  A device asks in step with its own clock."""
+        self._clock = clock
         self._data = np.zeros(capacity, np.float32)
 
     @property
@@ -51,6 +60,7 @@ class Ring:
         self._data[start : start + first] = samples[:first]
         self._data[: count - first] = samples[first:count]
         self.written += count
+        self.written_at = self._clock()
         return count
 
     def read(self, out: NDArray[np.float32]) -> int:
@@ -58,12 +68,14 @@ class Ring:
 
         For the reading thread only.
         """
-        count = min(len(out), self.readable)
+        self.asked = len(out)
+        count = min(self.asked, self.readable)
         start = self.taken % self.capacity
         first = min(count, self.capacity - start)
         out[:first] = self._data[start : start + first]
         out[first:count] = self._data[: count - first]
         self.taken += count
+        self.taken_at = self._clock()
         return count
 
     def skip(self, count: int) -> int:
