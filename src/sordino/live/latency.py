@@ -1,0 +1,99 @@
+"""How long sound takes through the system's buffers, measured with clicks."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sordino.live.ports import Sink, Source
+from sordino.live.systems import Device, System
+
+CLICKS = 5
+CLICK_SECONDS = 0.002
+CLICK_LEVEL = 0.001  # -60 dBFS: hardly heard by who listens, and all else is silent meanwhile
+SETTLE_SECONDS = 0.15  # servers begin with other buffers than they go on with
+PATIENCE_SECONDS = 0.5  # beyond this a click is lost
+LOST = 2  # clicks, after which no more are played
+PAUSE_SECONDS = 0.037  # between clicks; no multiple of a block, so that all phases of it occur
+POLL_SECONDS = 0.0005
+
+
+def loop_latency(system: System, label: str, rate: int) -> float | None:
+    """Measure the way out of this program, through a virtual device and in again.
+
+    A session's sound takes as long: in from the microphone, and out to the virtual one, where a
+    meeting program picks it up.  So this is what the buffers add to the time of the algorithm.
+
+    Args:
+        system: where to measure.
+        label: of the virtual microphone or loudspeaker; it is there, and silent.
+        rate: of the streams in Hz.
+
+    Returns:
+        Median of some clicks in seconds; None if there is no way around, or none came back.
+
+    Raises:
+        DeviceLost: the sound server is not there.
+    """
+    devices = [each for each in system.devices() if each.virtual]
+    feed, hearing = (_end(devices, kind, label) for kind in ("output", "input"))
+    if feed is None or hearing is None:
+        return None
+    with ExitStack() as stack:
+        sink = system.open_output(feed.name, rate)
+        stack.callback(sink.close)
+        source = system.open_input(hearing.name, rate)
+        stack.callback(source.close)
+        heard = list(clicks(sink, source))
+    return median(heard) if heard else None
+
+
+def clicks(sink: Sink, source: Source, count: int = CLICKS) -> Iterator[float]:
+    """Play clicks into a sink and yield after how many seconds a source hears each.
+
+    The time ends when the samples can be read, so that waiting for a block to be full counts.
+    Clicks that do not come back are left out, and two of them are the end.
+
+    Args:
+        sink, source: open, and read or written by no one else.
+        count: how many to play.
+    """
+    click = np.full(round(CLICK_SECONDS * sink.sample_rate), CLICK_LEVEL, np.float32)
+    _wait_for_click(source, SETTLE_SECONDS, threshold=np.inf)
+    lost = 0
+    for _ in range(count):
+        _wait_for_click(source, PAUSE_SECONDS, threshold=np.inf)
+        begin = time.perf_counter()
+        sink.ring.write(click)
+        if _wait_for_click(source, PATIENCE_SECONDS, CLICK_LEVEL / 4):
+            yield time.perf_counter() - begin
+            continue
+        lost += 1
+        if lost == LOST:
+            return
+
+
+def _wait_for_click(source: Source, seconds: float, threshold: float) -> bool:
+    """Empty the source's ring until something loud comes, or the time is over."""
+    block = np.empty(source.ring.capacity, np.float32)
+    deadline = time.perf_counter() + seconds
+    while time.perf_counter() < deadline and source.alive:
+        count = source.ring.read(block)
+        if _peak(block[:count]) > threshold:
+            return True
+        time.sleep(POLL_SECONDS)
+    return False
+
+
+def _peak(samples: NDArray[np.float32]) -> float:
+    return float(np.abs(samples).max(initial=0.0))
+
+
+def _end(devices: Sequence[Device], kind: str, label: str) -> Device | None:
+    """Return one end of a virtual device; a cable keeps a name of its own."""
+    ends = [each for each in devices if each.kind == kind]
+    named = [each for each in ends if label in each.label]
+    return min(named or ends, key=lambda each: each.monitor, default=None)

@@ -1,0 +1,92 @@
+"""Clicks tell how long the buffers are: along a way of known length, and through real servers."""
+
+import threading
+import time
+from contextlib import closing
+
+import numpy as np
+import pulsectl
+import pytest
+
+from sordino.live.latency import clicks, loop_latency
+from sordino.live.ring import Ring
+from sordino.live.systems import LOUDSPEAKER, MICROPHONE, choose_system
+
+RATE = 48000
+
+
+class Port:
+    sample_rate = RATE
+    alive = True
+
+    def __init__(self):
+        self.ring = Ring(RATE)
+
+
+class Way:
+    """Moves sound from a sink to a source, a millisecond at a time, and some time later."""
+
+    def __init__(self, seconds):
+        self.sink, self.source = Port(), Port()
+        self._seconds = seconds
+        self._ended = threading.Event()
+
+    def __enter__(self):
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self):
+        late = []
+        block = np.empty(RATE, np.float32)
+        while not self._ended.wait(0.001):
+            now = time.perf_counter()
+            if count := self.sink.ring.read(block):
+                late.append((now + self._seconds, block[:count].copy()))
+            while late and late[0][0] <= now:
+                self.source.ring.write(late.pop(0)[1])
+
+
+@pytest.mark.parametrize("seconds", [0.005, 0.030, 0.120])
+def test_a_way_of_known_length(seconds):
+    with Way(seconds) as way:
+        heard = list(clicks(way.sink, way.source, 9))
+    assert len(heard) == 9
+    assert seconds <= min(heard) < seconds + 0.010
+    assert np.median(heard) < seconds + 0.050
+
+
+def test_a_way_that_leads_nowhere(monkeypatch):
+    monkeypatch.setattr("sordino.live.latency.PATIENCE_SECONDS", 0.05)
+    with Way(10.0) as way:
+        assert list(clicks(way.sink, way.source)) == []
+
+
+def test_a_source_that_is_lost_ends_the_wait():
+    way = Way(10.0)
+    way.source.alive = False
+    begin = time.perf_counter()
+    assert list(clicks(way.sink, way.source)) == []
+    assert time.perf_counter() - begin < 1.0
+
+
+def test_around_through_the_virtual_microphone(server):
+    with closing(choose_system()) as system:
+        assert loop_latency(system, MICROPHONE, RATE) is None  # it is not there
+        with system.virtual_microphone():
+            seconds = loop_latency(system, MICROPHONE, RATE)
+            # Two blocks of 10 ms wait in the sink, one in the source.
+            assert seconds is not None
+            assert 0.010 < seconds < 0.150
+            with pulsectl.Pulse("test") as pulse:
+                [source] = [each for each in pulse.source_list() if each.description == MICROPHONE]
+                pulse.mute(source)
+            assert loop_latency(system, MICROPHONE, RATE) is None
+        with system.virtual_loudspeaker():
+            seconds = loop_latency(system, LOUDSPEAKER, RATE)
+            assert seconds is not None
+            assert 0.010 < seconds < 0.150
