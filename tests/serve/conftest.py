@@ -1,0 +1,6 @@
+"""What the server's tests share."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests import their helpers by name
