@@ -1,6 +1,6 @@
 """What the routes of one server share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
@@ -19,12 +19,14 @@ class State:
         metrics: where everybody counts.
         engine: for live streams of any kind.
         guard: the door.
+        uploads: that are being denoised.
     """
 
     settings: Settings
     metrics: Metrics
     engine: Engine
     guard: Guard
+    uploads: set[object] = field(default_factory=set[object])
 
 
 def state_of(connection: HTTPConnection) -> State:

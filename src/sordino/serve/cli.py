@@ -1,0 +1,96 @@
+"""The commands `sordino serve` and `sordino bench serve`: parse, call, print."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sordino.errors import SordinoError
+
+_LIMITS: dict[str, Any] = {"rich_help_panel": "Limits"}
+_DOOR: dict[str, Any] = {"rich_help_panel": "Who may"}
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but a loopback one needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8765,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the token for clients; or SORDINO_TOKEN.", **_DOOR),
+    ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Other web pages that may use it, by origin.", **_DOOR),
+    ] = None,
+    host_name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Other names of a loopback address.", **_DOOR),
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="Certificate chain (PEM), for HTTPS.", **_DOOR)
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).", **_DOOR)] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IP", help="Reverse proxies besides those of this machine.", **_DOOR),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="For inference; all processors if left out.")
+    ] = None,
+    max_streams: Annotated[
+        int | None,
+        typer.Option(min=1, help="Live streams; what fits, if left out.", **_LIMITS),
+    ] = None,
+    max_uploads: Annotated[int, typer.Option(min=0, help="Recordings at a time.", **_LIMITS)] = 2,
+    max_body: Annotated[
+        int, typer.Option(metavar="MIB", min=1, help="Of a recording.", **_LIMITS)
+    ] = 1024,
+    max_minutes: Annotated[
+        float, typer.Option(min=0.1, help="Of sound in a recording or stream.", **_LIMITS)
+    ] = 240.0,
+    idle: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="Of a silent stream.", **_LIMITS)
+    ] = 60.0,
+    drain: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0, help="For streams to end in at SIGTERM.", **_LIMITS),
+    ] = 30.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")] = False,
+) -> None:
+    """Serve the page, uploads, WebSocket streams and WebRTC peers."""
+    from sordino.serve.server import Server
+    from sordino.serve.settings import Settings, read_token
+
+    settings = Settings(
+        host=host,
+        port=port,
+        token=read_token(token_file),
+        origins=tuple(origin or ()),
+        host_names=tuple(host_name or ()),
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        trusted_proxies=("127.0.0.1", "::1", *(trusted_proxy or ())),
+        threads=threads,
+        max_streams=max_streams,
+        max_uploads=max_uploads,
+        max_body_bytes=max_body << 20,
+        max_sound_seconds=60 * max_minutes,
+        max_stream_seconds=60 * max_minutes,
+        idle_seconds=idle,
+        drain_seconds=drain,
+    )
+    server = Server(settings, log_level="warning" if quiet else "info", access_log=not quiet)
+    try:
+        server.run()
+    except SystemExit as error:  # uvicorn's way to say that it could not start
+        if error.code:
+            raise SordinoError(
+                f"cannot listen on {host}:{port}: see the line above, or take another --port"
+            ) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

@@ -1,0 +1,105 @@
+"""The server as a process: sockets, patience, and an end in order."""
+
+import asyncio
+import logging
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from sordino.serve.app import create_app
+from sordino.serve.protocol import MOST_BLOCK_BYTES
+from sordino.serve.settings import Settings
+from sordino.serve.state import State
+
+REQUEST_SECONDS = 10  # that a client may take to say what it wants
+LINGER_SECONDS = 5  # that a closed connection may take to deliver its last bytes
+PING_SECONDS = 20
+MOST_CONNECTIONS = 1000
+
+logger = logging.getLogger("uvicorn.error")
+
+
+class PatientHttp(H11Protocol):
+    """HTTP that does not wait forever for a request to come."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait."""
+        super().connection_made(transport)
+        self.loop.call_later(REQUEST_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        is_taken = self.transport.get_protocol() is not self  # by a WebSocket
+        if self.cycle is None and not is_taken:
+            self.transport.abort()
+
+
+class PatientWebSocket(WebSocketsSansIOProtocol):
+    """WebSocket that does not wait forever for its last bytes to be read."""
+
+    def on_task_complete(self, task: "asyncio.Task[None]") -> None:
+        """Let go of a peer that does not listen."""
+        super().on_task_complete(task)
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def keepalive_timeout(self) -> None:
+        """Let go of a peer that does not answer."""
+        super().keepalive_timeout()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+
+class Server(uvicorn.Server):
+    """A server that lets live streams end before it does.
+
+    Args:
+        settings: see `Settings`.
+        options: further ones of `uvicorn.Config`.
+    """
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        app = create_app(settings)
+        self._state: State = app.state.sordino
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                http=PatientHttp,
+                ws=PatientWebSocket,
+                ws_max_size=MOST_BLOCK_BYTES,
+                ws_per_message_deflate=False,  # sound does not shrink, and bombs would grow
+                ws_ping_interval=PING_SECONDS,
+                ws_ping_timeout=PING_SECONDS,
+                limit_concurrency=MOST_CONNECTIONS,
+                timeout_graceful_shutdown=LINGER_SECONDS,
+                ssl_certfile=settings.tls_certificate,
+                ssl_keyfile=settings.tls_key,
+                forwarded_allow_ips=list(settings.trusted_proxies),
+                server_header=False,
+                **options,
+            )
+        )
+
+    @property
+    def address(self) -> str:
+        """Where it listens, once it has started, such as "127.0.0.1:8765"."""
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Take no new streams, give those that are there time to end, then end."""
+        state = self._state
+        state.engine.drain(state.settings.drain_seconds)
+        if state.engine.streams or state.uploads:
+            logger.info("Waiting for %d live stream(s)", len(state.engine.streams))
+        until = self._now() + state.settings.drain_seconds + 2  # streams are told, and close
+        while (state.engine.streams or state.uploads) and self._now() < until:
+            if self.force_exit:
+                break
+            await asyncio.sleep(0.1)
+        await super().shutdown(sockets)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,221 @@
+"""The process that decodes, denoises and encodes one upload: `python -m sordino.serve.worker`.
+
+Media files come from strangers and decoders have bugs, so nothing of a file is looked at in the
+server's own process.  This one has limits on its processor time, memory and files, knows no
+token, and yields to live streams.  It reads the recording from standard input and writes the
+clean one to standard output; what went wrong is one line of JSON on standard error.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
+
+from av.error import FFmpegError
+
+from sordino.audio import open_sink, open_source
+from sordino.cleaning import Cleaning, Settings
+from sordino.errors import SordinoError
+from sordino.files import denoise_files
+from sordino.jobs import Job
+from sordino.outputs import explain
+from sordino.sound import RawFormat, SoundInfo
+
+try:
+    import resource
+except ImportError:  # Windows: the server's own clock is the only limit there
+    resource = None
+
+NAME = "recording"
+MOST_CHANNELS = 32
+STREAMED = ("wav", "flac", "ogg", "opus", "mp3", "aac", "mka")
+"""Formats that are written as the sound comes; others are written whole."""
+
+_NICENESS = 10
+_FILES = 64
+_HEAD = 12
+_STREAMED_HEADS = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3")
+_UNREADABLE, _TOO_LARGE = "unreadable_media", "too_large"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done, and within which limits.
+
+    Args:
+        extension: of the format to write.
+        model: name of a packaged one.
+        strength: share of the noise to take.
+        attenuation_limit_db: see `sordino.denoiser.Denoiser`.
+        raw: how headerless samples lie: encoding, rate in Hz, channels; None if there is a header.
+        max_sound_seconds: of sound.
+        max_output_bytes: of any file it writes.
+        memory_bytes: of address space.
+        cpu_seconds: of processor time.
+    """
+
+    extension: str
+    model: str
+    strength: float
+    attenuation_limit_db: float | None
+    raw: tuple[str, int, int] | None
+    max_sound_seconds: float
+    max_output_bytes: int
+    memory_bytes: int
+    cpu_seconds: int
+
+    def to_json(self) -> str:
+        """Return it as the worker's argument."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Task":
+        """Read the worker's argument."""
+        values: dict[str, Any] = json.loads(text)
+        raw = values.pop("raw")
+        return cls(**values, raw=None if raw is None else (raw[0], raw[1], raw[2]))
+
+
+class TooLongError(SordinoError):
+    """There is more sound than is allowed."""
+
+
+class _Peeked:
+    """A stream whose first bytes have been looked at."""
+
+    name = NAME
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.head = b""
+        while len(self.head) < _HEAD and (more := file.read(_HEAD - len(self.head))):
+            self.head += more
+        self._rest = self.head
+
+    def seekable(self) -> bool:
+        return False
+
+    def read(self, size: int, /) -> bytes:
+        if self._rest:
+            data, self._rest = self._rest[:size], self._rest[size:]
+            return data
+        return self._file.read(size)
+
+
+def main() -> None:
+    """Do the task in the first argument."""
+    task = Task.from_json(sys.argv[1])
+    _limit(task)
+    source, target = sys.stdin.buffer.raw, sys.stdout.buffer.raw  # type: ignore[attr-defined]
+    try:
+        _denoise(task, source, target)
+    except BrokenPipeError:
+        sys.exit(1)  # the server no longer wants it
+    except Exception as error:
+        print(json.dumps(_explained(error)), file=sys.stderr)
+        sys.exit(2)
+
+
+def _limit(task: Task) -> None:
+    with suppress(AttributeError, OSError):
+        os.nice(_NICENESS)
+    if resource is None:
+        return
+    limits = {
+        resource.RLIMIT_AS: task.memory_bytes,
+        resource.RLIMIT_CPU: task.cpu_seconds,
+        resource.RLIMIT_FSIZE: task.max_output_bytes,
+        resource.RLIMIT_NOFILE: _FILES,
+        resource.RLIMIT_CORE: 0,
+    }
+    for limit, value in limits.items():
+        with suppress(ValueError, OSError):  # macOS does not have all of them
+            resource.setrlimit(limit, (value, value))
+
+
+def _denoise(task: Task, source: BinaryIO, target: BinaryIO) -> None:
+    peeked = _Peeked(source)
+    if not peeked.head:
+        raise SordinoError("the body is empty: send the file itself")
+    starts_well = peeked.head.startswith(_STREAMED_HEADS) or _is_mpeg_audio(peeked.head)
+    if task.extension in STREAMED and (task.raw is not None or starts_well):
+        _stream(task, peeked, target)
+    else:
+        _spool(task, peeked, target)
+
+
+def _stream(task: Task, source: _Peeked, target: BinaryIO) -> None:
+    raw = None if task.raw is None else RawFormat(*task.raw)
+    with open_source(source, raw) as sound:
+        _check(sound.info)
+        track = Cleaning(sound.info, _settings(task), report=lambda done: _check_length(task, done))
+        with closing(open_sink(target, task.extension, sound.info)) as sink:
+            for block in sound.blocks():
+                sink.write(track.feed(block))
+            sink.write(track.flush())
+    if not track.seconds:
+        raise SordinoError("there is no sound in it, not a single sample: record it again")
+
+
+def _spool(task: Task, source: _Peeked, target: BinaryIO) -> None:
+    raw = None if task.raw is None else RawFormat(*task.raw)
+    with TemporaryDirectory(prefix="sordino-") as folder:
+        noisy, clean = Path(folder, NAME), Path(folder, f"clean.{task.extension}")
+        with noisy.open("wb") as file:
+            while data := source.read(1 << 16):
+                file.write(data)
+        with open_source(noisy, raw) as sound:
+            _check(sound.info)
+        job = Job(noisy, clean, task.extension, raw=raw)
+        report = denoise_files(
+            [job], _settings(task), on_progress=lambda _, done, __: _check_length(task, done)
+        )[0]
+        if report.status == "failed":
+            message = report.error.removeprefix(f"{noisy}: ")
+            too_long = message == str(_too_long(task))
+            raise (TooLongError if too_long else SordinoError)(message.replace(f"{folder}/", ""))
+        with clean.open("rb") as file:
+            shutil.copyfileobj(file, target)
+
+
+def _settings(task: Task) -> Settings:
+    return Settings(task.model, task.strength, task.attenuation_limit_db)
+
+
+def _check(info: SoundInfo) -> None:
+    if info.channels > MOST_CHANNELS:
+        raise SordinoError(f"it has {info.channels} channels: at most {MOST_CHANNELS} are taken")
+
+
+def _check_length(task: Task, seconds: float) -> None:
+    if seconds > task.max_sound_seconds:
+        raise _too_long(task)
+
+
+def _too_long(task: Task) -> TooLongError:
+    return TooLongError(f"there is more sound in it than {task.max_sound_seconds:g} s: cut it")
+
+
+def _is_mpeg_audio(head: bytes) -> bool:
+    return head[0] == 0xFF and head[1] & 0xE0 == 0xE0
+
+
+def _explained(error: Exception) -> Mapping[str, str]:
+    if isinstance(error, MemoryError):
+        return {"code": _TOO_LARGE, "message": "it takes more memory than is allowed"}
+    code = _TOO_LARGE if isinstance(error, TooLongError) else _UNREADABLE
+    if isinstance(error, FFmpegError | SordinoError | OSError):
+        message = explain(error, NAME, "the answer").removeprefix(f"{NAME}: ")
+    else:
+        message = f"it cannot be decoded ({type(error).__name__})"
+    return {"code": code, "message": message}
+
+
+if __name__ == "__main__":
+    main()
