@@ -108,8 +108,8 @@ class Stream:
         direction: "record" from a source or "playback" to a sink.
         device: name of the source or sink.
         rate: in Hz; the server converts from and to the device's.
-        block_seconds: how much sound the server hands over at once.  A playback stream holds
-            two such blocks, so that one can be late.
+        block_seconds: how much sound is wanted at once.  Recording comes in halves of it, since
+            PipeWire keeps one fragment back; playback has half of it more, to bridge a delay.
         exchange: called in the thread with an array.  Recording: what came in; it is valid
             only during the call.  Playback: to be filled.
         title: what mixers show beside "Sordino".
@@ -130,7 +130,7 @@ class Stream:
         self.failure: PulseError | None = None
         self.latency = 0.0  # seconds of sound between the device and this process
         self._recording = direction == "record"
-        self._block_bytes = round(block_seconds * rate) * SAMPLE_BYTES
+        self._half_block = round(block_seconds * rate / 2) * SAMPLE_BYTES
         self._exchange, self._title = exchange, title
         self._properties = {"application.name": "Sordino", **(properties or {})}
         self._answered = threading.Event()
@@ -238,13 +238,13 @@ class Stream:
             raise _error(pulse, context)
         device = self.device.encode()
         if self._recording:
-            sizes = (_SERVER_DECIDES,) * 4 + (self._block_bytes,)
+            sizes = (_SERVER_DECIDES,) * 4 + (self._half_block,)
             attr = _ffi.new("pa_buffer_attr *", sizes)
             failed = pulse.pa_stream_connect_record(stream, device, attr, _FLAGS)
         else:
             # No pre-buffering: after a gap the sound goes on at once.
-            block = self._block_bytes
-            sizes = (_SERVER_DECIDES, 2 * block, 0, block // 2, _SERVER_DECIDES)
+            half = self._half_block
+            sizes = (_SERVER_DECIDES, 3 * half, 0, half, _SERVER_DECIDES)
             attr = _ffi.new("pa_buffer_attr *", sizes)
             failed = pulse.pa_stream_connect_playback(
                 stream, device, attr, _FLAGS, _ffi.NULL, _ffi.NULL
