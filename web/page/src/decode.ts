@@ -1,0 +1,35 @@
+/** Files -> samples, at the file's own rate where it can be known, else at 48 kHz. */
+import { Samples, type Take } from "./sounds.js";
+
+const LONGEST_MINUTES = 20; // of a channel: decoded sound takes memory
+const MOST_CHANNELS = 8;
+
+/** Sample rate in Hz that the head of a WAV or FLAC file names. */
+function ownRate(file: DataView): number | null {
+  if (file.byteLength < 44) return null;
+  const mark = file.getUint32(0);
+  if (mark === 0x52494646) return file.getUint32(24, true); // "RIFF", then "fmt " as a rule
+  if (mark === 0x664c6143) return file.getUint32(18) >>> 12; // "fLaC"
+  return null;
+}
+
+/** Decode a file; throws an Error in words if it is no sound. */
+export async function decode(name: string, bytes: ArrayBuffer): Promise<Take> {
+  const own = ownRate(new DataView(bytes));
+  const rate = own && own >= 8000 && own <= 96000 ? own : 48000;
+  let buffer: AudioBuffer;
+  try {
+    buffer = await new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes);
+  } catch {
+    throw new Error(`${name} is not a sound that this browser can read.`);
+  }
+  if (!buffer.length) throw new Error(`${name} holds no sound.`);
+  if (buffer.duration * buffer.numberOfChannels > 60 * LONGEST_MINUTES) {
+    throw new Error(
+      `${name} is longer than ${LONGEST_MINUTES} minutes: use "sordino denoise" on the command line.`,
+    );
+  }
+  const count = Math.min(buffer.numberOfChannels, MOST_CHANNELS);
+  const noisy = Array.from({ length: count }, (_, k) => new Samples(buffer.getChannelData(k)));
+  return { name, rate, noisy, noise: [] };
+}
