@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 
-from sordino.serve import health, models, streaming, uploads
+from sordino.serve import health, models, streaming, uploads, weights
 from sordino.serve.engine import Engine
 from sordino.serve.errors import answer_http
 from sordino.serve.guard import Guard, GuardMiddleware

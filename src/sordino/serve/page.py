@@ -11,6 +11,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 
+from sordino import examples
+
 FOLDER = Path(__file__).parent / "page"
 """The built page, which web/ makes."""
 
@@ -43,6 +45,7 @@ def mount_page(app: FastAPI, folder: Path = FOLDER) -> None:
     """Serve the page at `/`, or say how to get it if it was not built."""
     app.include_router(router)
     app.mount(_SWAGGER_PATH, StaticFiles(directory=_SWAGGER))
+    app.mount("/examples", StaticFiles(directory=examples.FOLDER / "noisy"))
     if (folder / "index.html").is_file():
         app.mount("/", StaticFiles(directory=folder, html=True))
         return
