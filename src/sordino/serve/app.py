@@ -58,7 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=["Location", "Retry-After", "Content-Disposition"],
         )
     app.add_middleware(GuardMiddleware, guard=guard)  # the last one added is the first one asked
-    for room in (uploads, streaming, models, health):
+    for room in (uploads, streaming, models, weights, health):
         app.include_router(room.router)
     if find_spec("aiortc") is not None and find_spec("sordino.serve.webrtc") is not None:
         from sordino.serve.webrtc import router

@@ -1,4 +1,4 @@
-"""`GET /v1/models/{name}/weights`: the network itself, for pages that run it on their own device."""
+"""`GET /v1/models/NAME/weights`: the network itself, for pages that run it themselves."""
 
 from importlib.resources import files
 from typing import Annotated
