@@ -15,6 +15,7 @@ import typer.main
 from sordino.errors import SordinoError
 
 GROUP = "sordino.commands"
+_BENCH = "bench"
 
 _SUMMARIES = {
     "train": "Train or fine-tune a network by a recipe.",
@@ -58,14 +59,17 @@ class CommandGroup(typer.core.TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Load the command that is called."""
         name, command, rest = super().resolve_command(ctx, args)
-        entry = None if name in self.commands else _rooms().get(str(name))
+        rooms = _rooms()
+        entry = None if name in self.commands else rooms.get(str(name))
+        if name == _BENCH and rest and rest[0] in rooms:  # `sordino bench serve`: the room's own
+            entry, rest = rooms[rest[0]], rest[1:]
         if entry is not None:
             try:
                 command = typer.main.get_command(entry.load())
             except ModuleNotFoundError as error:
                 raise _lacking(entry, error) from error
             if isinstance(command, typer.core.TyperGroup):
-                command = command.commands[entry.name]
+                command = command.commands[_BENCH if name == _BENCH else entry.name]
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:

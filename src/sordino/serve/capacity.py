@@ -1,9 +1,11 @@
 """How many live streams the machine can hold, and who is let in."""
 
 from collections import deque
-from time import perf_counter
+from dataclasses import dataclass
+from time import perf_counter, thread_time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sordino.model import Model
 from sordino.serve.denoiser import HeldDenoiser
@@ -11,25 +13,49 @@ from sordino.serve.errors import Overloaded
 from sordino.spectrum import FRAMES_PER_SECOND, hop, native_rate
 
 BUDGET_SECONDS = 0.010  # a hop must be answered before the next one comes
-HEADROOM = 0.5  # share of the threads that inference may take: sockets need the rest
-LATE_SHARE = 0.01  # of the blocks of the last seconds; more than that closes the door
+HEADROOM = 0.5  # in use, caches are colder and batches smaller than in a measurement
+SOCKET_RATIO = 2.5  # what a hop's two messages cost, beside what its spectra cost; measured
 MEMORY_SECONDS = 5
 FEWEST_BLOCKS = 100  # that say anything about a percentile
 _BATCH, _WARM, _ROUNDS = 8, 3, 12
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a stream takes, as shares of one processor.
+
+    Args:
+        network: of inference, which any number of threads do side by side.
+        interpreter: of Python, which one thread at a time does.
+    """
+
+    network: float = 0.0
+    interpreter: float = 0.0
+
+    def __mul__(self, count: float) -> "Cost":
+        return Cost(self.network * count, self.interpreter * count)
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.network + other.network, self.interpreter + other.interpreter)
+
+    def load(self, threads: int) -> float:
+        """Return the share of the room that it takes on so many processors."""
+        busy = (self.network + self.interpreter) / threads
+        return max(busy, self.interpreter) / HEADROOM
+
+
 class Share:
     """What a stream takes of the machine, until it gives it back."""
 
-    def __init__(self, capacity: "Capacity", load: float) -> None:
+    def __init__(self, capacity: "Capacity", cost: Cost) -> None:
         self._capacity = capacity
-        self._load = load
+        self._cost: Cost | None = cost
 
     def give_back(self) -> None:
         """Give it back; a second call does nothing."""
-        if self._load:
-            self._capacity.release(self._load)
-            self._load = 0.0
+        if self._cost is not None:
+            self._capacity.release(self._cost)
+            self._cost = None
 
 
 class Capacity:
@@ -38,23 +64,25 @@ class Capacity:
     Args:
         threads: of inference.
         max_streams: most streams, whatever was measured; None is no limit.
+        late_share: share of late blocks that closes the door.
     """
 
-    def __init__(self, threads: int, max_streams: int | None = None) -> None:
-        self._room = threads * HEADROOM
+    def __init__(
+        self, threads: int, max_streams: int | None = None, late_share: float = 0.01
+    ) -> None:
+        self._threads = threads
         self._max_streams = max_streams
-        self._costs: dict[tuple[str, int], float] = {}
-        self._taken = 0.0
+        self._late_share = late_share
+        self._costs: dict[tuple[str, int], Cost] = {}
+        self._taken = Cost()
         self._streams = 0
         self._seconds: deque[tuple[int, int, int]] = deque(maxlen=MEMORY_SECONDS)
 
     @property
     def load(self) -> float:
         """Share of the room that is taken, 0 to 1."""
-        loads = [self._taken / self._room]
-        if self._max_streams:
-            loads.append(self._streams / self._max_streams)
-        return max(loads)
+        counted = self._streams / self._max_streams if self._max_streams else 0.0
+        return max(counted, self._taken.load(self._threads))
 
     @property
     def late_share(self) -> float:
@@ -64,30 +92,15 @@ class Capacity:
         total = sum(count for count, _ in recent)
         return sum(late for _, late in recent) / total if total >= FEWEST_BLOCKS else 0.0
 
-    def streams(self, model: Model, sample_rate: int) -> int | None:
-        """Return how many streams of a rate in Hz there is room for; None is not known."""
-        cost = self._cost(model, sample_rate)
-        measured = int(self._room / cost) if cost else None
-        known = [each for each in (measured, self._max_streams) if each is not None]
-        return min(known, default=None)
-
     def measure(self, model: Model) -> None:
         """Measure what a hop of one channel costs at each of the model's rates."""
         for rate in model.info.native_rates:
             noise = np.random.default_rng(0).standard_normal(hop(rate)).astype(np.float32)
-            block = 0.01 * noise
             denoisers = [HeldDenoiser(model, rate) for _ in range(_BATCH)]
-            times: list[float] = []
-            for _ in range(_WARM + _ROUNDS):
-                begin = perf_counter()
-                for each in denoisers:
-                    each.hold(block)
-                HeldDenoiser.run(denoisers)
-                for each in denoisers:
-                    each.take()
-                times.append(perf_counter() - begin)
-            seconds = float(np.median(times[_WARM:])) / _BATCH
-            self._costs[model.sha256, rate] = seconds * FRAMES_PER_SECOND
+            times = np.array([_timed(denoisers, 0.01 * noise) for _ in range(_WARM + _ROUNDS)])
+            spectra, network = np.median(times[_WARM:], axis=0) / _BATCH * FRAMES_PER_SECOND
+            cost = Cost(float(network), float(spectra) * (1 + SOCKET_RATIO))
+            self._costs[model.sha256, rate] = cost
 
     def check(self) -> None:
         """Refuse if there is certainly no room for one more.
@@ -97,9 +110,9 @@ class Capacity:
         """
         if self._max_streams is not None and self._streams >= self._max_streams:
             raise Overloaded(f"all {self._max_streams} places for live streams are taken")
-        if self._taken >= self._room:
+        if self.load >= 1:
             raise Overloaded("the processors are fully taken by live streams")
-        if self.late_share > LATE_SHARE:
+        if self.late_share > self._late_share:
             raise Overloaded("the machine is too busy to serve one more stream in time")
 
     def take(self, model: Model, sample_rate: int, channels: int) -> Share:
@@ -109,20 +122,21 @@ class Capacity:
             Overloaded: there is none.
         """
         self.check()
-        load = channels * self._cost(model, sample_rate)
-        if self._taken + load > self._room:
+        native = native_rate(sample_rate, model.info.native_rates)
+        cost = self._costs.get((model.sha256, native), Cost()) * channels
+        if (self._taken + cost).load(self._threads) > 1:
             raise Overloaded(
                 f"no room for {channels} channel(s) at {sample_rate} Hz: the processors are taken "
                 "by other live streams"
             )
-        self._taken += load
+        self._taken += cost
         self._streams += 1
-        return Share(self, load or 1e-9)  # not measured: only counted
+        return Share(self, cost)
 
-    def release(self, load: float) -> None:
+    def release(self, cost: Cost) -> None:
         """Take back what a stream had."""
-        self._taken = max(0.0, self._taken - load)
         self._streams -= 1
+        self._taken = self._taken + cost * -1 if self._streams else Cost()
 
     def report(self, seconds: float) -> None:
         """Note how long a block took that came in time."""
@@ -133,7 +147,18 @@ class Capacity:
         else:
             self._seconds.append((second, 1, late))
 
-    def _cost(self, model: Model, sample_rate: int) -> float:
-        """Share of a thread that one channel takes, inference only."""
-        native = native_rate(sample_rate, model.info.native_rates)
-        return self._costs.get((model.sha256, native), 0.0)
+
+def _timed(denoisers: list[HeldDenoiser], block: NDArray[np.float32]) -> tuple[float, float]:
+    """Run a batch; return the processor time of spectra and of the network.
+
+    Other programs may run beside, so that the clock on the wall would not do.
+    """
+    begin = thread_time()
+    for each in denoisers:
+        each.hold(block)
+    held = thread_time()
+    HeldDenoiser.run(denoisers)
+    run = thread_time()
+    for each in denoisers:
+        each.take()
+    return held - begin + thread_time() - run, run - held

@@ -94,3 +94,37 @@ def serve(
             ) from error
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+@app.command()
+def bench(
+    rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate of the streams.")] = 48000,
+    seconds: Annotated[float, typer.Option(min=1, help="Of sound in each try.")] = 3.0,
+    threads: Annotated[int, typer.Option(min=1, help="Of the server, for inference.")] = 1,
+    streams: Annotated[
+        int | None, typer.Option(min=1, help="Try only so many, instead of searching.")
+    ] = None,
+) -> None:
+    """Measure how many live streams the server holds, with real clients in real time.
+
+    A stream is held if 99 % of its blocks of 10 ms are answered within 10 ms, seen from the
+    client, and not a sample is lost.  The clients run on this machine too, and take their share.
+    """
+    from sordino.bench import processor
+    from sordino.serve.load import Load, LoadedServer, measured, streams_held
+
+    def show(load: Load) -> None:
+        share = "" if load.processor is None else f", server {100 * load.processor:.0f} % of a core"
+        typer.echo(
+            f"{load.streams:4} streams  p50 {load.p50_ms:5.1f} ms  p99 {load.p99_ms:5.1f} ms  "
+            f"late {100 * load.late_share:4.1f} %  lost {load.lost}{share}"
+        )
+
+    typer.echo(f"{processor()}, {rate} Hz, blocks of 10 ms, {threads} thread(s) of inference")
+    with LoadedServer(threads) as server:
+        if streams is not None:
+            show(measured(server, streams, rate, seconds))
+            return
+        results = streams_held(server, rate, seconds, show)
+    held = max((each.streams for each in results if each.holds), default=0)
+    typer.echo(f"holds {held} streams at p99 < 10 ms")

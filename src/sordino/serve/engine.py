@@ -59,7 +59,9 @@ class Engine:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.metrics = metrics
-        self.capacity = Capacity(settings.inference_threads, settings.max_streams)
+        self.capacity = Capacity(
+            settings.inference_threads, settings.max_streams, settings.late_share
+        )
         self.streams: set[Stream] = set()
         self.draining_until: float | None = None
         self._calibrates = settings.calibrate

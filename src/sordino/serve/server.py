@@ -38,6 +38,12 @@ class PatientHttp(H11Protocol):
 class PatientWebSocket(WebSocketsSansIOProtocol):
     """WebSocket that does not wait forever for its last bytes to be read."""
 
+    async def send(self, message: Any) -> None:
+        """Note that a refusal completes the handshake, which uvicorn would miss in its log."""
+        await super().send(message)
+        if self.close_sent:
+            self.handshake_complete = True
+
     def on_task_complete(self, task: "asyncio.Task[None]") -> None:
         """Let go of a peer that does not listen."""
         super().on_task_complete(task)

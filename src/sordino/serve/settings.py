@@ -29,8 +29,9 @@ class Settings:
         trusted_proxies: addresses of reverse proxies whose X-Forwarded-For is believed.
         threads: for inference; None takes one for each processor.
         max_streams: most live streams; None takes as many as the machine was measured to hold.
-        calibrate: measure the machine when the server starts; without it `max_streams` alone
-            closes the door.
+        calibrate: measure the machine when the server starts.
+        late_share: share of the blocks of the last seconds that may have taken longer than 10 ms
+            before no more streams are let in; 1 lets in any number.
         max_uploads: most recordings at a time, each in a process of its own.
         max_body_bytes: of an upload.
         max_sound_seconds: of the sound in an upload.
@@ -61,6 +62,7 @@ class Settings:
     threads: int | None = None
     max_streams: int | None = None
     calibrate: bool = True
+    late_share: float = 0.01
     max_uploads: int = 2
     max_body_bytes: int = 1 << 30
     max_sound_seconds: float = 4 * 3600
