@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
+"""Shape = (samples,), full scale +-1."""
 
 HALF_TAPS = 32  # on either side, at the lower of the two rates: 0.67 ms at 48 kHz
 PHASES = 512  # of the table; what linear interpolation between them leaves is below -100 dB

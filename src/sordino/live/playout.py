@@ -84,7 +84,8 @@ class Playout:
         ring = self._sink.ring
         # As if the sink took sample by sample what it takes block by block.
         since = min(max(self._clock() - ring.taken_at, 0.0), LONGEST_BLOCK_SECONDS)
-        self._lowest = min(self._lowest, ring.readable / self._rate - since)
+        if self._started:
+            self._lowest = min(self._lowest, ring.readable / self._rate - since)
         samples = self._without_cut(samples)
         self._pad(len(samples))
         ring.write(samples)

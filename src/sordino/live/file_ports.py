@@ -1,0 +1,246 @@
+"""Files in the place of devices: for tests, demonstrations and long runs."""
+
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from sordino.audio import open_sink, open_source
+from sordino.live.drift import Samples
+from sordino.live.ports import BLOCK_SECONDS, RING_SECONDS, DeviceLost, Sink, Source
+from sordino.live.ring import Ring
+from sordino.live.systems.system import LOUDSPEAKER, MICROPHONE, Device
+from sordino.outputs import written_whole
+from sordino.sound import SoundInfo
+
+POLL_SECONDS = 0.002  # where a file waits for room, or for sound
+
+
+class Pace:
+    """The clock of a device that is none.
+
+    Args:
+        speed: 1.0 is real time, 1.0002 a clock that is 200 ppm fast; None: as fast as possible.
+    """
+
+    def __init__(self, speed: float | None) -> None:
+        self._speed = speed
+        self._begun = time.perf_counter()
+
+    def wait(self, seconds: float, stopping: threading.Event) -> None:
+        """Wait until so many seconds have gone by on this clock."""
+        if self._speed:
+            stopping.wait(max(0.0, self._begun + seconds / self._speed - time.perf_counter()))
+
+
+class FileSource(Source):
+    """Plays a file as if it were a microphone; several channels are mixed to one.
+
+    Args:
+        path: of any sound file.
+        speed: see `Pace`.
+        loops: how often it is played; None: for ever.
+    """
+
+    def __init__(self, path: Path, speed: float | None = 1.0, loops: int | None = 1) -> None:
+        self.name, self._path, self._speed, self._loops = path.name, path, speed, loops
+        self.clocked = speed is not None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def alive(self) -> bool:
+        """See `Port`."""
+        return self._thread is not None and not self._stopping.is_set()
+
+    @property
+    def latency(self) -> float:
+        """See `Port`."""
+        return 0.0
+
+    def open(self) -> None:
+        """See `Port`."""
+        if self._thread:
+            return
+        with open_source(self._path) as file:
+            self.sample_rate = file.info.sample_rate
+        self.ring = Ring(round(RING_SECONDS * self.sample_rate))
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """See `Port`."""
+        self._stopping.set()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        pace, played = Pace(self._speed), 0
+        for block in self._blocks():
+            played += len(block)
+            pace.wait(played / self.sample_rate, self._stopping)
+            left = block[self.ring.write(block) :]
+            if self.clocked:
+                self.xruns += len(left) > 0
+                continue
+            while len(left) and not self._stopping.wait(POLL_SECONDS):
+                left = left[self.ring.write(left) :]
+            if self._stopping.is_set():
+                return
+        self.ended = True
+
+    def _blocks(self) -> Generator[Samples]:
+        size = round((BLOCK_SECONDS if self.clocked else RING_SECONDS / 4) * self.sample_rate)
+        loop = 0
+        while loop != self._loops and not self._stopping.is_set():
+            loop += 1
+            with open_source(self._path) as file:
+                for second in file.blocks():
+                    mono = second.mean(axis=1, dtype=np.float32)
+                    for start in range(0, len(mono), size):
+                        yield mono[start : start + size]
+                        if self._stopping.is_set():
+                            return
+
+
+class FileSink(Sink):
+    """Records into a wav file as if it were a loudspeaker; the file appears when it is closed.
+
+    Args:
+        path: of the file.
+        sample_rate: in Hz.
+        speed: see `Pace`.
+    """
+
+    def __init__(self, path: Path, sample_rate: int, speed: float | None = 1.0) -> None:
+        self.name, self.sample_rate, self._path, self._speed = path.name, sample_rate, path, speed
+        self.clocked = speed is not None
+        self.ring = Ring(round(RING_SECONDS * sample_rate))
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def alive(self) -> bool:
+        """See `Port`."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def latency(self) -> float:
+        """See `Port`."""
+        return 0.0
+
+    def open(self) -> None:
+        """See `Port`."""
+        if self._thread:
+            return
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """See `Port`; what is still in the ring is written too."""
+        self._stopping.set()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        info = SoundInfo(self.sample_rate, channels=1, subtype="FLOAT")
+        with written_whole(self._path) as temporary:
+            file = open_sink(temporary, "wav", info)
+            for block in self._blocks():
+                file.write(block[:, None])
+            file.close()
+
+    def _blocks(self) -> Generator[Samples]:
+        pace, played = Pace(self._speed), 0
+        size = round(BLOCK_SECONDS * self.sample_rate) if self.clocked else self.ring.capacity
+        while not self._stopping.is_set():
+            if self.clocked:
+                played += size
+                pace.wait(played / self.sample_rate, self._stopping)
+            elif not self.ring.readable:
+                self._stopping.wait(POLL_SECONDS)
+                continue
+            block = np.zeros(size, np.float32)
+            count = self.ring.read(block)
+            self.xruns += self.clocked and count < size
+            yield block if self.clocked else block[:count]
+        rest = np.zeros(self.ring.readable, np.float32)
+        self.ring.read(rest)
+        yield rest
+
+
+class FileSystem:
+    """A sound system with one microphone and one loudspeaker, which are files.
+
+    Args:
+        microphone: the file that is played.
+        loudspeaker: the file that is written; it is the virtual microphone too.
+        speed: see `Pace`.
+        loops: how often the microphone is played; None: for ever.
+    """
+
+    name = "files"
+
+    def __init__(
+        self,
+        microphone: Path,
+        loudspeaker: Path,
+        speed: float | None = 1.0,
+        loops: int | None = 1,
+    ) -> None:
+        self._microphone, self._loudspeaker = microphone, loudspeaker
+        self._speed, self._loops = speed, loops
+
+    def devices(self) -> list[Device]:
+        """See `System`."""
+        return [self.find_input(None), self.find_output(None)]
+
+    def find_input(self, name: str | None) -> Device:  # noqa: ARG002
+        """See `System`."""
+        if not self._microphone.is_file():
+            raise DeviceLost(f"there is no file {self._microphone}")
+        with open_source(self._microphone) as file:
+            info = file.info
+        path = self._microphone
+        return Device(str(path), path.name, "input", info.sample_rate, info.channels, default=True)
+
+    def find_output(self, name: str | None) -> Device:  # noqa: ARG002
+        """See `System`."""
+        path = self._loudspeaker
+        return Device(str(path), path.name, "output", 48000, 1, default=True)
+
+    def open_input(self, name: str | None, rate: int) -> FileSource:  # noqa: ARG002
+        """See `System`."""
+        source = FileSource(self._microphone, self._speed, self._loops)
+        source.open()
+        return source
+
+    def open_output(self, name: str | None, rate: int) -> FileSink:  # noqa: ARG002
+        """See `System`."""
+        sink = FileSink(self._loudspeaker, rate, self._speed)
+        sink.open()
+        return sink
+
+    @contextmanager
+    def virtual_microphone(self, label: str = MICROPHONE) -> Generator[str]:  # noqa: ARG002
+        """See `System`."""
+        yield str(self._loudspeaker)
+
+    @contextmanager
+    def virtual_loudspeaker(self, label: str = LOUDSPEAKER) -> Generator[str]:  # noqa: ARG002
+        """See `System`."""
+        yield str(self._microphone)
+
+    def clean_up(self) -> list[str]:
+        """See `System`."""
+        return []
+
+    def changes(self) -> int:
+        """See `System`."""
+        return 0
+
+    def close(self) -> None:
+        """See `System`."""
