@@ -234,7 +234,7 @@ def test_coloured_noise_has_its_slope(slope):
 
 
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("make", [noises.hum, noises.fan, noises.clicks])
+@pytest.mark.parametrize("make", [noises.hum, noises.fan, noises.clicks, noises.calls])
 def test_made_noises_are_finite_and_repeatable(make, rate):
     x = make(rng(5), 2 * rate + 17, rate)
     assert x.shape == (2 * rate + 17,)

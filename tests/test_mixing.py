@@ -13,7 +13,7 @@ from signals import level_db, noise
 from sordino.errors import SordinoError
 from sordino.examples import FOLDER
 from sordino.train.corpus import Corpus, CorpusConfig, Source
-from sordino.train.levels import active_level
+from sordino.train.levels import active_level, frame_power
 from sordino.train.mixing import MixConfig, Mixer, mix
 from sordino.train.noises import excerpt, scatter
 from sordino.train.picture import draw_batch
@@ -32,6 +32,7 @@ PLAIN = MixConfig(
     fan=0,
     hum=0,
     clicks=0,
+    calls=0,
     room=0,
     eq=0,
     band_limit=0,
@@ -178,7 +179,47 @@ def test_band_limit_holds_for_mixture_and_target(corpus, rate, limit):
 
 def test_bandwidth_of_the_speech_limits_the_example(corpus):
     drawn = batch(corpus, rates={48000: 1.0}, size=8)
-    assert (drawn.bandwidth <= 8000).all()  # the bundled speech is telephone prompts
+    # The bundled speech is telephone prompts, here played up to 14 % faster.
+    assert (drawn.bandwidth <= 8000 * 1.14).all()
+
+
+def test_noise_played_faster_is_higher_and_backwards_is_reversed(corpus):
+    def centroid(speed):
+        drawn = batch(corpus, noise_speed=(speed, speed), backwards=0, scatter=0, noise_only=1.0)
+        power = (np.abs(np.fft.rfft(drawn.noisy)) ** 2).mean(0)
+        return np.average(np.arange(len(power)), weights=power)
+
+    assert centroid(1.5) > 1.05 * centroid(1.0) > 1.1 * centroid(0.7)
+    same = {"noise_speed": (1.0, 1.0), "noise_only": 1.0, "scatter": 0, "modulate": 0, "switch": 0}
+    forwards = batch(corpus, backwards=0, **same).noisy
+    assert not np.allclose(forwards, batch(corpus, backwards=1, **same).noisy, atol=1e-3)
+
+
+def test_target_has_less_of_the_background_of_its_recording(corpus, tmp_path):
+    path = sorted((FOLDER / "train" / "speech").iterdir())[0]
+    speech, rate = sf.read(path, dtype="float32")
+    hiss = np.random.default_rng(0).standard_normal(len(speech)).astype(np.float32)
+    (tmp_path / "speech").mkdir()
+    hiss *= np.abs(speech).max() * 10 ** (-55 / 20)
+    sf.write(tmp_path / "speech" / "a-1.flac", speech + hiss, rate)
+    config = CorpusConfig(speech=(Source(str(tmp_path / "speech")),), cache=str(tmp_path / "cache"))
+    hissing = replace(corpus, speech=Corpus.open(config, progress=False).speech)
+    drawn = batch(
+        hissing,
+        seconds=6.0,
+        speech_only=1.0,
+        target_expand_db=30.0,
+        expand_db=0.0,
+        late_start=0,
+        pause=0,
+    )
+    ratios = []
+    for noisy, clean in zip(drawn.noisy, drawn.clean, strict=True):
+        before, after = frame_power(noisy, 16000), frame_power(clean, 16000)
+        ratios.append(np.percentile(after, 3) / np.percentile(before, 3))
+        loud = before > 1e-3 * before.max()
+        assert (frame_power(noisy - clean, 16000)[loud] < 0.01 * before[loud]).mean() > 0.9
+    assert np.median(ratios) < 0.25
 
 
 def test_clipping_and_codec_change_the_mixture_only(corpus):
@@ -199,7 +240,7 @@ def test_pauses_leave_noise_going_on(corpus):
     assert all(level_db(noisy[:1600]) > level_db(noisy) - 12 for noisy in drawn.noisy)
 
 
-@pytest.mark.parametrize("kind", ["babble", "coloured", "fan", "hum", "clicks"])
+@pytest.mark.parametrize("kind", ["babble", "coloured", "fan", "hum", "clicks", "calls"])
 def test_every_kind_of_noise_can_be_drawn(corpus, kind):
     drawn = batch(corpus, noise_only=1.0, **{kind: 1.0})
     assert (np.abs(drawn.noisy).max(axis=1) > 1e-4).all()

@@ -22,7 +22,9 @@ class MixConfig:
     silence: float = 0.01  # probability of digital silence
     pairs: float = 0.25  # probability of a recorded pair, where the corpus has pairs
     wide_speech: float = 0.7  # probability of a clip above 16 kHz in 24 and 48 kHz batches
+    speech_speed: tuple[float, float] = (0.88, 1.14)  # speech is played at a speed between these
     expand_db: float = 12.0  # dB, a recording's own background is lowered by up to this in pauses
+    target_expand_db: float = 30.0  # dB, the same for the target: what is left is noise to take
     background_db: float = -28.0  # dB under loud speech, recordings with more are drawn again
     late_start: float = 0.15  # probability that speech begins after a pause
     pause: float = 0.25  # probability of pauses inserted in speech
@@ -36,6 +38,12 @@ class MixConfig:
     fan: float = 0.05  # share that are a synthetic fan
     hum: float = 0.03  # share that are mains hum
     clicks: float = 0.04  # share that are synthetic clicks
+    calls: float = 0.05  # share that are synthetic calls: beeps, whistles, cries
+    noise_speed: tuple[float, float] = (
+        0.6,
+        1.6,
+    )  # recorded noise is played at a speed between these
+    backwards: float = 0.2  # probability that it is played backwards
     scatter: float = 0.6  # probability that a clip of short sounds is scattered anew
     modulate: float = 0.15  # probability of a slow random change of a noise's level
     modulate_db: tuple[float, float] = (2.0, 8.0)  # dB, standard deviation of that level
@@ -47,7 +55,8 @@ class MixConfig:
     room_seconds: float = 0.6  # s, longer responses are cut; also the lead-in of an example
     early_seconds: float = 0.050  # s, reflections that the target keeps
     eq: float = 0.5  # probability of a random equaliser on speech, and again on noise
-    eq_db: float = 4.0  # dB, standard deviation of its curve
+    eq_db: float = 4.0  # dB, standard deviation of its curve on speech
+    noise_eq_db: float = 7.0  # dB, and on noise
     band_limit: float = 0.25  # probability of a band limit on mixture and target
     band_limits: tuple[float, ...] = (4e3, 8e3, 12e3, 16e3, 20e3, 24e3)  # Hz
     clipping: float = 0.04  # probability that the mixture is clipped

@@ -161,19 +161,21 @@ class Mixer:
         bandwidth, label = rate / 2, ""
         clean = wet = np.zeros(samples, np.float32)
         if with_speech:
-            source, label, source_bandwidth = self._speech(rng, size, rate, wide)
+            source, target, label, source_bandwidth = self._speech(rng, size, rate, wide)
             bandwidth = min(limit, source_bandwidth)
-            spectrum = rfft(source) * self._filter(rng, size, rate, limit)
+            spectrum = self._filter(rng, size, rate, limit, config.eq_db)
+            target_spectrum = rfft(target) * spectrum * rumble_filter(size, rate)
+            spectrum = rfft(source) * spectrum
             if in_room:
                 room, early = self._room(rng, size, rate)
-                wet = irfft(spectrum * rfft(room), size)[lead:]
-                spectrum *= rfft(early)
-            else:
-                wet = irfft(spectrum, size)[lead:]
-            clean = irfft(spectrum * rumble_filter(size, rate), size)[lead:]
+                spectrum *= rfft(room)
+                target_spectrum *= rfft(early)
+            wet = irfft(spectrum, size)[lead:]
+            clean = irfft(target_spectrum, size)[lead:]
         if not with_noise:
             return wet, clean, bandwidth
-        spectrum = rfft(self._noises(rng, size, rate, label)) * self._filter(rng, size, rate, limit)
+        spectrum = rfft(self._noises(rng, size, rate, label))
+        spectrum *= self._filter(rng, size, rate, limit, config.noise_eq_db)
         if in_room and rng.random() < config.noise_room:
             spectrum *= rfft(self._room(rng, size, rate)[0])
         noise = irfft(spectrum, size)[lead:]
@@ -182,11 +184,11 @@ class Mixer:
             noise = mix(clean, noise, float(np.clip(snr, *config.snr_db)), rate)
         return wet + noise, clean, bandwidth
 
-    def _filter(self, rng: Rng, size: int, rate: int, limit: float) -> FloatArray:
+    def _filter(self, rng: Rng, size: int, rate: int, limit: float, eq_db: float) -> FloatArray:
         """Gain per bin of a random equaliser, perhaps, and of the band limit."""
         gain = band_limit(size, rate, limit)
         if rng.random() < self.config.eq:
-            gain = gain * random_eq(rng, size, rate, self.config.eq_db)
+            gain = gain * random_eq(rng, size, rate, eq_db)
         return gain
 
     def _room(self, rng: Rng, size: int, rate: int) -> tuple[FloatArray, FloatArray]:
@@ -197,20 +199,21 @@ class Mixer:
 
     def _speech(
         self, rng: Rng, samples: int, rate: int, wide: bool
-    ) -> tuple[FloatArray, str, float]:
-        """(excerpt, speaker, bandwidth in Hz) with pauses where drawn."""
+    ) -> tuple[FloatArray, FloatArray, str, float]:
+        """(excerpt, target, speaker, bandwidth in Hz) with pauses where drawn."""
         config, pool = self.config, self.corpus.speech
         assert pool is not None
+        # Sound read at another rate than it is taken for is played at another speed.
+        speed = noises.log_uniform(rng, *config.speech_speed)
         tries = 4
         while True:
             number = pool.draw(rng, wide)
-            x = noises.excerpt(rng, pool, number, samples, rate)
+            x = noises.excerpt(rng, pool, number, samples, round(rate / speed))
             quiet = background_level(x, rate) < config.background_db
             tries -= 1
             # A long pause or a noisy recording is no good target: draw again.
             if tries == 0 or (quiet and active_level(x, rate) > -50):
                 break
-        x = expand(x, rate, config.expand_db)
         paused = x
         if rng.random() < config.late_start:
             start = config.room_seconds + rng.uniform(0.05, 1) * config.pause_seconds[1]
@@ -224,7 +227,9 @@ class Mixer:
         if np.dot(paused[lead:], paused[lead:]) > 0.25 * np.dot(x[lead:], x[lead:]):
             x = paused
         clip = pool.clips[number]
-        return x, clip.label, clip.bandwidth
+        source = expand(x, rate, config.expand_db)
+        target = expand(x, rate, config.target_expand_db)
+        return source, target, clip.label, clip.bandwidth * speed
 
     def _noises(self, rng: Rng, samples: int, rate: int, avoid: str) -> FloatArray:
         """The sum of one or more noises, the first at an active level of -25 dBFS."""
@@ -260,16 +265,19 @@ class Mixer:
             return noises.fan(rng, samples, rate)
         if (kind := kind - config.hum) < 0:
             return noises.hum(rng, samples, rate)
-        if kind - config.clicks < 0:
+        if (kind := kind - config.clicks) < 0:
             return noises.clicks(rng, samples, rate)
+        if kind - config.calls < 0:
+            return noises.calls(rng, samples, rate)
+        read_rate = round(rate / noises.log_uniform(rng, *config.noise_speed))
         for _ in range(4):
             number = pool.draw(rng, wide)
             if pool.clips[number].events and rng.random() < config.scatter:
-                x = noises.scatter(rng, pool, number, samples, rate)
+                x = noises.scatter(rng, pool, number, samples, read_rate)
             else:
-                x = noises.excerpt(rng, pool, number, samples, rate)
+                x = noises.excerpt(rng, pool, number, samples, read_rate)
             if active_level(x, rate) > -65:
-                return x
+                return x[::-1] if rng.random() < config.backwards else x
         return noises.coloured(rng, samples, rate, -3.0)
 
 

@@ -1,4 +1,4 @@
-"""Noises that are made, not recorded: coloured noise, hum, fans, clicks, babble, typing."""
+"""Noises that are made, not recorded: coloured noise, hum, fans, clicks, calls, babble, typing."""
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def clicks(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
     """Short transients: decaying noise bursts and damped tones at random times."""
     x = np.zeros(samples, np.float32)
     for _ in range(1 + rng.poisson(1.5 * samples / sample_rate)):
-        decay = float(np.exp(rng.uniform(np.log(0.001), np.log(0.05))))  # seconds
+        decay = log_uniform(rng, 0.001, 0.05)  # seconds
         time = np.arange(int(6 * decay * sample_rate) + 1, dtype=np.float32) / sample_rate
         if rng.random() < 0.6:
             body = rng.standard_normal(len(time), dtype=np.float32)
@@ -64,6 +64,36 @@ def clicks(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
         at = int(rng.integers(0, samples))
         burst = (body * np.exp(-time / decay) * db(rng.uniform(-12, 0)))[: samples - at]
         x[at : at + len(burst)] += burst.astype(np.float32)
+    return x
+
+
+def calls(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
+    """Beeps, whistles and cries: a gliding tone with harmonics, heard again and again.
+
+    Animals, alarms and ringing tones are of this kind, and they are what a network most
+    easily takes for a voice.
+    """
+    seconds = log_uniform(rng, 0.04, 0.9)
+    time = np.arange(int(seconds * sample_rate) + 1, dtype=np.float32) / sample_rate
+    way = time / seconds
+    octaves = rng.normal(0, 0.5) * way + rng.normal(0, 0.3) * np.sin(np.pi * way)
+    octaves += rng.uniform(0, 0.04) * np.sin(2 * np.pi * rng.uniform(4, 40) * time)
+    frequency = np.clip(log_uniform(rng, 150, 5000) * 2**octaves, 50, 0.45 * sample_rate)
+    phase = 2 * np.pi * np.cumsum(frequency) / sample_rate
+    highest = max(1, int(0.45 * sample_rate / frequency.max()))
+    slope = rng.uniform(1, 12)  # dB per harmonic
+    tone = np.zeros(len(time), np.float32)
+    for harmonic in range(1, min(highest, int(rng.integers(1, 13))) + 1):
+        tone += np.sin(harmonic * phase) * db(-slope * (harmonic - 1) + rng.normal(0, 4))
+    attack, release = log_uniform(rng, 0.003, 0.1), log_uniform(rng, 0.01, 0.3)
+    tone *= np.minimum(1, time / attack) * np.minimum(1, (time[-1] - time) / release)
+    x = np.zeros(samples, np.float32)
+    gap = log_uniform(rng, 0.03, 1.5)
+    at = int(rng.uniform(-seconds, seconds + gap) * sample_rate)
+    while at < samples:
+        piece = tone[max(0, -at) : samples - at] * db(rng.uniform(-4, 0))
+        x[max(0, at) : max(0, at) + len(piece)] += piece
+        at += int((seconds + gap * rng.uniform(0.7, 1.3)) * sample_rate)
     return x
 
 
@@ -108,7 +138,7 @@ def scatter(rng: Rng, pool: Pool, number: int, samples: int, sample_rate: int) -
     """
     kin = pool.kin(number)
     x = np.zeros(samples, np.float32)
-    mean_gap = float(np.exp(rng.uniform(np.log(0.05), np.log(0.8))))  # seconds between sounds
+    mean_gap = log_uniform(rng, 0.05, 0.8)  # seconds between sounds
     at = rng.exponential(mean_gap) - 0.2
     while at < samples / sample_rate:
         clip = pool.clips[number]
@@ -122,6 +152,11 @@ def scatter(rng: Rng, pool: Pool, number: int, samples: int, sample_rate: int) -
         at += rng.exponential(mean_gap) + (stop - start if stop - start > 0.35 else 0.03)
         number = int(kin[int(rng.integers(len(kin)))])
     return x
+
+
+def log_uniform(rng: Rng, low: float, high: float) -> float:
+    """A number between two, equally likely in every octave."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _unit(x: FloatArray) -> FloatArray:
