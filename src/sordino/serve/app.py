@@ -11,9 +11,10 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 
 from sordino.serve import health, models, streaming, uploads, weights
+from sordino.serve.door import Door
 from sordino.serve.engine import Engine
 from sordino.serve.errors import answer_http
-from sordino.serve.guard import Guard, GuardMiddleware
+from sordino.serve.guard import Guard
 from sordino.serve.metrics import Metrics
 from sordino.serve.page import mount_page
 from sordino.serve.settings import Settings
@@ -57,7 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=["Location", "Retry-After", "Content-Disposition"],
         )
-    app.add_middleware(GuardMiddleware, guard=guard)  # the last one added is the first one asked
+    app.add_middleware(Door, guard=guard)  # the last one added is the first one asked
     for room in (uploads, streaming, models, weights, health):
         app.include_router(room.router)
     if find_spec("aiortc") is not None and find_spec("sordino.serve.webrtc") is not None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -24,15 +25,31 @@ logger = logging.getLogger("uvicorn.error")
 class PatientHttp(H11Protocol):
     """HTTP that does not wait forever for a request to come."""
 
+    _patience: asyncio.TimerHandle | None = None
+
     def connection_made(self, transport: Any) -> None:
         """Begin to wait."""
         super().connection_made(transport)
-        self.loop.call_later(REQUEST_SECONDS, self._give_up)
+        self._wait()
 
-    def _give_up(self) -> None:
-        is_taken = self.transport.get_protocol() is not self  # by a WebSocket
-        if self.cycle is None and not is_taken:
-            self.transport.abort()
+    def data_received(self, data: bytes) -> None:
+        """Go on waiting if this is only the beginning of a request."""
+        super().data_received(data)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        super().connection_lost(exc)
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def _wait(self) -> None:
+        is_waiting = self.conn.their_state is h11.IDLE
+        if is_waiting and self._patience is None:
+            self._patience = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+        elif not is_waiting and self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
 
 class PatientWebSocket(WebSocketsSansIOProtocol):

@@ -1,11 +1,8 @@
 """`POST /v1/denoise`: a recording in, the clean one out, both as streams."""
 
-import asyncio
-from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from starlette.requests import ClientDisconnect
 
 from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE
 from sordino.formats import EXTENSIONS, RAW_ENCODINGS
@@ -14,8 +11,6 @@ from sordino.serve.errors import Refusal
 from sordino.serve.state import state_of
 from sordino.serve.upload import Upload
 from sordino.serve.worker import MOST_CHANNELS, Task
-
-LINGER_SECONDS = 2.0  # a client that is refused while it sends must get to read why
 
 _ERRORS: dict[int | str, dict[str, object]] = {
     400: {"description": "A parameter is wrong"},
@@ -104,20 +99,9 @@ async def denoise(
         await upload.begin(task)
     except Refusal as refusal:
         await upload.end(refusal.code)
-        await _linger(request)
         state.metrics.refused.labels(refusal.code).inc()
-        response = refusal.response()
-        response.headers["Connection"] = "close"
-        return response
+        raise
     except BaseException:
         await upload.end("aborted")
         raise
     return upload
-
-
-async def _linger(request: Request) -> None:
-    """Read what a refused client still sends for a little while, so that it hears the answer."""
-    with suppress(TimeoutError, ClientDisconnect, RuntimeError):
-        async with asyncio.timeout(LINGER_SECONDS):
-            async for _ in request.stream():
-                pass
