@@ -1,23 +1,33 @@
-"""Sets on disk: a folder with ``noisy/`` and, if there are references, ``clean/``."""
+"""Sets on disk: ``noisy/`` and, if there are references, ``clean/``; or a folder of recordings."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import soundfile as sf
 
 from sordino.errors import SordinoError
 from sordino.evaluate.metrics import Signal
+from sordino.evaluate.traits import Traits, find_traits, read_traits
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"})
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One file of a set; `clean` is None where the set has no references."""
+    """One file of a set.
+
+    Args:
+        name: File name without suffix.
+        noisy: The recording.
+        clean: Its reference; None where the set has none.
+        traits: What META.csv says of it, by column.
+    """
 
     name: str
     noisy: Path
     clean: Path | None
+    traits: Traits = field(default_factory=dict[str, str])
 
     def read(self) -> tuple[Signal | None, Signal, int]:
         """Read the clean and the noisy signal, mono, and their rate in Hz.
@@ -34,22 +44,35 @@ class Clip:
         return clean, noisy, rate
 
 
-def find_clips(folder: Path | str, limit: int | None = None) -> list[Clip]:
+def find_clips(
+    folder: Path | str, limit: int | None = None, traits: Path | None = None
+) -> list[Clip]:
     """List the first `limit` clips of a set, by name.
 
+    Args:
+        folder: With ``noisy/`` and perhaps ``clean/``, or with noisy recordings themselves.
+        limit: None for all.
+        traits: A CSV with a column that names the clip; META.csv in the folder or the one
+            above by default.
+
     Raises:
-        SordinoError: No ``noisy/`` folder, no audio in it, or a clip without its reference.
+        SordinoError: No audio, a clip without its reference, an unusable CSV.
     """
     folder = Path(folder)
-    if not (folder / "noisy").is_dir():
-        raise SordinoError(f"{folder} is no set: it has no folder noisy/ (and clean/ beside it).")
-    noisy = audio_files(folder / "noisy")
-    if not (folder / "clean").is_dir():
-        return [Clip(name, path, None) for name, path in list(noisy.items())[:limit]]
-    clean = audio_files(folder / "clean")
-    if lone := sorted(noisy.keys() - clean.keys()):
-        raise SordinoError(f"{noisy[lone[0]]} has no file of its name in {folder / 'clean'}.")
-    return [Clip(name, path, clean[name]) for name, path in list(noisy.items())[:limit]]
+    if not folder.is_dir():
+        raise SordinoError(f"There is no folder {folder}.")
+    noisy = audio_files(folder / "noisy" if (folder / "noisy").is_dir() else folder)
+    clean: Mapping[str, Path] = {}
+    if (folder / "noisy").is_dir() and (folder / "clean").is_dir():
+        clean = audio_files(folder / "clean")
+        if lone := sorted(noisy.keys() - clean.keys()):
+            raise SordinoError(f"{noisy[lone[0]]} has no file of its name in {folder / 'clean'}.")
+    table = traits or find_traits(folder.resolve())
+    known = read_traits(table) if table else {}
+    return [
+        Clip(name, path, clean.get(name), known.get(name, {}))
+        for name, path in list(noisy.items())[:limit]
+    ]
 
 
 def audio_files(folder: Path) -> dict[str, Path]:

@@ -1,7 +1,9 @@
 """What can be measured (`MEASURES`), and all of it for one clip (`score`)."""
 
+import math
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,7 +18,15 @@ from sordino.evaluate.resampling import resample
 
 HIGH_BAND = 8000.0  # Hz; what lies above is unseen by the figures taken at 16 kHz
 MIN_SECONDS = 0.5  # below this PESQ and STOI are undefined
+NARROW_RATE = 8_000  # Hz; the rate of PESQ-NB
 PESQ_WB_MIN = 1.0427  # MOS-LQO of the raw score -0.5, ITU-T P.862.2 equation 1
+PESQ_NB_MIN = 1.0168  # the same by ITU-T P.862.1
+LSD_BANDS = {  # Hz
+    "lsd_db": (0, math.inf),
+    "lsd_0k_db": (0, 1000),
+    "lsd_1k_db": (1000, 4000),
+    "lsd_4k_db": (4000, math.inf),
+}
 LIBRARIES = ("pesq", "pystoi", "speechmos", "librosa")
 
 
@@ -42,6 +52,7 @@ class Measure:
 # The names are the columns of the CSV files.
 MEASURES: dict[str, Measure] = {
     "pesq": Measure("PESQ-WB", 2, 1),
+    "pesq_nb": Measure("PESQ-NB", 2, 1, detail=True),
     "stoi": Measure("STOI", 3, 1),
     "estoi": Measure("ESTOI", 3, 1),
     "sisdr": Measure("SI-SDR dB", 1, 1),
@@ -59,12 +70,18 @@ MEASURES: dict[str, Measure] = {
     "att_db": Measure("speech loss dB", 2, -1),
     "noise_removed": Measure("noise energy removed", 3, 1),
     "lsd_db": Measure("LSD dB", 2, -1),
+    "lsd_0k_db": Measure("LSD 0-1k dB", 2, -1, detail=True),
+    "lsd_1k_db": Measure("LSD 1-4k dB", 2, -1, detail=True),
+    "lsd_4k_db": Measure("LSD 4-8k dB", 2, -1, detail=True),
     "lsd_high_db": Measure("LSD >8k dB", 2, -1),
     "nr_high_db": Measure("reduction >8k dB", 1, 1),
     "level_db": Measure("level fall dB", 1, 0, reference=False, detail=True),
     "pause_db": Measure("pause fall dB", 1, 1, reference=False, detail=True),
+    "out_dbfs": Measure("output dBFS", 1, 0, reference=False, detail=True),
     "lag": Measure("lag samples", 0, 0, detail=True),
+    "wer": Measure("word errors", 3, -1, reference=False),
     "rtf": Measure("real-time factor", 3, -1, reference=False),
+    "rtf_live": Measure("real-time factor live", 3, -1, reference=False),
 }
 
 ALL = tuple(MEASURES)
@@ -91,8 +108,9 @@ def score(
         noisy: The input, as long as `clean`.
         estimate: The output for it, about as long.
         sample_rate: Of all three, Hz.
-        metrics: Names out of `MEASURES`.  `noise_removed` and `rtf` are left out: they are
-            the system's, not the signal's, and `sordino.evaluate.sets.walk` adds them.
+        metrics: Names out of `MEASURES`.  `noise_removed`, `rtf` and `rtf_live` are the
+            system's, not the signal's, and `wer` needs a transcript: these are left out, and
+            `sordino.evaluate.sets.walk` adds them.
 
     Returns:
         The measures in the order of `MEASURES`; nan where one is undefined for this clip
@@ -162,8 +180,10 @@ def _with_reference(clean: Signal, noisy: Signal, estimate: Signal, wanted: froz
         "sisdr": lambda: m.si_sdr(clean, estimate),
         "nr_db": lambda: m.noise_reduction(clean, noisy, estimate),
         "att_db": lambda: m.speech_attenuation(clean, estimate),
-        "lsd_db": lambda: m.log_spectral_distance(clean, estimate),
+        "pesq_nb": lambda: pesq_nb(clean, estimate),
     }
+    for name, (low, high) in LSD_BANDS.items():
+        simple[name] = partial(m.log_spectral_distance, clean, estimate, low=low, high=high)
     return row | {name: float(f()) for name, f in simple.items() if name in wanted}
 
 
@@ -177,6 +197,8 @@ def _without_reference(noisy: Signal, estimate: Signal, wanted: frozenset[str]) 
         row["level_db"] = m.level_reduction(noisy, estimate)
     if "pause_db" in wanted:
         row["pause_db"] = m.level_reduction(noisy, estimate, quietest=0.2)
+    if "out_dbfs" in wanted:
+        row["out_dbfs"] = m.level_dbfs(estimate)
     return row
 
 
@@ -193,17 +215,33 @@ def _high_band(
 
 
 def pesq_wb(clean: Signal, estimate: Signal) -> float:
-    """Wideband PESQ (ITU-T P.862.2) at 16 kHz.
+    """Wideband PESQ (ITU-T P.862.2) of signals at 16 kHz.
 
     Returns:
         The bottom of the scale for a silent estimate, which would else be left out of a
         mean; nan if no utterance is found.
     """
+    return _pesq(RATE, clean, estimate, "wb", PESQ_WB_MIN)
+
+
+def pesq_nb(clean: Signal, estimate: Signal) -> float:
+    """Narrowband PESQ (ITU-T P.862.1) of signals at 16 kHz, taken at 8 kHz.
+
+    It suits telephone speech, which wideband PESQ marks down for what the line cuts off.
+
+    Returns:
+        As `pesq_wb`.
+    """
+    clean, estimate = (resample(x, RATE, NARROW_RATE) for x in (clean, estimate))
+    return _pesq(NARROW_RATE, clean, estimate, "nb", PESQ_NB_MIN)
+
+
+def _pesq(rate: int, clean: Signal, estimate: Signal, mode: str, lowest: float) -> float:
     from pesq import NoUtterancesError, pesq
 
     if not estimate.any():
-        return PESQ_WB_MIN
+        return lowest
     try:
-        return float(pesq(RATE, clean, estimate, "wb"))
+        return float(pesq(rate, clean, estimate, mode))
     except NoUtterancesError:
         return float("nan")

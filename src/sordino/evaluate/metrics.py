@@ -5,6 +5,8 @@ speech attenuation work on frames of 20 ms side by side; a frame counts as speec
 silence by the level of the clean signal, so that every system is judged on the same frames.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -191,8 +193,22 @@ def level_reduction(noisy: Signal, estimate: Signal, quietest: float = 1.0) -> f
     )
 
 
+def level_dbfs(x: Signal) -> float:
+    """Root mean square of a signal in dB re full scale; -120 for silence.
+
+    >>> level_dbfs(np.zeros(16000))
+    -120.0
+    """
+    return _decibels(float(np.mean(np.square(x, dtype=np.float64))) + EPSILON, 1.0)
+
+
 def log_spectral_distance(
-    clean: Signal, estimate: Signal, rate: int = RATE, low: float = 0.0, floor_db: float = -60.0
+    clean: Signal,
+    estimate: Signal,
+    rate: int = RATE,
+    low: float = 0.0,
+    high: float = math.inf,
+    floor_db: float = -60.0,
 ) -> float:
     """Log-spectral distance, dB: root mean square over bins, mean over frames.
 
@@ -204,13 +220,15 @@ def log_spectral_distance(
         estimate: The output, aligned.
         rate: Samples per second.
         low: Only bins from this frequency, Hz, upwards count.
+        high: Only bins below this frequency, Hz, count.
         floor_db: The floor.
 
     Source: Gray and Markel, "Distance measures for speech processing", IEEE Trans. ASSP
     24(5), 1976.
     """
     size = round(0.032 * rate)
-    band = np.fft.rfftfreq(size, 1 / rate) >= low
+    frequencies = np.fft.rfftfreq(size, 1 / rate)
+    band = (frequencies >= low) & (frequencies < high)
 
     def power(x: Signal) -> Signal:
         return np.abs(np.fft.rfft(frames(x, size, size // 2) * np.hanning(size))) ** 2

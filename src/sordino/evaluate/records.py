@@ -1,40 +1,63 @@
-"""Figures on disk: one CSV line per system and clip."""
+"""Figures of every clip, in memory and on disk: one line per system, condition and clip."""
 
-import csv
-import os
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from sordino.errors import SordinoError
 from sordino.evaluate.measures import MEASURES, Row
+from sordino.evaluate.tables import read_table, write_csv, write_parquet
 
-Records = dict[str, dict[str, Row]]  # system -> clip -> figures
 SYSTEM_COLUMNS = ("system", "peer")
+PARQUET = ".parquet"
 
 
-def write_records(path: Path, records: Mapping[str, Mapping[str, Row]]) -> None:
-    """Write all figures; the file is replaced at once or not at all.
+class Key(NamedTuple):
+    """What a row of figures is about."""
+
+    system: str
+    clip: str
+    condition: str = ""
+
+
+Records = dict[Key, Row]
+
+
+def rows_of(records: Mapping[Key, Row], system: str, condition: str = "") -> dict[str, Row]:
+    """Return the figures of one system under one condition, by clip."""
+    return {
+        key.clip: row
+        for key, row in records.items()
+        if key.system == system and key.condition == condition
+    }
+
+
+def write_records(
+    path: Path, records: Mapping[Key, Row], traits: Mapping[str, Mapping[str, str]] | None = None
+) -> None:
+    """Write all figures, as Parquet if the path says so, else as CSV.
+
+    The file is replaced at once or not at all.
+
+    Args:
+        path: Where to.
+        records: The figures.
+        traits: Columns of META.csv by clip, put beside the figures.
 
     Raises:
         SordinoError: It cannot be written.
     """
-    rows = [
-        {"system": system, "file": clip, **row}
-        for system, clips in records.items()
-        for clip, row in clips.items()
+    known = traits or {}
+    rows: list[dict[str, object]] = [
+        {**_free(known.get(key.clip, {})), **dict(zip(_KEYS, key, strict=True)), **_known(row)}
+        for key, row in records.items()
     ]
-    used = {name for row in rows for name in row}
-    columns = ["system", "file", *(name for name in MEASURES if name in used)]
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise SordinoError(f"{path} cannot be written: {error.strerror}.") from error
+    asked = {name for row in records.values() for name in row}
+    measured = [name for name in MEASURES if name in asked]
+    beside = sorted({name for row in rows for name in row} - {*_KEYS, *measured})
+    write = write_parquet if path.suffix.lower() == PARQUET else write_csv
+    write(path, [*_KEYS, *beside, *measured], rows)
 
 
 def read_records(path: Path) -> Records:
@@ -45,16 +68,17 @@ def read_records(path: Path) -> Records:
     Raises:
         SordinoError: It cannot be read, or is no such table.
     """
-    columns, rows = _table(path)
+    columns, rows = read_table(path)
     if "file" not in columns or not _system_column(columns):
         raise SordinoError(f"{path} has no columns 'system' and 'file': not figures per clip.")
-    records: Records = {}
-    for row in rows:
-        records.setdefault(row[_system_column(columns)], {})[row["file"]] = _figures(path, row)
-    return records
+    system = _system_column(columns)
+    return {
+        Key(row[system], row["file"], row.get("condition") or ""): _figures(path, row)
+        for row in rows
+    }
 
 
-def read_peers(folder: Path, clips: Iterable[str]) -> Records:
+def read_figures(folder: Path, clips: Collection[str]) -> Records:
     """Read other systems' figures on the same clips from a folder of CSV files.
 
     A file with a column ``file`` holds figures per clip, of which those on `clips` are
@@ -70,28 +94,37 @@ def read_peers(folder: Path, clips: Iterable[str]) -> Records:
     """
     if not folder.is_dir():
         raise SordinoError(f"There is no folder {folder}.")
-    wanted = frozenset(clips)
-    peers: Records = {}
+    found: Records = {}
     for path in sorted(folder.glob("*.csv")):
-        columns, _ = _table(path)
+        columns, _ = read_table(path)
         if "file" not in columns or not _system_column(columns):
             continue
         summary = _summary(path.with_name(path.name.replace("per_file", "summary")))
-        for system, rows in read_records(path).items():
-            found = {clip: summary.get(system, {}) | row for clip, row in rows.items()}
-            found = {clip: row for clip, row in found.items() if clip in wanted}
-            if found:
-                peers.setdefault(system, {}).update(found)
-    if not peers:
+        for key, row in read_records(path).items():
+            if key.clip in clips:
+                found[key] = summary.get(key.system, {}) | row
+    if not found:
         raise SordinoError(f"{folder} has no CSV file with figures on these clips.")
-    return peers
+    return found
+
+
+_KEYS = ("system", "file", "condition")  # in the order of Key
+
+
+def _known(row: Row) -> Row:
+    return {name: value for name, value in row.items() if not math.isnan(value)}
+
+
+def _free(traits: Mapping[str, str]) -> dict[str, str]:
+    """Leave out columns that would be taken for ours."""
+    return {name: value for name, value in traits.items() if name not in {*_KEYS, *MEASURES}}
 
 
 def _summary(path: Path) -> dict[str, Row]:
     """What only a summary knows: the real-time factor of each system."""
     if not path.is_file():
         return {}
-    columns, rows = _table(path)
+    columns, rows = read_table(path)
     if "rtf" not in columns or "file" in columns:
         return {}
     return {row[_system_column(columns)]: _figures(path, {"rtf": row["rtf"]}) for row in rows}
@@ -99,16 +132,6 @@ def _summary(path: Path) -> dict[str, Row]:
 
 def _system_column(columns: Iterable[str]) -> str:
     return next((name for name in SYSTEM_COLUMNS if name in columns), "")
-
-
-def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SordinoError(f"{path} cannot be read as CSV: {error}") from error
-    return list(reader.fieldnames or ()), rows
 
 
 def _figures(path: Path, row: Mapping[str, str]) -> Row:

@@ -8,18 +8,37 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from threadpoolctl import threadpool_limits
+
 from sordino.errors import SordinoError
 from sordino.evaluate.clips import Clip, find_clips
+from sordino.evaluate.conditions import AS_IS, Condition
 from sordino.evaluate.measures import FAST, MEASURES, Row, check_metrics, score
-from sordino.evaluate.metrics import Signal
-from sordino.evaluate.systems import Enhancer, Function, System
+from sordino.evaluate.metrics import RATE, Signal
+from sordino.evaluate.recogniser import word_error_rate
+from sordino.evaluate.records import Key
+from sordino.evaluate.resampling import resample
+from sordino.evaluate.systems import Enhancer, Function, Process, System
+from sordino.evaluate.traits import TRANSCRIPT
+
+
+class Task(NamedTuple):
+    """A clip to be given to a system under a condition."""
+
+    system: System
+    clip: Clip
+    condition: Condition = AS_IS
+
+    @property
+    def key(self) -> Key:
+        """What its row is about."""
+        return Key(self.system.name, self.clip.name, self.condition.name)
 
 
 class Result(NamedTuple):
-    """What became of a clip: its figures, or the reason why there are none."""
+    """What became of a task: its figures, or the reason why there are none."""
 
-    system: str
-    clip: str
+    key: Key
     row: Row
     error: str = ""
 
@@ -49,44 +68,44 @@ def evaluate_set(
         SordinoError: An unusable folder or clip.
     """
     system = Function("enhancer", enhancer)
-    tasks = [(system, clip) for clip in find_clips(folder, limit)]
+    tasks = [Task(system, clip) for clip in find_clips(folder, limit)]
     rows: dict[str, Row] = {}
     for result in walk(tasks, metrics, jobs):
         if result.error:
             raise SordinoError(result.error)
-        rows[result.clip] = result.row
+        rows[result.key.clip] = result.row
     return rows
 
 
-def walk(
-    tasks: Iterable[tuple[System, Clip]], metrics: Collection[str] = FAST, jobs: int = 1
-) -> Iterator[Result]:
-    """Enhance and score clip after clip, in order; a bad clip gives a `Result` with an error.
+def walk(tasks: Iterable[Task], metrics: Collection[str] = FAST, jobs: int = 1) -> Iterator[Result]:
+    """Enhance and score task after task, in order; a bad clip gives a `Result` with an error.
 
-    Systems run here, so they need not be picklable; scoring, which costs far more than a
-    small network, is shared among `jobs` processes.
+    Systems run here, one at a time and on one thread each, so they need not be picklable
+    and their times compare; scoring, which costs far more than a small network, is shared
+    among `jobs` processes.  `metrics` are taken where a task's condition names none.
     """
     wanted = check_metrics(metrics)
-    if jobs == 1:
-        for system, clip in tasks:
-            yield _result(system, clip, lambda s=system, c=clip: _measure(*_enhance(s, c, wanted)))
-        return
-    # A fresh interpreter per process: forking one that runs threads can lock up.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        waiting: deque[tuple[System, Clip, Future[Row]]] = deque()
-        for system, clip in tasks:
-            if len(waiting) > 2 * jobs:  # clips further ahead of the scorers only fill memory
-                first = waiting.popleft()
-                yield _result(*first[:2], first[2].result)
-            try:
-                future = pool.submit(_measure, *_enhance(system, clip, wanted))
-            except SordinoError as error:
-                future = Future[Row]()
-                future.set_exception(error)
-            waiting.append((system, clip, future))
-        for system, clip, future in waiting:
-            yield _result(system, clip, future.result)
+    with threadpool_limits(1):
+        if jobs == 1:
+            for task in tasks:
+                yield _result(task, lambda each=task: _measure(*_enhance(each, wanted)))
+            return
+        # A fresh interpreter per process: forking one that runs threads can lock up.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, context, threadpool_limits, (1,)) as pool:
+            waiting: deque[tuple[Task, Future[Row]]] = deque()
+            for task in tasks:
+                if len(waiting) > 2 * jobs:  # clips further ahead of the scorers fill memory
+                    done, future = waiting.popleft()
+                    yield _result(done, future.result)
+                try:
+                    future = pool.submit(_measure, *_enhance(task, wanted))
+                except SordinoError as error:
+                    future = Future[Row]()
+                    future.set_exception(error)
+                waiting.append((task, future))
+            for done, future in waiting:
+                yield _result(done, future.result)
 
 
 class _Enhanced(NamedTuple):
@@ -97,20 +116,35 @@ class _Enhanced(NamedTuple):
     estimate: Signal
     rate: int
     wanted: frozenset[str]
+    transcript: str
     known: Row
 
 
-def _enhance(system: System, clip: Clip, wanted: frozenset[str]) -> _Enhanced:
-    clean, noisy, rate = clip.read()
+def _enhance(task: Task, wanted: frozenset[str]) -> _Enhanced:
+    system, clip, condition = task
+    wanted = frozenset(condition.metrics) or wanted
+    reference, recording, rate = clip.read()
+    clean, noisy, gain = condition.hear(reference, recording, rate)
+    heard = noisy if gain == 1 else noisy * gain
     known: Row = {}
-    start = time.process_time()
-    estimate = system.estimate(clip, noisy, rate)
-    if "rtf" in wanted:
-        known["rtf"] = (time.process_time() - start) * rate / len(noisy)
+    estimate, seconds = _timed(system.opened(clip, rate), heard)
+    if "rtf" in wanted and system.runs:
+        known["rtf"] = seconds * rate / len(noisy)
+    if "rtf_live" in wanted and (process := system.opened_live(clip, rate)):
+        known["rtf_live"] = _timed(process, heard)[1] * rate / len(noisy)
     if "noise_removed" in wanted and clean is not None and len(clean) == len(noisy):
-        share = system.noise_removed(noisy, noisy - clean, rate)
+        share = system.noise_removed(heard, (noisy - clean) * gain, rate)
         known |= {} if share is None else {"noise_removed": share}
-    return _Enhanced(clean, noisy, estimate, rate, wanted, known)
+    estimate = estimate if gain == 1 else estimate / gain
+    transcript = clip.traits.get(TRANSCRIPT, "")
+    return _Enhanced(clean, noisy, estimate, rate, wanted, transcript, known)
+
+
+def _timed(process: Process, noisy: Signal) -> tuple[Signal, float]:
+    """Return the estimate and the seconds of processor time that it took, over all threads."""
+    start = time.process_time()
+    estimate = process(noisy)
+    return estimate, time.process_time() - start
 
 
 def _measure(
@@ -119,14 +153,17 @@ def _measure(
     estimate: Signal,
     rate: int,
     wanted: frozenset[str],
+    transcript: str,
     known: Row,
 ) -> Row:
     row = score(clean, noisy, estimate, rate, wanted) | known
+    if "wer" in wanted and transcript:
+        row["wer"] = word_error_rate(transcript, resample(estimate, rate, RATE))
     return {name: row[name] for name in MEASURES if name in row}
 
 
-def _result(system: System, clip: Clip, work: Callable[[], Row]) -> Result:
+def _result(task: Task, work: Callable[[], Row]) -> Result:
     try:
-        return Result(system.name, clip.name, work())
+        return Result(task.key, work())
     except SordinoError as error:
-        return Result(system.name, clip.name, {}, f"{system.name}, {clip.noisy.name}: {error}")
+        return Result(task.key, {}, f"{task.system.name}, {task.clip.noisy.name}: {error}")

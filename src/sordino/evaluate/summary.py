@@ -1,6 +1,7 @@
-"""Many clips condensed: means, and how sure they are."""
+"""Many clips condensed: means, how sure they are, differences, the worst ones."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,8 @@ import numpy as np
 from sordino.evaluate.measures import MEASURES, Row
 
 RESAMPLES = 2000
+WORST = 10
+RANKING = ("pesq", "ovrl", "sisdr", "nr_db", "level_db")  # the first there is tells the worst
 
 
 class Interval(NamedTuple):
@@ -17,6 +20,11 @@ class Interval(NamedTuple):
     low: float
     high: float
     files: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
 
 
 Summary = dict[str, Interval]
@@ -47,12 +55,43 @@ def bootstrap(values: Iterable[float], level: float = 0.95, seed: int = 0) -> In
 
 
 def summarize(rows: Iterable[Row]) -> Summary:
-    """Bootstrap every measure over the clips where it is defined, in the order of `MEASURES`."""
+    """Bootstrap every measure over the clips where it is defined, in the order of `MEASURES`.
+
+    A measure that is defined for no clip is left out.
+    """
     columns: dict[str, list[float]] = {}
     for row in rows:
         for name, value in row.items():
             columns.setdefault(name, []).append(value)
-    return {name: bootstrap(columns[name]) for name in MEASURES if name in columns}
+    condensed = {name: bootstrap(columns[name]) for name in MEASURES if name in columns}
+    return {name: interval for name, interval in condensed.items() if interval.files}
+
+
+def differences(ours: Mapping[str, Row], theirs: Mapping[str, Row]) -> Summary:
+    """Bootstrap the difference, ours less theirs, over the clips that both have.
+
+    Paired, clip by clip: most of the spread of a measure is between clips, and falls out.
+    """
+    return summarize(
+        {name: row[name] - theirs[clip][name] for name in row if name in theirs[clip]}
+        for clip, row in ours.items()
+        if clip in theirs
+    )
+
+
+def worst(rows: Mapping[str, Row], count: int = WORST) -> tuple[str, list[str]]:
+    """Return the measure by which clips are ranked, and the worst clips, the worst one first.
+
+    The measure is the first of `RANKING` that any clip has; without one there are no clips.
+    """
+    for measure in RANKING:
+        values = {clip: row.get(measure, math.nan) for clip, row in rows.items()}
+        ranked = sorted(
+            (clip for clip in values if np.isfinite(values[clip])), key=values.__getitem__
+        )
+        if ranked:
+            return measure, ranked[:count]
+    return "", []
 
 
 def means(rows: dict[str, Row]) -> Row:

@@ -1,11 +1,13 @@
 """What can be evaluated: a model, a folder of outputs, any function, the input itself."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from sordino.denoiser import denoise
+import numpy as np
+
+from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
 from sordino.evaluate.clips import Clip, audio_files, read_mono
 from sordino.evaluate.metrics import Signal
@@ -14,34 +16,52 @@ from sordino.evaluate.shadow import noise_removed
 from sordino.model import Model, load_model
 
 Enhancer = Callable[[Signal, int], Signal]  # (noisy, sample rate in Hz) -> estimate
-
-
-class System(Protocol):
-    """Something that turns a noisy clip into an estimate of the clean one."""
-
-    @property
-    def name(self) -> str:
-        """How reports call it."""
-        ...
-
-    def estimate(self, clip: Clip, noisy: Signal, rate: int) -> Signal:
-        """Return its output for a mono clip at `rate` Hz."""
-        ...
-
-    def noise_removed(self, noisy: Signal, noise: Signal, rate: int) -> float | None:
-        """Return the share of the noise's energy that its mask takes; None if it has none."""
-        ...
+Process = Callable[[Signal], Signal]  # one noisy clip -> estimate
+STEP_SECONDS = 0.01  # of live use
 
 
 @dataclass(frozen=True)
-class Unprocessed:
+class System(ABC):
+    """Something that turns a noisy clip into an estimate of the clean one.
+
+    Args:
+        name: How reports call it.
+    """
+
+    name: str
+
+    @property
+    def runs(self) -> bool:
+        """Whether it processes what it is given; else its outputs are there already."""
+        return True
+
+    @property
+    def macs(self) -> float | None:
+        """Multiply-accumulates per second of sound; None if unknown."""
+        return None
+
+    @abstractmethod
+    def opened(self, clip: Clip, rate: int) -> Process:
+        """Return what turns a mono clip at `rate` Hz into the estimate, loaded and empty."""
+
+    def opened_live(self, clip: Clip, rate: int) -> Process | None:  # noqa: ARG002
+        """Return the same in steps as in live use, to be timed; None if there is none."""
+        return None
+
+    def noise_removed(self, noisy: Signal, noise: Signal, rate: int) -> float | None:  # noqa: ARG002
+        """Return the share of the noise's energy that its mask takes; None if it has none."""
+        return None
+
+
+@dataclass(frozen=True)
+class Unprocessed(System):
     """The noisy input as it is."""
 
     name: str = "noisy"
 
-    def estimate(self, clip: Clip, noisy: Signal, rate: int) -> Signal:  # noqa: ARG002
+    def opened(self, clip: Clip, rate: int) -> Process:  # noqa: ARG002
         """Return the input."""
-        return noisy
+        return lambda noisy: noisy
 
     def noise_removed(self, noisy: Signal, noise: Signal, rate: int) -> float | None:  # noqa: ARG002
         """Nothing is."""
@@ -49,7 +69,7 @@ class Unprocessed:
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(System):
     """A model of this project, through the engine.
 
     Args:
@@ -59,14 +79,30 @@ class Network:
         attenuation_limit_db: As of the Denoiser.
     """
 
-    name: str
     model: Model
     strength: float = 1.0
     attenuation_limit_db: float | None = None
 
-    def estimate(self, clip: Clip, noisy: Signal, rate: int) -> Signal:  # noqa: ARG002
-        """Return the Denoiser's output."""
-        return denoise(noisy, rate, self.model, self.strength, self.attenuation_limit_db)
+    @property
+    def macs(self) -> float | None:
+        """What the model says of itself."""
+        return self.model.info.macs_per_second or None
+
+    def opened(self, clip: Clip, rate: int) -> Process:  # noqa: ARG002
+        """Return the Denoiser, fed with the whole clip."""
+        denoiser = self._denoiser(rate)
+        return lambda noisy: np.concatenate([denoiser.feed(noisy), denoiser.flush()])
+
+    def opened_live(self, clip: Clip, rate: int) -> Process:  # noqa: ARG002
+        """Return the Denoiser, fed with 10 ms at a time."""
+        denoiser, step = self._denoiser(rate), round(STEP_SECONDS * rate)
+
+        def process(noisy: Signal) -> Signal:
+            starts = range(0, len(noisy), step)
+            blocks = [denoiser.feed(noisy[start : start + step]) for start in starts]
+            return np.concatenate([*blocks, denoiser.flush()])
+
+        return process
 
     def noise_removed(self, noisy: Signal, noise: Signal, rate: int) -> float | None:
         """Apply the mask to the noise alone; see `sordino.evaluate.shadow`."""
@@ -74,40 +110,38 @@ class Network:
         strength = self.strength if limit is None else min(self.strength, 1 - 10 ** (-limit / 20))
         return noise_removed(self.model, noisy, noise, rate, strength)
 
+    def _denoiser(self, rate: int) -> Denoiser:
+        return Denoiser(self.model, rate, 1, self.strength, self.attenuation_limit_db)
+
 
 @dataclass(frozen=True)
-class Recorded:
+class Recorded(System):
     """Another system's outputs, files named like the noisy ones."""
 
-    name: str
     files: dict[str, Path]
 
-    def estimate(self, clip: Clip, noisy: Signal, rate: int) -> Signal:  # noqa: ARG002
-        """Read the output for a clip, at the clip's rate."""
+    @property
+    def runs(self) -> bool:
+        """It ran elsewhere."""
+        return False
+
+    def opened(self, clip: Clip, rate: int) -> Process:
+        """Return the output for a clip, at the clip's rate."""
         if clip.name not in self.files:
             raise SordinoError(f"there is no output of {self.name} for it")
-        estimate, own_rate = read_mono(self.files[clip.name])
-        return resample(estimate, own_rate, rate)
-
-    def noise_removed(self, noisy: Signal, noise: Signal, rate: int) -> float | None:  # noqa: ARG002
-        """Its mask is unknown."""
-        return None
+        estimate = resample(*read_mono(self.files[clip.name]), rate)
+        return lambda _: estimate
 
 
 @dataclass(frozen=True)
-class Function:
+class Function(System):
     """Any callable, for instance a network in training."""
 
-    name: str
     enhancer: Enhancer
 
-    def estimate(self, clip: Clip, noisy: Signal, rate: int) -> Signal:  # noqa: ARG002
-        """Call it."""
-        return self.enhancer(noisy, rate)
-
-    def noise_removed(self, noisy: Signal, noise: Signal, rate: int) -> float | None:  # noqa: ARG002
-        """Its mask is unknown."""
-        return None
+    def opened(self, clip: Clip, rate: int) -> Process:  # noqa: ARG002
+        """Return the call for this rate."""
+        return lambda noisy: self.enhancer(noisy, rate)
 
 
 def networks(
@@ -132,10 +166,15 @@ def networks(
     ]
 
 
-def recordings(folders: Sequence[Path]) -> list[Recorded]:
-    """List folders of outputs as systems called by their folder's name."""
-    names = [folder.resolve().name for folder in folders]
-    return [
-        Recorded(name if names.count(name) == 1 else str(folder), audio_files(folder))
-        for name, folder in zip(names, folders, strict=True)
-    ]
+def recordings(outputs: Sequence[str]) -> list[Recorded]:
+    """List folders of outputs, each given as FOLDER or NAME=FOLDER, as systems.
+
+    Raises:
+        SordinoError: One is no folder, or holds no audio.
+    """
+    systems: list[Recorded] = []
+    for each in outputs:
+        name, equals, folder = each.partition("=")
+        path = Path(folder if equals else each)
+        systems.append(Recorded(name if equals else path.resolve().name, audio_files(path)))
+    return systems

@@ -1,0 +1,168 @@
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from evaluate.sound import command, report
+from sordino.errors import SordinoError
+from sordino.evaluate.records import Key, read_records, write_records
+
+QUICK = "sisdr,nr_db,att_db,noise_removed"
+
+# `sordino`, which is killed after four outputs and saves after every one.
+KILLED = """
+import os, signal
+from sordino.evaluate import evaluation
+
+def walk(*arguments, **options):
+    for done, result in enumerate(plain(*arguments, **options)):
+        if done == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield result
+
+plain, evaluation.walk, evaluation.SECONDS_BETWEEN_SAVES = evaluation.walk, walk, 0
+from sordino.cli import main
+main()
+"""
+
+
+def systems_of(*arguments):
+    return report(*arguments)["systems"]
+
+
+def test_command_measures_a_model_end_to_end(dataset, half):
+    systems = systems_of(dataset, "--model", half, "--metrics", QUICK)
+    assert list(systems) == ["noisy", "half"]
+    assert systems["noisy"]["noise_removed"]["mean"] == 0
+    assert systems["half"]["noise_removed"]["mean"] == pytest.approx(0.75, abs=1e-4)
+    assert systems["half"]["nr_db"]["mean"] == pytest.approx(6.02, abs=0.05)
+    assert systems["half"]["att_db"]["files"] == 3
+
+
+def test_strength_and_limit_reach_the_mask(dataset, half):
+    soft = systems_of(dataset, "--model", half, "--metrics", QUICK, "--strength", 0.5)
+    assert soft["half strength 0.5"]["noise_removed"]["mean"] == pytest.approx(0.4375, abs=1e-4)
+    limited = systems_of(dataset, "--model", half, "--metrics", QUICK, "--attenuation-limit", 1)
+    left = (1 - (1 - 10 ** (-1 / 20)) / 2) ** 2
+    assert limited["half limit 1 dB"]["noise_removed"]["mean"] == pytest.approx(1 - left, abs=1e-4)
+
+
+def test_outputs_of_another_system_and_peers_stand_beside(dataset, tmp_path):
+    outputs = tmp_path / "theirs"
+    outputs.mkdir()
+    for path in (dataset / "noisy").iterdir():
+        x, rate = sf.read(path)
+        sf.write(outputs / path.name, np.pad(x / 10, (rate // 100, 0)), rate, "FLOAT")
+    peers = tmp_path / "peers"
+    peers.mkdir()
+    (peers / "per_file.csv").write_text("peer,file,sisdr\nloud,clip0,7.0\nloud,clip1,9.0\n")
+    systems = systems_of(dataset, "--outputs", outputs, "--figures", peers, "--metrics", QUICK)
+    assert list(systems) == ["noisy", "theirs", "loud"]
+    assert systems["theirs"]["att_db"]["mean"] == pytest.approx(20, abs=0.1)
+    assert "noise_removed" not in systems["theirs"]
+    assert systems["loud"]["sisdr"]["mean"] == 8
+
+
+def test_table_names_every_system_and_measure(dataset, half):
+    result = command(dataset, "--model", half, "--metrics", QUICK)
+    assert result.exit_code == 0
+    for text in ("noisy", "half", "SI-SDR", "noise energy", "0.750 ±0.000", "3 clips"):
+        assert text in result.stdout
+
+
+def test_csv_can_be_continued(dataset, half, tmp_path):
+    out = tmp_path / "out.csv"
+    full = ("--model", half, "--metrics", QUICK, "--csv", out)
+    assert command(dataset, *full, "--limit", 2).exit_code == 0
+    records = read_records(out)
+    first = Key("half", "clip0")
+    records[first]["sisdr"] = 77.0  # stays if, and only if, the clip is not redone
+    write_records(out, records)
+    assert command(dataset, *full, "--resume").exit_code == 0
+    resumed = read_records(out)
+    assert {key.clip for key in resumed} == {"clip0", "clip1", "clip2"}
+    assert resumed[first]["sisdr"] == 77.0
+    more = (*full[:3], "sisdr,estoi", *full[4:], "--resume")
+    assert command(dataset, *more).exit_code == 0  # what lacks a measure is done again
+    assert read_records(out)[first]["sisdr"] != 77.0
+    assert read_records(out)[first]["estoi"] > 0
+
+
+def test_what_a_clip_does_not_have_is_not_asked_again(dataset, half, tmp_path, monkeypatch):
+    out = tmp_path / "out.csv"
+    asked = (dataset, "--model", half, "--metrics", "lsd_high_db,sisdr", "--csv", out)
+    assert command(*asked).exit_code == 0  # two of the rates have nothing above 8 kHz
+    monkeypatch.setattr("sordino.evaluate.sets._enhance", None)  # cannot be called
+    assert command(*asked, "--resume").exit_code == 0
+
+
+def test_a_killed_evaluation_goes_on_where_it_was(dataset, half, tmp_path):
+    out = tmp_path / "out.csv"
+    asked = [dataset, "--model", half, "--metrics", "sisdr,rtf", "--csv", out]
+    killed = subprocess.run([sys.executable, "-c", KILLED, "evaluate", *asked], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    kept = read_records(out)
+    assert len(kept) == 4
+    assert command(*asked, "--resume").exit_code == 0
+    finished = read_records(out)
+    assert len(finished) == 6
+    assert all(finished[key]["rtf"] == kept[key]["rtf"] for key in kept)  # no clip twice
+
+
+def test_noisy_recordings_alone_get_what_needs_no_reference(dataset, half):
+    for path in (dataset / "clean").iterdir():
+        path.unlink()
+    (dataset / "clean").rmdir()
+    systems = systems_of(dataset, "--model", half, "--metrics", "fast", "--limit", 1)
+    assert "pesq" not in systems["half"]
+    assert systems["half"]["level_db"]["mean"] == pytest.approx(6.02, abs=0.01)
+    error = command(dataset, "--model", half, "--metrics", "pesq").exception
+    assert isinstance(error, SordinoError)
+    assert "needs a reference" in str(error)
+
+
+def test_a_bad_clip_is_named_and_the_others_go_on(dataset, half, tmp_path):
+    (dataset / "noisy" / "clip1.wav").write_bytes(b"not audio")
+    out = tmp_path / "out.csv"
+    result = command(dataset, "--model", half, "--metrics", QUICK, "--csv", out)
+    assert isinstance(result.exception, SordinoError)
+    assert "2 of 6 outputs" in str(result.exception)
+    assert "half, clip1.wav" in result.stderr
+    assert {key.clip for key in read_records(out)} == {"clip0", "clip2"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "no folder nowhere"),
+        (["."], "holds no audio"),
+        (["set", "--outputs", "theirs=nowhere"], "no folder nowhere"),
+        (["set", "--meta", "nowhere.csv"], "cannot be read as CSV"),
+        (["set", "--by", "snr_db"], "no such column"),
+        (["set", "--metrics", "wer"], "transcript"),
+        (["set", "--level", "40"], "level is 40"),
+        (["set", "--band", "10"], "band ends at 10"),
+        (["set", "--level", "-50", "--conditions"], "leave --level"),
+        (["set", "--figures", "nowhere", "--outputs", "set/clean"], "no folder nowhere"),
+        (["set", "--outputs", "set/noisy"], "Two systems are called 'noisy'"),
+        (["set", "--metrics", "loudness"], "Unknown measure 'loudness'"),
+        (["set", "--resume"], "--csv OUT"),
+        (["set", "--model", "nothing.onnx"], "nothing.onnx"),
+        (["set", "--outputs", "set/clean", "--csv", "no/where.csv"], "cannot be written"),
+    ],
+)
+def test_bad_input_gives_one_clear_line(dataset, monkeypatch, arguments, message):
+    monkeypatch.chdir(dataset.parent)
+    error = command(*arguments).exception
+    assert isinstance(error, SordinoError)
+    assert message in str(error)
+    assert "\n" not in str(error)
+
+
+def test_a_pair_without_its_reference_is_named(dataset):
+    (dataset / "clean" / "clip2.wav").unlink()
+    error = command(dataset, "--metrics", QUICK).exception
+    assert "clip2.wav has no file of its name" in str(error)
