@@ -25,7 +25,9 @@ from peers import (
 
 import sordino
 from sordino import examples
+from sordino.errors import SordinoError
 from sordino.serve.denoiser import HeldDenoiser
+from sordino.serve.settings import Settings
 
 SECONDS = 4
 PATH = "/v1/webrtc"
@@ -236,6 +238,24 @@ def test_a_peer_that_never_connects_gives_its_place_back(monkeypatch):
             assert not state.engine.streams
 
     asyncio.run(talk())
+
+
+def test_a_client_that_names_no_address_is_found_by_its_first_packet():
+    async def talk():
+        async with serving() as (_, http):
+            client = Client(Microphone())
+            bare = re.sub("a=(candidate|end-of-candidates).*\r\n", "", await client.offer())
+            await client.accept(await http.post(PATH, content=bare, headers=SDP))
+            await until(lambda: client.has_heard(0.1))
+            await client.close()
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize("url", ["stun:", "http://example.org", "turn:example.org", "stun:a b"])
+def test_a_stun_server_is_one(url):
+    with pytest.raises(SordinoError, match="no STUN server"):
+        Settings(stun_servers=(url,))
 
 
 def test_candidates_may_come_later():

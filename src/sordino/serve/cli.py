@@ -39,6 +39,10 @@ def serve(
         list[str] | None,
         typer.Option(metavar="IP", help="Reverse proxies besides those of this machine.", **_DOOR),
     ] = None,
+    stun: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="STUN servers for WebRTC through a NAT.", **_DOOR),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="For inference; all processors if left out.")
     ] = None,
@@ -75,6 +79,7 @@ def serve(
         tls_certificate=tls_certificate,
         tls_key=tls_key,
         trusted_proxies=("127.0.0.1", "::1", *(trusted_proxy or ())),
+        stun_servers=tuple(stun or ()),
         threads=threads,
         max_streams=max_streams,
         max_uploads=max_uploads,

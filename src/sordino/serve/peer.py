@@ -29,16 +29,16 @@ class Peer:
     """A connection to one client.
 
     Args:
-        ice_servers: STUN and TURN servers to ask for addresses; none on one's own network.
+        stun_servers: to ask for the server's own public address; none on one's own network.
         stream: place in the engine that is given back at the end, if the client's sound is
             cleaned.
     """
 
-    def __init__(self, ice_servers: Sequence[str] = (), stream: Stream | None = None) -> None:
+    def __init__(self, stun_servers: Sequence[str], stream: Stream | None = None) -> None:
         self.id = token_urlsafe(18)
         """Names the connection in its URL; whoever knows it may end it."""
         self.stream = stream
-        self._pc = RTCPeerConnection(RTCConfiguration([RTCIceServer(url) for url in ice_servers]))
+        self._pc = RTCPeerConnection(RTCConfiguration([RTCIceServer(url) for url in stun_servers]))
         self._is_connected = asyncio.Event()
         self._is_over = asyncio.Event()
         self._candidates = 0

@@ -74,7 +74,7 @@ class Sessions:
         _demand(offer.receives, "offer a track that is recvonly")
         if self._state.engine.draining_until is not None:
             raise Draining
-        peer, track = Peer(), CleanTrack()
+        peer, track = Peer(self._state.settings.stun_servers), CleanTrack()
         try:
             self._relay.view(room_name, peer, track)
         except Refusal:
@@ -113,7 +113,7 @@ class Sessions:
     def _cleaned(self, model: str, strength: float) -> Peer:
         """Return a peer with a place in the engine."""
         stream = self._state.engine.open(RATE, 1, model, strength)
-        return Peer(stream=stream)
+        return Peer(self._state.settings.stun_servers, stream)
 
     def _intake(self, peer: Peer, deliver: Any) -> Coroutine[Any, Any, None]:
         assert peer.stream is not None

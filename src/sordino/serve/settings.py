@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class Settings:
         tls_certificate, tls_key: files for HTTPS, which browsers want before they give a
             microphone to any page but one of this machine.
         trusted_proxies: addresses of reverse proxies whose X-Forwarded-For is believed.
+        stun_servers: that WebRTC asks for the server's own public address, such as
+            "stun:stun.example.org:3478"; none are needed on one's own network.
         threads: for inference; None takes one for each processor.
         max_streams: most live streams; None takes as many as the machine was measured to hold.
         calibrate: measure the machine when the server starts.
@@ -59,6 +62,7 @@ class Settings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    stun_servers: tuple[str, ...] = ()
     threads: int | None = None
     max_streams: int | None = None
     calibrate: bool = True
@@ -98,6 +102,9 @@ class Settings:
                 raise SordinoError(
                     f"{origin!r} is no origin: write it as browsers do, https://meet.example.org"
                 )
+        for url in self.stun_servers:
+            if not re.fullmatch(r"stun:[^/?#@\s]+", url):
+                raise SordinoError(f"{url!r} is no STUN server: write stun:host:port")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise SordinoError("HTTPS needs both, --tls-certificate and --tls-key")
         if not 0 <= self.port <= 65535:
