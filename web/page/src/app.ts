@@ -9,7 +9,7 @@ import { Live } from "./microphone.js";
 import { clock, element, enable, say, setPhase } from "./page.js";
 import { Player } from "./player.js";
 import { engineOptions, type EngineName } from "./server.js";
-import { decibels, gains, mixed, Samples, seconds, type Mode, type Take } from "./sounds.js";
+import { decibels, gains, mixed, Samples, seconds, takenDb, type Mode, type Take } from "./sounds.js";
 import { Spectrograms } from "./spectrograms.js";
 import { wav } from "./wav.js";
 
@@ -172,7 +172,7 @@ export class App {
     this.player.strength = value;
     this.apply();
     this.pictures.refresh(value);
-    if (this.take?.noise.length && !this.live) showTaken(this.taken(this.take));
+    if (this.take?.noise.length && !this.live) showTaken(takenDb(this.take, value));
   }
 
   set audible(value: boolean) {
@@ -225,8 +225,8 @@ export class App {
     this.allow(true);
     enable("mode", true);
     this.pictures.refresh(this.player.strength);
-    if (took) showRecording(this.taken(take), seconds(take), took);
-    else showTaken(this.taken(take));
+    if (took) showRecording(takenDb(take, this.player.strength), seconds(take), took);
+    else showTaken(takenDb(take, this.player.strength));
     say(`${take.name}: ${clock(seconds(take))}, cleaned ${this.where}.`);
     element("play").focus({ preventScroll: true });
     this.run();
@@ -236,11 +236,6 @@ export class App {
     element<HTMLButtonElement>("play").disabled = !listening;
     element<HTMLButtonElement>("download").disabled = !listening;
     this.timeline.disabled = !listening;
-  }
-
-  private taken(take: Take): number {
-    const clean = mixed(take, 0, gains("clean", this.player.strength));
-    return decibels(take.noisy[0].all()) - decibels(clean);
   }
 
   private apply(): void {

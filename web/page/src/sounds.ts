@@ -72,3 +72,21 @@ export function decibels(samples: Float32Array): number {
   for (const sample of samples) power += sample * sample;
   return Math.max(-100, 10 * Math.log10(power / Math.max(1, samples.length) + 1e-12));
 }
+
+const FRAME_SECONDS = 0.05;
+const QUIETEST = 0.25;
+
+/** By how many dB the first channel's pauses, its quietest quarter, have become quieter. */
+export function takenDb(take: Take, strength: number): number {
+  const size = Math.round(FRAME_SECONDS * take.rate);
+  const count = Math.max(1, Math.floor(take.noisy[0].length / size));
+  const levels = (mode: Mode): number[] =>
+    Array.from({ length: count }, (_, n) =>
+      decibels(mixed(take, 0, gains(mode, strength), n * size, (n + 1) * size)),
+    );
+  const before = levels("noisy");
+  const after = levels("clean");
+  const sorted = before.map((_, n) => n).sort((a, b) => before[a] - before[b]);
+  const pauses = sorted.slice(0, Math.ceil(QUIETEST * count));
+  return pauses.reduce((sum, n) => sum + before[n] - after[n], 0) / pauses.length;
+}

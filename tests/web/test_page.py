@@ -1,0 +1,256 @@
+"""The page in a real Chromium, on a real server: both engines against the one in Python."""
+
+import io
+from threading import Thread
+from time import monotonic, sleep
+
+import numpy as np
+import pytest
+import soundfile
+from signals import agreement_db
+
+import sordino
+from sordino import examples
+
+LEAST_DB = 60
+ENGINES = ("device", "server")
+TOKEN = "a-token-for-the-tests-of-the-page"
+PATIENCE = 60_000  # milliseconds; the machine may be busy
+
+
+def serving(**settings):
+    """Run a server on a free port and give its address."""
+    pytest.importorskip("fastapi")
+    from sordino.serve.server import Server
+    from sordino.serve.settings import Settings
+
+    # The machine may be slow for a moment: nobody is to be turned away for that.
+    options = Settings(port=0, max_streams=8, calibrate=False, late_share=1, **settings)
+    server = Server(options, log_level="warning", access_log=False)
+    thread = Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = monotonic() + 60
+    while not server.started and thread.is_alive() and monotonic() < deadline:
+        sleep(0.02)
+    host, port = server.servers[0].sockets[0].getsockname()
+    yield f"http://{host}:{port}/"
+    server.should_exit = True
+    thread.join(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Run a server without a token."""
+    yield from serving(drain_seconds=1)
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    """Run a server that wants a token."""
+    yield from serving(drain_seconds=1, token=TOKEN)
+
+
+@pytest.fixture(scope="module")
+def speaker(chromium, tmp_path_factory):
+    """Start a Chromium whose microphone hears the office."""
+    path = tmp_path_factory.mktemp("page") / "noisy.wav"
+    samples, rate = soundfile.read(examples.path("office_48k"), dtype="float32")
+    soundfile.write(path, samples, rate, subtype="PCM_16")
+    return chromium(path)
+
+
+class Visit:
+    """A person at the page."""
+
+    def __init__(self, browser, address: str, fragment: str = "", **context) -> None:
+        self.address = address
+        self.errors: list[str] = []
+        self.elsewhere: list[str] = []
+        self.context = browser.new_context(**context)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", self._request)
+        self.page.goto(address + fragment)
+
+    def _console(self, message) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+    def _request(self, request) -> None:
+        if not request.url.startswith((self.address, "blob:", "data:")):
+            self.elsewhere.append(request.url)
+
+    def choose(self, value: str) -> None:
+        self.page.locator(f'input[value="{value}"]').check()
+
+    def drop(self, name: str) -> None:
+        self.page.set_input_files("#file", examples.path(name))
+        self.wait("ready")
+
+    def wait(self, phase: str) -> None:
+        self.page.wait_for_selector(f"body[data-phase={phase}], #status.bad")
+        assert "bad" not in (self.page.get_attribute("#status", "class") or ""), self.status
+
+    @property
+    def status(self) -> str:
+        return self.page.inner_text("#status")
+
+    def text(self, part: str) -> str:
+        return self.page.inner_text(f"#{part}")
+
+    def set_strength(self, percent: int) -> None:
+        self.page.fill("#strength", str(percent))
+
+    def download(self) -> tuple[np.ndarray, int]:
+        with self.page.expect_download() as coming:
+            self.page.click("#download")
+        data = coming.value.path().read_bytes()
+        return soundfile.read(io.BytesIO(data), dtype="float32")
+
+    def leave(self) -> None:
+        self.context.close()
+        assert not self.errors
+        assert not self.elsewhere
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Come to the page; nothing may be logged, and nothing fetched from elsewhere."""
+    person = Visit(browser, address)
+    yield person
+    person.leave()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", ["office_48k", "music_44k"])
+def test_a_dropped_recording_is_denoised_as_in_python(visit, engine, name):
+    visit.choose(engine)
+    visit.drop(name)
+    assert "on this device" in visit.status or engine == "server"
+    visit.set_strength(70)
+    clean, rate = visit.download()
+    noisy, expected_rate = soundfile.read(examples.path(name), dtype="float32")
+    assert rate == expected_rate
+    expected = sordino.denoise(noisy, rate, strength=0.7)
+    print(name, engine, agreement_db(expected, clean))
+    assert agreement_db(expected, clean) >= LEAST_DB
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_is_spoken_is_denoised_as_in_python(speaker, address, engine):
+    visit = Visit(speaker, address)
+    visit.choose(engine)
+    visit.page.click("#speak")
+    visit.wait("live")
+    visit.page.get_by_text("ms", exact=False).first.wait_for()
+    before = visit.page.locator("#before").screenshot()
+    visit.page.locator("#clock", has_text="0:04").wait_for()
+    assert visit.page.locator("#before").screenshot() != before  # it moves
+    assert visit.text("speech").endswith("%")
+    assert visit.text("load-name") == ("CPU" if engine == "device" else "Server load")
+    assert visit.text("underruns").isdigit()
+    assert float(visit.text("latency").removesuffix(" ms")) >= 20
+    visit.page.click("#speak")
+    visit.wait("ready")
+    clean, rate = visit.download()
+    visit.set_strength(0)  # takes nothing
+    noisy, _ = visit.download()
+    visit.leave()
+    assert np.sqrt(np.mean(noisy**2)) > 0.01
+    expected = sordino.denoise(noisy, rate)[: -2 * rate // 100]  # what follows is not known
+    print(engine, len(noisy) / rate, agreement_db(expected, clean[: len(expected)]))
+    assert agreement_db(expected, clean[: len(expected)]) >= LEAST_DB
+
+
+def test_the_pictures_show_the_noise_go(visit):
+    visit.drop("office_48k")
+    visit.page.wait_for_timeout(500)  # until it is drawn
+    brightness = """id => {
+        const { width, height } = document.getElementById(id);
+        const copy = document.createElement("canvas");
+        [copy.width, copy.height] = [width, height];
+        const context = copy.getContext("2d");
+        context.drawImage(document.getElementById(id), 0, 0);
+        const pixels = context.getImageData(0, 0, width, height).data;
+        return pixels.reduce((sum, value, n) => sum + (n % 4 === 3 ? 0 : value), 0) / pixels.length;
+    }"""
+    before = visit.page.evaluate(brightness, "before")
+    after = visit.page.evaluate(brightness, "after")
+    assert after < 0.6 * before
+    visit.set_strength(0)
+    visit.page.wait_for_timeout(500)
+    assert visit.page.evaluate(brightness, "after") == pytest.approx(before, rel=0.01)
+    assert float(visit.text("taken").removesuffix(" dB")) == 0
+
+
+def test_listening_needs_no_mouse(visit):
+    visit.drop("office_48k")
+    keys = visit.page.keyboard
+    position = "document.getElementById('timeline').valueAsNumber"
+    mode = "document.querySelector('input[name=mode]:checked').value"
+    keys.press("ArrowRight")
+    assert visit.page.evaluate(position) == pytest.approx(1, abs=0.02)
+    keys.press("Space")  # the button has the focus
+    visit.page.wait_for_selector("#play[aria-label=Pause]")
+    keys.press("a")
+    assert visit.page.evaluate(mode) == "noisy"
+    keys.press("n")
+    assert visit.page.evaluate(mode) == "noise"
+    keys.press("a")
+    keys.press("a")
+    assert visit.page.evaluate(mode) == "clean"
+    visit.page.locator("#clock", has_text="0:02").wait_for()  # all the while it went on
+    keys.press("Space")
+    visit.page.wait_for_selector("#play[aria-label=Play]")
+    stopped = visit.page.evaluate(position)
+    assert 1.5 < stopped < 7
+    keys.press("ArrowLeft")
+    assert visit.page.evaluate(position) == pytest.approx(stopped - 1, abs=0.1)
+
+
+def test_what_is_no_sound_is_refused_in_words(visit):
+    files = {"name": "letter.txt", "mimeType": "text/plain", "buffer": b"no sound at all"}
+    visit.page.set_input_files("#file", files)
+    visit.page.wait_for_selector("#status.bad")
+    assert visit.status == "letter.txt is not a sound that this browser can read."
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_token_opens_both_engines(browser, guarded, engine):
+    visit = Visit(browser, guarded, f"#token={TOKEN}")
+    assert TOKEN not in visit.page.url
+    visit.choose(engine)
+    visit.drop("phone_8k")
+    visit.leave()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_without_the_token_the_page_says_so(browser, guarded, engine):
+    visit = Visit(browser, guarded)
+    visit.choose(engine)
+    visit.page.set_input_files("#file", examples.path("phone_8k"))
+    visit.page.wait_for_selector("#status.bad")
+    assert "token" in visit.status
+    visit.errors.clear()  # the browser logs each 401
+    visit.leave()
+
+
+@pytest.mark.parametrize("colours", ["dark", "light"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_everybody_can_use_it(browser, address, colours, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    size = {"width": width, "height": 800}
+    visit = Visit(browser, address, color_scheme=colours, viewport=size)
+    for phase in ("empty", "ready"):
+        if phase == "ready":
+            visit.page.click("#example")
+            visit.wait("ready")
+        found = axe.run(visit.page)
+        assert not found.response["violations"], found.generate_report()
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert visit.page.get_attribute("html", "data-theme") == colours
+    visit.page.click("#theme")
+    assert visit.page.get_attribute("html", "data-theme") != colours
+    visit.leave()
