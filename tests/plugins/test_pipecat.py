@@ -28,6 +28,7 @@ from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 import sordino
+from fences import fenced, run
 from signals import noise
 from sordino import examples
 from sordino.errors import SordinoError
@@ -314,3 +315,21 @@ def test_users_who_left_are_forgotten(monkeypatch):
         return processor.speech_probabilities
 
     assert list(asyncio.run(room())) == ["user 2", "user 3", "user 4"]
+
+
+def test_the_quick_start_runs():
+    """The first two blocks of the page, and the frames of the second queued into the first."""
+    start, control, users = fenced("how-to/pipecat", "python")
+    names, frames = run(start), run(control)
+    sound = (noise(RATE) * 32768).astype("<i2")
+    params = names["params"].model_copy(update={"audio_in_sample_rate": RATE})
+    sent = [*frames_of(sound), frames["off"], *frames_of(sound)]
+    heard, errors = asyncio.run(through(Microphone(params), sent))
+    assert not errors
+    out = joined(heard)
+    assert np.abs(out[DELAY:RATE] - offline(sound)[:-DELAY]).max() <= 1
+    np.testing.assert_array_equal(out[RATE + 640 :], sound[640 - DELAY : -DELAY])
+    heard, errors = asyncio.run(through(run(users)["cleaner"], [frames["less"], *frames_of(sound)]))
+    assert not errors
+    half = np.rint(sordino.denoise(sound, RATE, strength=0.5) * 32768)
+    assert np.abs(joined(heard)[DELAY:] - half[:-DELAY]).max() <= 1
