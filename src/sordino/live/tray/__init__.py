@@ -1,0 +1,37 @@
+"""Live use as an icon on the desktop; the only place that imports Qt."""
+
+import os
+import sys
+
+from sordino.errors import SordinoError
+from sordino.live.settings import Settings
+
+
+def run(settings: Settings) -> None:
+    """Clean live sound, with an icon in the tray and a window, until the user quits.
+
+    Raises:
+        SordinoError: there is no desktop, Qt is missing, or the session cannot begin.
+    """
+    _check_desktop()
+    try:
+        from sordino.live.tray import app
+    except ImportError as error:
+        if error.name and not error.name.startswith("PySide6"):
+            raise
+        if isinstance(error, ModuleNotFoundError):
+            raise SordinoError("the tray needs Qt: pip install 'sordino[gui]'") from None
+        raise SordinoError(
+            f"Qt cannot be loaded ({error}): install what it needs, on Debian and Ubuntu with "
+            "`apt install libegl1 libgl1 libxkbcommon0 libdbus-1-3 libxcb-cursor0`"
+        ) from None
+    app.run(settings)
+
+
+def _check_desktop() -> None:
+    """Qt ends the whole program where it finds no display; say it in words instead."""
+    here = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    if sys.platform not in ("darwin", "win32") and not any(os.environ.get(name) for name in here):
+        raise SordinoError(
+            "there is no desktop here for the tray: start it from one, or use `sordino live`"
+        )

@@ -1,0 +1,117 @@
+"""The tray: an icon with a menu, the window behind it, and a clean end."""
+
+import sys
+from threading import Event
+
+from PySide6.QtCore import QObject, QTimer
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QApplication, QMenu, QSystemTrayIcon
+
+from sordino.live.foreground import asked_to_end
+from sordino.live.settings import Settings
+from sordino.live.systems import choose_system
+from sordino.live.tray.desk import Desk
+from sordino.live.tray.icon import state_icon
+from sordino.live.tray.window import Window, state_words
+
+SHOWN_MILLISECONDS = 50  # between two refreshes of the window
+HIDDEN_MILLISECONDS = 250  # and of the icon alone
+
+
+class Tray(QObject):
+    """Icon, menu and window of one session.
+
+    Args:
+        desk: the session, running.
+        asked: set when the program is to end.
+    """
+
+    def __init__(self, desk: Desk, asked: Event) -> None:
+        super().__init__()
+        self.desk, self._asked = desk, asked
+        self.window = Window(desk)
+        self.menu = QMenu()
+        self.clean_action = self._switch("Take the &noise out", desk.cleaning)
+        self.clean_action.toggled.connect(desk.set_cleaning)
+        desk.cleaning_changed.connect(self.clean_action.setChecked)
+        self.mute_action = self._switch("&Mute", desk.muted)
+        self.mute_action.toggled.connect(desk.set_muted)
+        desk.muted_changed.connect(self.mute_action.setChecked)
+        self.menu.addSeparator()
+        self.menu.addAction("&Open the window").triggered.connect(self.open)
+        self.menu.addAction("&Quit").triggered.connect(QApplication.quit)
+        self.icon = QSystemTrayIcon()
+        self.icon.setContextMenu(self.menu)
+        self.icon.activated.connect(self._clicked)
+        self._timer = QTimer(self, interval=HIDDEN_MILLISECONDS)
+        self._timer.timeout.connect(self.refresh)
+
+    def start(self) -> None:
+        """Show the icon; where the desktop has no tray, the window instead, which then quits."""
+        self.refresh()
+        self._timer.start()
+        self.icon.show()
+        there = QSystemTrayIcon.isSystemTrayAvailable()
+        QApplication.setQuitOnLastWindowClosed(not there)
+        if not there:
+            self.open()
+
+    def open(self) -> None:
+        """Show the window, above all others."""
+        self.window.show()
+        self.window.raise_()
+        self.window.activateWindow()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the state of this moment, or quit if that is asked for."""
+        if self._asked.is_set():
+            QApplication.quit()
+        status = self.desk.status()
+        icon = state_icon(status.state)
+        if icon.cacheKey() != self.icon.icon().cacheKey():
+            self.icon.setIcon(icon)
+            self.window.setWindowIcon(icon)
+        words = f"Sordino: {state_words(status)}"
+        if words != self.icon.toolTip():
+            self.icon.setToolTip(words)
+        seen = self.window.isVisible() and not self.window.isMinimized()
+        self._timer.setInterval(SHOWN_MILLISECONDS if seen else HIDDEN_MILLISECONDS)
+        if seen:
+            self.window.refresh()
+
+    def close(self) -> None:
+        """Take the icon and the window away."""
+        self._timer.stop()
+        self.window.player.stop()
+        self.window.close()
+        self.icon.hide()
+
+    def _switch(self, text: str, checked: bool) -> QAction:
+        action = QAction(text, self.menu, checkable=True, checked=checked)
+        self.menu.addAction(action)
+        return action
+
+    def _clicked(self, reason: QSystemTrayIcon.ActivationReason) -> None:
+        if reason == QSystemTrayIcon.ActivationReason.Trigger:  # on others the menu opens itself
+            self.open()
+
+
+def run(settings: Settings) -> None:
+    """Run a session with its tray until the user or the system ends it.
+
+    Raises:
+        SordinoError: the session cannot begin.
+    """
+    app = QApplication.instance() or QApplication(sys.argv[:1])
+    app.setApplicationName("Sordino")
+    with asked_to_end() as asked:
+        desk = Desk(settings, choose_system())
+        try:
+            desk.start()
+            tray = Tray(desk, asked)
+            tray.start()
+            app.exec()
+            tray.close()
+        finally:
+            desk.stop()

@@ -1,0 +1,79 @@
+"""What the icon, its menu and the window have in common: the session and the user's wishes."""
+
+from dataclasses import replace
+
+from PySide6.QtCore import QObject, Signal
+
+from sordino.live.ports import DeviceLost, Sink
+from sordino.live.session import Session
+from sordino.live.settings import Settings
+from sordino.live.status import Status
+from sordino.live.systems import Device, System
+from sordino.live.tray.choice import Choice
+
+
+class Desk(QObject):
+    """Runs a session and passes the user's wishes on to it.
+
+    Args:
+        settings: how it is to begin.
+        system: where devices are; it is closed with the session.
+    """
+
+    cleaning_changed = Signal(bool)
+    muted_changed = Signal(bool)
+
+    def __init__(self, settings: Settings, system: System) -> None:
+        super().__init__()
+        self.system = Choice(system, settings.input)
+        self.session = Session(replace(settings, input=None), self.system)
+        self._cleaning, self._muted = True, False
+
+    def start(self) -> None:
+        """Begin; raises what `Session.start` raises."""
+        self.session.start()
+
+    def stop(self) -> None:
+        """End, and leave the system as it was; may be called twice."""
+        self.session.stop()
+        self.system.close()
+
+    @property
+    def cleaning(self) -> bool:
+        """Whether the noise is to be taken out; if not, the sound passes as it is."""
+        return self._cleaning
+
+    def set_cleaning(self, wanted: bool) -> None:
+        """Take the noise out, or let it pass."""
+        if wanted != self._cleaning:
+            self._cleaning = wanted
+            self.session.set_bypass(not wanted)
+            self.cleaning_changed.emit(wanted)
+
+    @property
+    def muted(self) -> bool:
+        """Whether nothing passes."""
+        return self._muted
+
+    def set_muted(self, wanted: bool) -> None:
+        """Let nothing pass, or something again."""
+        if wanted != self._muted:
+            self._muted = wanted
+            self.session.set_muted(wanted)
+            self.muted_changed.emit(wanted)
+
+    def status(self) -> Status:
+        """Return what the session does at this moment."""
+        return self.session.status()
+
+    def inputs(self) -> list[Device]:
+        """Return the microphones that there are; none while the sound server is away."""
+        try:
+            devices = self.system.devices()
+        except DeviceLost:
+            return []
+        return [device for device in devices if device.kind == "input" and not device.virtual]
+
+    def open_loudspeaker(self, sample_rate: int) -> Sink:
+        """Open what the user hears with; raises DeviceLost."""
+        return self.system.open_output(None, sample_rate)

@@ -1,0 +1,283 @@
+"""The tray with a real session on a real PulseAudio server; only the screen is in memory."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from threading import Event
+
+import numpy as np
+import pytest
+
+from live.desktop import application, require_qt, spin_until
+from live.servers import PATIENCE, RATE, Player, Recorder, Server, wait_for
+from signals import tone
+
+require_qt()
+
+from PySide6.QtCore import Qt  # noqa: E402
+from PySide6.QtGui import QAccessible  # noqa: E402
+from PySide6.QtTest import QTest  # noqa: E402
+from PySide6.QtWidgets import QApplication, QSystemTrayIcon  # noqa: E402
+
+from sordino.live.settings import Settings  # noqa: E402
+from sordino.live.systems import MICROPHONE, choose_system  # noqa: E402
+from sordino.live.tray.app import Tray  # noqa: E402
+from sordino.live.tray.columns import ROWS, row_of  # noqa: E402
+from sordino.live.tray.desk import Desk  # noqa: E402
+from sordino.live.tray.listening import SECONDS  # noqa: E402
+from sordino.live.tray.spectrogram import COLUMNS  # noqa: E402
+
+LEVEL = 0.1  # of the tones: -23 dBFS
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Two microphones that hear tones of 1 and 3 kHz, and headphones."""
+    with Server("pulseaudio") as server, ExitStack() as stack:
+        server.add_room("phones")
+        for name, hertz in (("first", 1000), ("second", 3000)):
+            server.add_room(f"{name}_room")
+            server.add_microphone(name, f"{name}_room")
+            sound = tone(hertz, RATE, 120.0, LEVEL)
+            stack.enter_context(Player(f"{name}_room", sound))
+        server.set_default_source("first")
+        subprocess.run(["pactl", "set-default-sink", "phones"], check=True)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def running(server):
+    application()
+    desk = Desk(Settings(), choose_system())
+    tray = Tray(desk, Event())
+    try:
+        desk.start()
+        tray.start()
+        yield tray
+    finally:
+        tray.close()
+        desk.stop()
+
+
+@pytest.fixture
+def tray(running):
+    """Have it as after the start: cleaning, at full strength, with the default microphone."""
+    running.desk.set_cleaning(True)
+    running.desk.set_muted(False)
+    running.desk.session.set_strength(1.0)
+    running.open()
+    spin_until(lambda: running.desk.status().state == "active", "cleaning")
+    return running
+
+
+def press(widget, key, modifier=Qt.KeyboardModifier.NoModifier):
+    QTest.keyClick(widget, key, modifier)
+
+
+def loudest_row(spectrogram):
+    """Return the row of the picture that is brightest in the newest half second."""
+    width, height = COLUMNS, 288
+    spectrogram.resize(width, height)
+    image = spectrogram.grab().toImage()
+    grey = image.convertToFormat(image.Format.Format_Grayscale8)
+    rows = np.frombuffer(grey.constBits(), np.uint8).reshape(height, grey.bytesPerLine())
+    recent = rows[40:, width - 80 : width - 55].mean(axis=1)  # beside the labels of the scale
+    return 40 + int(recent.argmax()), float(recent.max())
+
+
+def test_opens_the_window_where_there_is_no_tray(tray):
+    assert not QSystemTrayIcon.isSystemTrayAvailable()  # in memory there is none
+    assert tray.window.isVisible()
+    assert QApplication.quitOnLastWindowClosed()
+
+
+def test_says_what_it_does(tray):
+    spin_until(lambda: "speech" in tray.window.facts.text(), "figures")
+    assert tray.window.state.text() == "The noise is taken out"
+    assert tray.icon.toolTip() == "Sordino: the noise is taken out"
+    assert re.search(r"latency \d+ ms .*CPU \d+ % .*underruns \d+ .*model default",
+                     tray.window.facts.text())  # fmt: skip
+
+
+def test_strength_follows_the_slider(tray):
+    slider = tray.window.strength
+    slider.setValue(100)
+    press(slider, Qt.Key.Key_Left)
+    press(slider, Qt.Key.Key_PageDown)
+    assert tray.desk.status().strength == pytest.approx(0.89)
+    assert tray.window.strength_text.text() == "89 %"
+    press(slider, Qt.Key.Key_Home)
+    assert tray.desk.status().strength == 0
+
+
+def test_spectrogram_shows_the_tone_in_its_row(tray):
+    def shown():
+        row, brightness = loudest_row(tray.window.noisy)
+        return brightness > 100 and row
+
+    row = spin_until(shown, "a bright row")
+    assert row == pytest.approx(2 * row_of(1000), abs=3)
+
+
+def test_meters_show_the_levels(tray):
+    rms = 20 * np.log10(LEVEL / np.sqrt(2))
+    spin_until(lambda: tray.window.input_meter.dbfs == pytest.approx(rms, abs=1), "the level")
+    tray.desk.set_cleaning(False)  # a tone is no speech: cleaned, little of it is left
+    spin_until(lambda: tray.window.output_meter.dbfs == pytest.approx(rms, abs=1), "the level")
+
+
+def test_switch_and_menu_say_the_same(tray):
+    press(tray.window.switch, Qt.Key.Key_Space)
+    assert not tray.clean_action.isChecked()
+    spin_until(lambda: tray.desk.status().state == "bypassed", "bypass")
+    spin_until(lambda: "as it is" in tray.window.state.text(), "saying so")
+    bypassed = tray.icon.icon().cacheKey()
+    tray.clean_action.trigger()
+    assert tray.window.switch.isChecked()
+    spin_until(lambda: tray.desk.status().state == "active", "cleaning")
+    spin_until(lambda: tray.icon.icon().cacheKey() != bypassed, "another icon")
+
+
+def test_muting_reaches_the_virtual_microphone(tray):
+    tray.desk.set_cleaning(False)
+    with Recorder("sordino_microphone") as recorder:
+        wait_for(lambda: np.abs(recorder.read(0.1)).max() > LEVEL / 2, "the tone")
+        tray.mute_action.trigger()
+        assert tray.window.mute.isChecked()
+        wait_for(lambda: np.abs(recorder.read(0.1)).max() == 0, "silence")
+    spin_until(lambda: tray.window.state.text().startswith("Nothing passes"), "saying so")
+    spin_until(lambda: tray.window.output_meter.text() == "silent", "an empty meter")
+
+
+def test_another_microphone_is_heard_and_the_virtual_one_stays(tray, server):
+    choice = tray.window.input
+    spin_until(lambda: choice.count() == 6, "all microphones in the list")
+    assert not any(MICROPHONE in choice.itemText(i) for i in range(choice.count()))
+    before = server.sources()["sordino_microphone"].index
+    press(choice, Qt.Key.Key_End)
+    while choice.currentData() != "second":
+        press(choice, Qt.Key.Key_Up)
+    row = 2 * row_of(3000)
+    spin_until(lambda: loudest_row(tray.window.noisy)[0] == pytest.approx(row, abs=3), "3 kHz")
+    assert server.sources()["sordino_microphone"].index == before
+    press(choice, Qt.Key.Key_Home)  # the default again
+    row = 2 * row_of(1000)
+    spin_until(lambda: loudest_row(tray.window.noisy)[0] == pytest.approx(row, abs=3), "1 kHz")
+
+
+def test_listens_to_the_last_ten_seconds(tray):
+    """Noisy, then clean, into the null sink "phones"; heard at its monitor."""
+    session, listening = tray.desk.session, tray.window.listening
+    spin_until(lambda: len(session.recent(SECONDS).noisy) == SECONDS * RATE, "ten seconds of sound")
+    with Recorder("phones.monitor") as recorder:
+        recorder.read(0.1)
+        QTest.mouseClick(listening.play_button, Qt.MouseButton.LeftButton)
+        assert listening.versions["noisy"].isChecked()
+        spin_until(lambda: tray.window.player.version == "clean", "the clean sound")
+        assert listening.versions["clean"].isChecked()
+        QTest.mouseClick(listening.play_button, Qt.MouseButton.LeftButton)
+        assert not tray.window.player.playing
+        heard = recorder.read(SECONDS + 0.5)
+    loud = np.abs(heard).reshape(-1, RATE // 100).max(axis=1) > LEVEL / 2
+    assert np.count_nonzero(loud) / 100 == pytest.approx(SECONDS, abs=0.5)
+    spectrum = np.abs(np.fft.rfft(heard[RATE : 2 * RATE] * np.hanning(RATE)))
+    assert spectrum.argmax() == 1000
+
+
+def test_says_what_it_waits_for(tray, server):
+    """The last microphone that is left is unplugged, and plugged in again."""
+    room = server.add_room("third_room")
+    third = server.add_microphone("third", "third_room")
+    choice = tray.window.input
+    place = spin_until(lambda: choice.findData("third") + 1, "the third microphone") - 1
+    choice.setCurrentIndex(place)
+    choice.activated.emit(place)
+    spin_until(lambda: "third" in tray.desk.status().input_name, "the third microphone's sound")
+    server.remove(third)
+    spin_until(lambda: tray.desk.status().state == "waiting", "noticing")
+    spin_until(lambda: tray.window.state.text().startswith("Waiting: "), "saying so")
+    assert "third" in tray.window.state.text()
+    assert tray.icon.toolTip() == f"Sordino: w{tray.window.state.text()[1:]}"
+    spin_until(lambda: choice.currentText() == "third (not there now)", "the list")
+    assert tray.window.input_meter.dbfs < -30
+    third = server.add_microphone("third", "third_room")
+    spin_until(lambda: tray.desk.status().state == "active", "going on")
+    choice.activated.emit(0)
+    spin_until(lambda: "first" in tray.desk.status().input_name, "the default microphone's sound")
+    server.remove(third)
+    server.remove(room)
+
+
+def test_everything_can_be_reached_with_the_keyboard_and_has_a_name(tray):
+    window = tray.window
+    window.switch.setFocus()
+    reached = []
+    while (widget := QApplication.focusWidget()) not in reached:
+        reached.append(widget)
+        press(widget, Qt.Key.Key_Tab)
+    buttons = window.listening
+    expected = {window.switch, window.mute, window.input, window.strength, buttons.play_button}
+    assert expected <= set(reached)
+    for widget in [*reached, window.noisy, window.clean, window.input_meter, window.output_meter]:
+        interface = QAccessible.queryAccessibleInterface(widget)
+        assert interface.text(QAccessible.Text.Name), widget
+    assert QAccessible.queryAccessibleInterface(window.switch).role() == QAccessible.Role.CheckBox
+    meter = QAccessible.queryAccessibleInterface(window.input_meter)
+    assert meter.role() == QAccessible.Role.ProgressBar
+    press(window, Qt.Key.Key_Escape)
+    assert not window.isVisible()
+
+
+def test_a_hidden_window_catches_up_when_it_is_opened(tray):
+    tray.window.close()
+    tray.window.noisy.append(np.full((ROWS, COLUMNS), -140, np.float32))
+    before = tray.desk.status().seconds
+    wait_for(lambda: tray.desk.status().seconds > before + 1, "some sound")
+    tray.open()
+    assert loudest_row(tray.window.noisy)[1] > 100
+
+
+def run_tray(*arguments, **environment):
+    command = [sys.executable, "-c", "from sordino.cli import main; main()", "tray", *arguments]
+    variables = {**os.environ, "QT_QPA_PLATFORM": "offscreen", **environment}
+    variables = {name: value for name, value in variables.items() if value}
+    return subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_puts_everything_back_when_it_is_ended(name):
+    with Server("pulseaudio") as server:
+        server.add_room()
+        server.add_microphone()
+        modules, defaults = server.modules(), server.defaults()
+        process = run_tray()
+        wait_for(lambda: "sordino_microphone" in server.sources(), "the virtual microphone")
+        process.send_signal(getattr(signal, name))
+        assert process.wait(PATIENCE) == 0, process.stderr.read()
+        process.stderr.close()
+        assert server.modules() == modules
+        assert server.defaults() == defaults
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a desktop")
+def test_says_that_there_is_no_desktop():
+    process = run_tray(QT_QPA_PLATFORM="", DISPLAY="", WAYLAND_DISPLAY="")
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert said == (
+        "sordino: there is no desktop here for the tray: start it from one, or use `sordino live`\n"
+    )
+
+
+def test_says_what_to_install():
+    code = (
+        "import sys; sys.modules['PySide6'] = None\n"
+        "from sordino.cli import main; sys.argv = ['sordino', 'tray']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        2, "sordino: the tray needs Qt: pip install 'sordino[gui]'\n"
+    )  # fmt: skip
