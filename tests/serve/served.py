@@ -5,7 +5,6 @@ import socket
 from contextlib import contextmanager
 from threading import Event, Thread
 
-import numpy as np
 import soundfile
 
 from sordino import examples
@@ -45,7 +44,7 @@ class Served:
 def serving(**settings):
     """Run a server; yield where it is."""
     chosen = {"port": 0, "calibrate": False, "late_share": 1.0, "threads": 1}
-    chosen |= {"requests_per_second": 1e6, "request_burst": 10**6}
+    chosen |= {"requests_per_second": 1e6, "request_burst": 10**6, "drain_seconds": 0}
     started = Event()
 
     class Announcing(Server):
@@ -60,7 +59,7 @@ def serving(**settings):
     try:
         yield Served(server)
     finally:
-        server.force_exit = server.should_exit = True
+        server.should_exit = True
         thread.join(DEADLINE)
         assert not thread.is_alive()
 

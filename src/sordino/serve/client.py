@@ -13,7 +13,7 @@ as long as all blocks and lie on them sample by sample.
 
 import json
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -254,11 +254,11 @@ def connect(url: str, sample_rate: int = 48000, **options: Any) -> Generator[Str
         StreamError: the server cannot be reached, or refuses.
     """
     talk = _Talk(_hello(sample_rate, options))
-    try:
-        connection = _connect(url.rstrip("/") + PATH, **_OPTIONS)
-    except (InvalidHandshake, OSError) as error:
-        raise _refused(url, error) from error
-    with connection:
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(_connect(url.rstrip("/") + PATH, **_OPTIONS))
+        except (InvalidHandshake, OSError) as error:
+            raise _refused(url, error) from error
         stream = Stream(connection, talk)
         connection.send(talk.opening)
         stream._until("ready")
@@ -271,11 +271,12 @@ async def connect_async(
 ) -> AsyncGenerator[AsyncStream]:
     """Open a live stream in asyncio; see `connect`."""
     talk = _Talk(_hello(sample_rate, options))
-    try:
-        connection = await _connect_async(url.rstrip("/") + PATH, **_OPTIONS)
-    except (InvalidHandshake, OSError) as error:
-        raise _refused(url, error) from error
-    async with connection:
+    async with AsyncExitStack() as stack:
+        opening = _connect_async(url.rstrip("/") + PATH, **_OPTIONS)
+        try:
+            connection = await stack.enter_async_context(opening)
+        except (InvalidHandshake, OSError) as error:
+            raise _refused(url, error) from error
         stream = AsyncStream(connection, talk)
         await connection.send(talk.opening)
         await stream._until("ready")
