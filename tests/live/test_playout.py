@@ -117,7 +117,7 @@ def test_a_drift_is_followed_for_minutes(ppm):
     assert abs(world.playout.drift_ppm - ppm) < 30
     assert max(delays) < 0.02
     assert max(delays) - min(delays) < 0.004
-    assert max(world.fills) - min(world.fills) < 0.012, "more than a block and the jitter"
+    assert max(world.fills) - min(world.fills) < 0.015, "more than a block and some ms"
     assert sine_purity_db(world.heard(2), 1000 * (1 + ppm * 1e-6), RATE) > 70
 
 
@@ -151,7 +151,7 @@ def test_latency_returns_after_a_stall_without_a_click():
     assert world.playout.underruns > 0, "it was heard, and counted"
     world.sink.heard.clear()
     world.run(10)
-    assert world.playout.cuts == 1
+    assert 1 <= world.playout.cuts <= 2
     assert world.playout.delay < before + CUT_SECONDS
     steps = np.abs(np.diff(world.heard(10)))
     steepest = 2 * np.pi * frequency / RATE * amplitude

@@ -86,7 +86,7 @@ class Engine:
         self._taken = np.zeros(source.ring.capacity, np.float32)
         self._rest = np.zeros(0, np.float32)  # less than a frame, or what is yet to be done
         self._dry = DelayLine(self.ladder.delay)
-        self._mix, self._gain = Fader(0.0, self._frame), Fader(1.0, self._frame)
+        self._mix, self._gain = Fader(1.0, self._frame), Fader(1.0, self._frame)
         self._load = Load(1.0)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)

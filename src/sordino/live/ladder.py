@@ -49,7 +49,7 @@ class Ladder:
         self.rung = 0
         """Of the model in use, 0 is the best; len(models): none."""
         self._lane: Lane | None = self._make_lane(0)
-        self._fresh = 0  # samples that the lane has taken, until it is in step
+        self._fresh = self.delay  # samples that the lane has taken; from `delay` on it is in step
         self._trial: Trial | None = None
         self._pause = FIRST_PAUSE
         self._waited = 0.0  # seconds since the last climb or trial

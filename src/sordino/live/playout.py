@@ -87,7 +87,7 @@ class Playout:
         if self._started:
             self._lowest = min(self._lowest, ring.readable / self._rate - since)
         samples = self._without_cut(samples)
-        self._pad(len(samples))
+        self._pad(since, len(samples))
         ring.write(samples)
         self._delays += age + ring.readable / self._rate - since
         self._pushes += 1
@@ -95,7 +95,7 @@ class Playout:
         if self._elapsed >= WINDOW_SECONDS:
             self._conclude_window()
 
-    def _pad(self, count: int) -> None:
+    def _pad(self, since: float, count: int) -> None:
         """At the start and after each underrun, write silence so that the margin is there."""
         missed = self._sink.xruns - self._xruns
         if missed or not self._started:
@@ -105,8 +105,9 @@ class Playout:
                 self._disturbed = True
             self._started = True
             ring = self._sink.ring
-            wanted = round(self._margin * self._rate) + max(ring.asked, count)
-            ring.write(np.zeros(max(0, wanted - count - ring.readable), np.float32))
+            since = min(since, max(ring.asked, count) / self._rate)
+            wanted = round((self._margin + since) * self._rate)
+            ring.write(np.zeros(max(0, wanted - ring.readable), np.float32))
 
     def _write_all(self, samples: Samples) -> None:
         while len(samples := samples[self._sink.ring.write(samples) :]) and self._sink.alive:
