@@ -13,6 +13,7 @@ import sordino
 from sordino import examples
 
 PACKAGE = Path(sordino.__file__).parent
+EXAMPLE = Path(__file__).parents[2] / "web" / "sordino-web" / "example"
 PAGE = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>sordino-web</title>"
     "<link rel=icon href=data:,>"
@@ -20,15 +21,20 @@ PAGE = (
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Serves `/`, `/sordino-web/*`, `/default.onnx`, `/clips/*` (raw float32) and made files."""
+    """Serves `sordino-web`, its example, the weights and what a test has made."""
 
     def __init__(self, *args, site: "StaticSite", **options) -> None:
         self._site = site
         super().__init__(*args, directory=str(PACKAGE / "serve" / "page"), **options)
 
     def translate_path(self, path: str) -> str:
-        if path == "/default.onnx":
-            return str(PACKAGE / "weights" / "default.onnx")
+        name = path.rsplit("/", 1)[-1]
+        if name == "default.onnx":
+            return str(PACKAGE / "weights" / name)
+        if path.startswith("/dist/"):  # where the example looks for what was built
+            return str(PACKAGE / "serve" / "page" / "sordino-web" / name)
+        if path.startswith("/example/"):
+            return str(EXAMPLE / (name or "index.html"))
         return super().translate_path(path)
 
     def do_GET(self) -> None:  # noqa: N802 (the name that http.server calls)

@@ -66,7 +66,7 @@ class Visit:
         self.address = address
         self.errors: list[str] = []
         self.elsewhere: list[str] = []
-        self.context = browser.new_context(**context)
+        self.context = browser.new_context(**{"color_scheme": "dark", **context})
         self.page = self.context.new_page()
         self.page.set_default_timeout(PATIENCE)
         self.page.on("console", self._console)
@@ -134,7 +134,6 @@ def test_a_dropped_recording_is_denoised_as_in_python(visit, engine, name):
     noisy, expected_rate = soundfile.read(examples.path(name), dtype="float32")
     assert rate == expected_rate
     expected = sordino.denoise(noisy, rate, strength=0.7)
-    print(name, engine, agreement_db(expected, clean))
     assert agreement_db(expected, clean) >= LEAST_DB
 
 
@@ -160,7 +159,6 @@ def test_what_is_spoken_is_denoised_as_in_python(speaker, address, engine):
     visit.leave()
     assert np.sqrt(np.mean(noisy**2)) > 0.01
     expected = sordino.denoise(noisy, rate)[: -2 * rate // 100]  # what follows is not known
-    print(engine, len(noisy) / rate, agreement_db(expected, clean[: len(expected)]))
     assert agreement_db(expected, clean[: len(expected)]) >= LEAST_DB
 
 

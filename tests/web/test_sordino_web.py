@@ -192,7 +192,6 @@ def test_a_microphone_is_denoised_as_in_python(speaking):
     assert agreement_db(expected, clean[: len(expected)]) >= LEAST_DB
     assert result["shared"] == speaking.evaluate("crossOriginIsolated")
     assert result["states"][-1] == result["end"] == "closed"
-    print(result["stats"], result["states"])
     assert heard_db(clean, heard) >= LEAST_DB
 
 
@@ -218,6 +217,16 @@ def test_a_call_carries_the_clean_track(speaking):
     assert result["energy"] > 0
     assert result["state"] in ("active", "late")
     assert (result["clean"], result["end"]) == ("ended", "closed")
+
+
+def test_the_example_runs(speaker, site):
+    page = speaker.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{site.url}/example/")
+    page.click("#start")
+    page.locator("#state", has_text="of a processor").wait_for()
+    assert page.inner_text("#state").startswith(("active, ", "late, "))
+    page.close()
 
 
 @pytest.mark.parametrize(
