@@ -17,6 +17,7 @@ class MemorySource(Source):
     def __init__(self, sound, sample_rate=48000, realtime=False):
         self.sample_rate, self.clocked = sample_rate, realtime
         self.ring = Ring(sample_rate)
+        self.stalled = False  # if set by the test, no more sound comes, and no word of it
         self._sound = sound
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -36,8 +37,9 @@ class MemorySource(Source):
                 due = begun + (done + size) / self.sample_rate
                 self._stopping.wait(max(0, due - time.perf_counter()))
                 block = self._sound[done : done + size]
-                self.xruns += self.ring.write(block) < len(block)
                 done += size
+                if not self.stalled:
+                    self.xruns += self.ring.write(block) < len(block)
             else:
                 done += self.ring.write(self._sound[done:])
                 self._stopping.wait(0.0005)

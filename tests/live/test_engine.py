@@ -10,6 +10,8 @@ from live.live_models import SlowModel
 from live.rig import MemorySink, MemorySource
 from models import constant_mask, recurrent, slices_model
 from signals import agreement_db, noise, tone
+from sordino import examples
+from sordino.audio import open_source
 from sordino.denoiser import denoise
 from sordino.live import ladder
 from sordino.live.controls import Controls
@@ -63,7 +65,7 @@ def test_the_same_sound_as_offline(make, office):
 
 
 def test_a_model_with_another_delay(office):
-    model, sound = slices_model(1.0, -20), office[: 4 * RATE]
+    model, sound = slices_model(1.0, -20.0), office[: 4 * RATE]
     wanted, out = denoise(sound, RATE, model), cleaned(sound, [model])
     assert len(out) == len(wanted)
     # The last slice looks at what follows, and offline nothing does.

@@ -1,0 +1,392 @@
+"""Sessions on files: an hour in a minute, devices that go and come back, recordings."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from live.rig import MemorySink, MemorySource
+from models import constant_mask_bytes
+from signals import agreement_db, level_db, noise
+from sordino import examples
+from sordino.audio import open_source
+from sordino.denoiser import denoise
+from sordino.errors import SordinoError
+from sordino.live.file_ports import FileSystem
+from sordino.live.ports import DeviceLost
+from sordino.live.session import Session
+from sordino.live.settings import Settings
+from sordino.live.systems.system import Device
+
+RATE = 48000
+PATIENCE = 30  # seconds
+
+
+@pytest.fixture
+def identity(tmp_path):
+    path = tmp_path / "identity.onnx"
+    path.write_bytes(constant_mask_bytes(0))
+    return path
+
+
+def wait_until(condition, patience=PATIENCE):
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)
+
+
+def resident_mib():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_an_hour_in_constant_memory(tmp_path, identity, record_property):
+    rate, hop = 16000, 160
+    microphone, recording = tmp_path / "minute.wav", tmp_path / "hour.wav"
+    sound = noise(60 * rate)
+    soundfile.write(microphone, sound, rate, subtype="FLOAT")
+    started, resident = time.process_time(), []
+    system = FileSystem(microphone, recording, speed=None, loops=60)
+    with Session(Settings(model=identity, sample_rate=rate), system) as session:
+        while not session.wait(0.1):
+            if session.status().seconds > 60:
+                resident.append(resident_mib())
+        status = session.status()
+    seconds = time.process_time() - started
+    print(f"RSS {resident[0]:.1f} -> {resident[-1]:.1f} MiB, {seconds:.1f} s of CPU")
+    record_property("resident_mib", (resident[0], resident[-1]))
+    assert resident[-1] - resident[0] < 10
+    assert status.seconds == pytest.approx(3600, abs=0.05)
+    assert status.underruns == 0
+    assert soundfile.info(recording).frames == 3600 * rate + hop
+    last = soundfile.read(recording, start=3540 * rate + hop, dtype="float32")[0]
+    recording.unlink()  # 230 MB
+    assert agreement_db(sound, last) > 100, "a sample was lost or repeated"
+
+
+def test_the_same_sound_as_offline(tmp_path):
+    noisy, recording = examples.path("office_48k"), tmp_path / "clean.wav"
+    with Session(Settings(), FileSystem(noisy, recording, speed=None)) as session:
+        assert session.wait(PATIENCE)
+        assert session.status().model == "default"
+        assert session.status().taken_db > 5
+    with open_source(noisy) as source:
+        sound = np.concatenate(list(source.blocks()))[:, 0]
+    out = soundfile.read(recording, dtype="float32")[0][RATE // 100 :]
+    assert agreement_db(denoise(sound, RATE), out) > 100
+
+
+def test_it_ends_after_its_seconds(tmp_path, identity):
+    soundfile.write(tmp_path / "noise.wav", noise(RATE), RATE)
+    system = FileSystem(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None, loops=None)
+    with Session(Settings(model=identity, seconds=2.5), system) as session:
+        assert session.wait(PATIENCE)
+        assert session.status().seconds == 2.5
+
+
+class Bench:
+    """A system whose devices are plugged and unplugged by the test."""
+
+    name = "bench"
+
+    def __init__(self, sound):
+        self.inputs = ["usb"]
+        self.has_output = self.has_server = True
+        self.sources, self.sinks, self.virtual = [], [], []
+        self._sound, self._changes = sound, 0
+
+    def change(self):
+        self._changes += 1
+
+    def changes(self):
+        return self._changes
+
+    def find_input(self, name):
+        self._answer()
+        wanted = [each for each in self.inputs if name in (None, each)]
+        if not wanted:
+            raise DeviceLost("there is no microphone: plug one in")
+        return Device(wanted[0], wanted[0], "input", RATE, 1)
+
+    def find_output(self, name):
+        self._answer()
+        if not self.has_output or (name == "virtual" and not self.virtual):
+            raise DeviceLost("there is no loudspeaker")
+        return Device(name or "speaker", "speaker", "output", RATE, 1)
+
+    def open_input(self, name, rate):
+        self.find_input(name)
+        source = MemorySource(self._sound, rate, realtime=True)
+        source.name = name
+        source.open()
+        self.sources.append(source)
+        return source
+
+    def open_output(self, name, rate):
+        self.find_output(name)
+        sink = MemorySink(rate, realtime=True)
+        sink.name = name
+        sink.open()
+        self.sinks.append(sink)
+        return sink
+
+    @contextmanager
+    def virtual_microphone(self, label=""):
+        self._answer()
+        self.virtual.append("virtual")
+        yield "virtual"
+        self.virtual.clear()
+
+    def unplug(self, device):
+        self.inputs.remove(device)
+        self.sources[-1].alive = False
+        self.change()
+
+    def stop_server(self):
+        self.has_server = False
+        self.virtual.clear()
+        self.sources[-1].alive = self.sinks[-1].alive = False
+
+    def _answer(self):
+        if not self.has_server:
+            raise DeviceLost("the sound server does not answer")
+
+
+@pytest.fixture
+def bench():
+    return Bench(noise(60 * RATE))
+
+
+@pytest.fixture
+def settings(identity):
+    return Settings(model=identity)
+
+
+def flows(session):
+    before = session.status().seconds
+    wait_until(lambda: session.status().seconds > before + 0.1)
+    assert session.status().state == "active"
+
+
+def test_a_microphone_that_comes_back_is_heard_within_two_seconds(bench, settings):
+    with Session(settings, bench) as session:
+        flows(session)
+        bench.unplug("usb")
+        wait_until(lambda: session.status().state == "waiting")
+        assert "plug one in" in session.status().reason
+        assert session.status().input_dbfs == -100
+        assert bench.virtual, "meeting programs stay connected"
+        bench.inputs.append("usb")
+        back = time.monotonic()
+        flows(session)
+        assert time.monotonic() - back < 2
+    assert not bench.virtual
+    assert all(not each._thread.is_alive() for each in bench.sources + bench.sinks)
+
+
+def test_a_server_that_comes_back_gets_its_virtual_device_again(bench, settings):
+    with Session(settings, bench) as session:
+        flows(session)
+        bench.stop_server()
+        wait_until(lambda: session.status().state == "waiting")
+        wait_until(lambda: "server" in session.status().reason)
+        bench.has_server = True
+        back = time.monotonic()
+        flows(session)
+        assert time.monotonic() - back < 2
+        assert bench.virtual == ["virtual"]
+        assert session.status().output_name == "virtual"
+
+
+def test_it_may_start_before_its_devices(bench, settings):
+    bench.inputs.clear()
+    with Session(settings, bench) as session:
+        assert session.status().state == "waiting"
+        bench.inputs.append("usb")
+        flows(session)
+
+
+def test_a_new_default_is_followed(bench, settings):
+    with Session(settings, bench) as session:
+        flows(session)
+        bench.inputs.insert(0, "headset")
+        bench.change()
+        wait_until(lambda: session.status().input_name == "headset")
+        flows(session)
+
+
+def test_a_device_that_was_named_is_kept(bench, identity):
+    settings = Settings(model=identity, input="usb")
+    with Session(settings, bench) as session:
+        flows(session)
+        bench.inputs.insert(0, "headset")
+        bench.change()
+        time.sleep(0.5)
+        assert len(bench.sources) == 1
+        bench.unplug("usb")
+        wait_until(lambda: session.status().state == "waiting")
+
+
+def test_a_device_that_falls_silent_is_opened_anew(bench, settings):
+    with Session(settings, bench) as session:
+        flows(session)
+        bench.sources[-1].stalled = True
+        wait_until(lambda: len(bench.sources) > 1)
+        flows(session)
+
+
+def test_what_went_by_survives_a_change_of_devices(bench, settings):
+    with Session(settings, bench) as session:
+        wait_until(lambda: session.status().seconds > 1)
+        bench.unplug("usb")
+        wait_until(lambda: session.status().state == "waiting")
+        seconds = session.status().seconds
+        assert len(session.recent(10).noisy) == round(seconds * RATE)
+        bench.inputs.append("usb")
+        wait_until(lambda: session.status().seconds > seconds)
+
+
+def test_states_and_their_reasons(bench, settings):
+    with Session(settings, bench) as session:
+        flows(session)
+        wait_until(lambda: session.status().input_dbfs > -50)
+        status = session.status()
+        assert (status.reason, status.model) == ("", "test")
+        assert status.input_dbfs == pytest.approx(level_db(noise(RATE)), abs=1)
+        session.set_bypass(True)
+        assert session.status().state == "bypassed"
+        session.set_muted(True)
+        assert session.status().state == "muted"
+        wait_until(lambda: session.status().output_dbfs < -90)
+        session.set_strength(0.3)
+        assert session.status().strength == 0.3
+        with pytest.raises(SordinoError, match="strength"):
+            session.set_strength(1.5)
+
+
+def test_a_failure_inside_ends_the_session(bench, settings, monkeypatch):
+    with Session(settings, bench) as session:
+        flows(session)
+
+        def broken(*_):
+            raise RuntimeError("broken")
+
+        monkeypatch.setattr(session._engine, "_cleaned", broken)
+        with pytest.raises(SordinoError, match="broken"):
+            session.wait(PATIENCE)
+        assert session.status().state == "waiting"
+
+
+def test_a_voice_needs_a_model_that_was_trained_with_voices(bench, tmp_path):
+    with pytest.raises(SordinoError, match="not trained to keep one voice"):
+        Session(Settings(voice=tmp_path / "me.voice"), bench)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"strength": 2}, {"seconds": 0}, {"sample_rate": 100}, {"attenuation_limit_db": -1}]
+)
+def test_settings_are_checked(wrong):
+    with pytest.raises(SordinoError):
+        Settings(**wrong)
+
+
+def test_a_recording_on_demand_begins_now_and_ends_by_itself(bench, settings, tmp_path):
+    with Session(settings, bench) as session:
+        flows(session)
+        noisy, clean = session.record(0.5, tmp_path / "new" / "folder")
+        assert not noisy.exists()
+        wait_until(lambda: clean.exists())
+        flows(session)
+        assert session._monitor.recorders == ()
+    assert soundfile.info(noisy).frames == soundfile.info(clean).frames == RATE // 2
+    assert (
+        list(noisy.parent.iterdir()) == sorted([noisy, clean])
+        or len(list(noisy.parent.iterdir())) == 2
+    )
+
+
+def test_a_session_is_recorded_to_its_end(tmp_path, identity):
+    sound = noise(3 * RATE + 77)
+    soundfile.write(tmp_path / "noise.wav", sound, RATE, subtype="FLOAT")
+    system = FileSystem(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None)
+    with Session(Settings(model=identity, record=tmp_path / "kept"), system) as session:
+        assert session.wait(PATIENCE)
+    clean, noisy = sorted((tmp_path / "kept").iterdir())
+    for path in (clean, noisy):
+        kept = soundfile.read(path, dtype="float32")[0][RATE // 100 :]
+        assert np.abs(kept[: len(sound)] - sound).max() <= 0.5 / 32768 + 1e-7
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_at_once(bench, identity, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SordinoError, match="cannot record"):
+        Session(Settings(model=identity, record=tmp_path / "file"), bench).start()
+    assert not bench.sources
+
+
+PROGRAM = """
+import signal, sys, threading
+from pathlib import Path
+from sordino.live.file_ports import FileSystem
+from sordino.live.session import Session
+from sordino.live.settings import Settings
+
+model, microphone, folder, handles = sys.argv[1:]
+asked = threading.Event()
+if handles == "handles":
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+system = FileSystem(Path(microphone), Path(folder) / "out.wav", loops=None)
+with Session(Settings(model=Path(model), record=Path(folder) / "kept"), system) as session:
+    while session.status().seconds < 2.5:
+        session.wait(0.05)
+    print("ready", flush=True)
+    asked.wait()
+"""
+
+
+@pytest.mark.parametrize("ending", ["SIGTERM handled", "SIGTERM", "SIGKILL"])
+def test_a_recording_survives(ending, tmp_path, identity):
+    soundfile.write(tmp_path / "noise.wav", noise(RATE), RATE)
+    handles = "handles" if "handled" in ending else "default"
+    command = [sys.executable, "-c", PROGRAM, identity, tmp_path / "noise.wav", tmp_path, handles]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout.readline() == "ready\n"
+        program.send_signal(getattr(signal, ending.split()[0]))
+        program.wait(PATIENCE)
+    kept = tmp_path / "kept"
+    if handles == "handles":
+        assert program.returncode == 0
+    else:
+        assert sorted(path.suffix for path in kept.iterdir()) == [".part", ".part"]
+        # The next run gives what was left its name.
+        microphone = tmp_path / "noise.wav"
+        system = FileSystem(microphone, tmp_path / "out.wav", speed=None)
+        with Session(Settings(model=identity, record=kept), system) as session:
+            session.wait(PATIENCE)
+    paths = sorted(kept.iterdir())
+    assert {path.suffix for path in paths} == {".wav"}
+    assert len(paths) == (2 if handles == "handles" else 4)
+    for path in paths[:2]:
+        sound, rate = soundfile.read(path)
+        assert rate == RATE
+        assert len(sound) >= 1.9 * RATE
+        assert level_db(sound) == pytest.approx(level_db(noise(RATE)), abs=1)
+
+
+def test_threads_end_with_the_session(bench, settings):
+    before = set(threading.enumerate())
+    with Session(settings, bench) as session:
+        flows(session)
+        session.stop()
+        session.stop()
+    assert set(threading.enumerate()) <= before
