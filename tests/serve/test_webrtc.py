@@ -24,9 +24,11 @@ from peers import (
 )
 
 import sordino
+from fences import fenced, run
 from sordino import examples
 from sordino.errors import SordinoError
 from sordino.serve.denoiser import HeldDenoiser
+from sordino.serve.server import Server
 from sordino.serve.settings import Settings
 
 SECONDS = 4
@@ -52,11 +54,11 @@ def clean():
 
 def test_a_peer_hears_itself_as_clean_as_offline(noisy, clean, monkeypatch):
     threads = set()
-    run = HeldDenoiser.run
+    run_network = HeldDenoiser.run
 
     def spied(denoisers):
         threads.add(threading.current_thread())
-        run(denoisers)
+        run_network(denoisers)
 
     monkeypatch.setattr(HeldDenoiser, "run", staticmethod(spied))
 
@@ -388,3 +390,25 @@ def test_a_session_has_an_end(monkeypatch):
             await client.close()
 
     asyncio.run(talk())
+
+
+def test_the_quick_start_runs(noisy, tmp_path):
+    """The documented client against a whole server, over TCP, in real time."""
+    (code,) = fenced("how-to/webrtc", "python")
+    clean = run(code)["clean"]
+    before, after = tmp_path / "noisy.wav", tmp_path / "clean.wav"
+    soundfile.write(before, noisy, RATE)
+
+    async def talk():
+        server = Server(Settings(port=0, calibrate=False), log_level="warning")
+        serving = asyncio.create_task(server.serve())
+        await until(lambda: server.started)
+        await clean(f"http://{server.address}", str(before), str(after), seconds=2.5)
+        server.should_exit = True
+        await serving
+
+    asyncio.run(talk())
+    heard = soundfile.read(after, dtype="float32")[0].mean(axis=1)
+    assert len(heard) > RATE
+    expected = coded(sordino.denoise(coded(noisy), RATE))[:RATE]
+    assert si_sdr(expected, aligned(heard, expected)) > 20

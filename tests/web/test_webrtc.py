@@ -36,7 +36,7 @@ LEVELS = """async (tracks) => {
 
 @pytest.fixture
 def server():
-    server = Server(Settings(port=0, calibrate=False), log_level="warning")
+    server = Server(Settings(port=0, calibrate=False, drain_seconds=0), log_level="warning")
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -59,10 +59,11 @@ def test_a_browser_hears_itself_clean(chromium, server, tmp_path):
     noisy, clean = page.evaluate(
         f"""async () => {{
           {code}
-          return ({LEVELS})([noisy.getAudioTracks()[0], await clean]);
+          const levels = await ({LEVELS})([noisy.getAudioTracks()[0], await clean]);
+          peer.close();
+          return levels;
         }}"""
     )
     page.close()
-    print(noisy, clean)
     assert clean["floor"] < noisy["floor"] - 8
     assert clean["speech"] > noisy["speech"] - 6
