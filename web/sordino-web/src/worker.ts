@@ -29,7 +29,7 @@ async function openEngine(engine: Engine): Promise<Suppressor> {
   const bytes =
     typeof engine.model === "string" ? await fetchBytes(engine.model) : new Uint8Array(engine.model);
   const local = new LocalSuppressor(await Model.load(bytes, engine.wasm), inner);
-  await local.feed(new Float32Array(10 * hop(inner))); // the first runs are slow
+  for (let k = 0; k < 20; k++) await local.feed(new Float32Array(hop(inner))); // the first are slow
   await local.flush();
   return local;
 }
