@@ -122,8 +122,7 @@ class Capacity:
             Overloaded: there is none.
         """
         self.check()
-        native = native_rate(sample_rate, model.info.native_rates)
-        cost = self._costs.get((model.sha256, native), Cost()) * channels
+        cost = self._cost(model, sample_rate, channels)
         if (self._taken + cost).load(self._threads) > 1:
             raise Overloaded(
                 f"no room for {channels} channel(s) at {sample_rate} Hz: the processors are taken "
@@ -132,6 +131,10 @@ class Capacity:
         self._taken += cost
         self._streams += 1
         return Share(self, cost)
+
+    def load_of(self, model: Model, sample_rate: int, channels: int) -> float:
+        """Return the share of the room that a stream takes; 0 if that was not measured."""
+        return self._cost(model, sample_rate, channels).load(self._threads)
 
     def release(self, cost: Cost) -> None:
         """Take back what a stream had."""
@@ -146,6 +149,10 @@ class Capacity:
             self._seconds[-1] = (second, count + 1, lates + late)
         else:
             self._seconds.append((second, 1, late))
+
+    def _cost(self, model: Model, sample_rate: int, channels: int) -> Cost:
+        native = native_rate(sample_rate, model.info.native_rates)
+        return self._costs.get((model.sha256, native), Cost()) * channels
 
 
 def _timed(denoisers: list[HeldDenoiser], block: NDArray[np.float32]) -> tuple[float, float]:
