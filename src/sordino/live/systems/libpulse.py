@@ -19,6 +19,8 @@ import numpy as np
 from cffi import FFI
 from numpy.typing import NDArray
 
+from sordino.live.priority import raise_priority
+
 LIBRARY = "libpulse.so.0"
 SAMPLE_BYTES = 4  # float32
 OPENING_SECONDS = 3.0  # a server that has not answered by then counts as not there
@@ -175,6 +177,7 @@ class Stream:
             self._thread.join()
 
     def _run(self) -> None:
+        raise_priority()
         pulse = library()
         loop = pulse.pa_mainloop_new()
         context = stream = None
