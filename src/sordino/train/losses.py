@@ -32,6 +32,8 @@ class LossConfig:
         attenuation: weight of the level that speech loses (its projection on the clean
             speech), per dB.
         speech: weight of the cross entropy of the speech probability.
+        opinion: weight of what a listener's predicted opinion (DNSMOS P.835, overall) lacks
+            to 5, from 16 kHz on; 0 leaves it out.  See `sordino.train.mos`.
     """
 
     windows: tuple[float, ...] = (0.008, 0.02, 0.05)
@@ -42,6 +44,7 @@ class LossConfig:
     sdr: float = 0.01
     attenuation: float = 0.008
     speech: float = 0.02
+    opinion: float = 0.0
 
 
 @lru_cache(maxsize=32)

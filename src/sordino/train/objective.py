@@ -9,12 +9,16 @@ from torch import Tensor, nn
 from sordino.errors import SordinoError
 from sordino.model import NOISE_MASK, SLICE_MAGNITUDE
 from sordino.slices import FRAMES, HOP, RATE
+from sordino.train import mos
 from sordino.train.losses import total_loss
 from sordino.train.pictures import draw_pictures, picture_loss, without_noise
 from sordino.train.poc_unet import PocUNet
 from sordino.train.recipe import Recipe
 from sordino.train.stft import istft, stft, subtract
 from sordino.train.unet import UNet
+
+OPINIONS = 4  # examples of a batch that an opinion is predicted of: it costs half a step
+SILENT = 1e-9  # mean square of a target without speech, -90 dBFS
 
 
 class TensorBatch(NamedTuple):
@@ -71,6 +75,7 @@ class MaskObjective(Objective):
         self.initial_state = network.initial_state
         self.voice_size = recipe.network.voice_size
         self.config = recipe.loss
+        self.opinion = mos.OpinionScore() if recipe.loss.opinion else None
 
     def forward(self, batch: TensorBatch) -> Step:
         """Loss of a batch at its own sample rate."""
@@ -84,7 +89,20 @@ class MaskObjective(Objective):
         estimate = istft(subtract(noisy, output.mask), rate)
         targets = (batch.noisy, batch.clean, batch.bandwidth, batch.speech)
         loss, terms = total_loss(estimate, targets, output.speech, rate, self.config)
+        if self.opinion is not None and rate >= mos.RATE:
+            terms["opinion"] = self._lacking_opinion(estimate, batch.clean, rate)
+            loss = loss + self.config.opinion * terms["opinion"]
         return Step(loss, terms, estimate)
+
+    def _lacking_opinion(self, estimate: Tensor, clean: Tensor, rate: int) -> Tensor:
+        """What the predicted overall opinion of some examples with speech lacks to 5."""
+        assert self.opinion is not None
+        spoken = (clean.square().mean(-1) > SILENT).nonzero()[:OPINIONS, 0]
+        if not len(spoken):
+            return estimate.new_zeros(())
+        with torch.autocast(estimate.device.type, torch.bfloat16, enabled=self.bf16):
+            scores = self.opinion(mos.lowered(estimate[spoken], rate))
+        return (5 - scores.float()).mean()
 
 
 class SliceObjective(Objective):
