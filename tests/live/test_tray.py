@@ -1,6 +1,5 @@
 """The tray with a real session on a real PulseAudio server; only the screen is in memory."""
 
-import os
 import re
 import signal
 import subprocess
@@ -22,8 +21,10 @@ from PySide6.QtGui import QAccessible  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 from PySide6.QtWidgets import QApplication, QSystemTrayIcon  # noqa: E402
 
+from sordino.errors import SordinoError  # noqa: E402
 from sordino.live.settings import Settings  # noqa: E402
 from sordino.live.systems import MICROPHONE, choose_system  # noqa: E402
+from sordino.live.tray import run  # noqa: E402
 from sordino.live.tray.app import Tray  # noqa: E402
 from sordino.live.tray.columns import ROWS, row_of  # noqa: E402
 from sordino.live.tray.desk import Desk  # noqa: E402
@@ -172,41 +173,51 @@ def test_listens_to_the_last_ten_seconds(tray):
     """Noisy, then clean, into the null sink "phones"; heard at its monitor."""
     session, listening = tray.desk.session, tray.window.listening
     spin_until(lambda: len(session.recent(SECONDS).noisy) == SECONDS * RATE, "ten seconds of sound")
+    player = tray.window.player
     with Recorder("phones.monitor") as recorder:
         recorder.read(0.1)
+        expected = session.recent(SECONDS).noisy
         QTest.mouseClick(listening.play_button, Qt.MouseButton.LeftButton)
         assert listening.versions["noisy"].isChecked()
-        spin_until(lambda: tray.window.player.version == "clean", "the clean sound")
+        spin_until(lambda: player.version == "clean" and player.share > 0.05, "the clean sound")
         assert listening.versions["clean"].isChecked()
         QTest.mouseClick(listening.play_button, Qt.MouseButton.LeftButton)
-        assert not tray.window.player.playing
-        heard = recorder.read(SECONDS + 0.5)
-    loud = np.abs(heard).reshape(-1, RATE // 100).max(axis=1) > LEVEL / 2
-    assert np.count_nonzero(loud) / 100 == pytest.approx(SECONDS, abs=0.5)
-    spectrum = np.abs(np.fft.rfft(heard[RATE : 2 * RATE] * np.hanning(RATE)))
-    assert spectrum.argmax() == 1000
+        assert not player.playing
+        heard = recorder.read(SECONDS)
+    # It began within the 0.1 s around the click: compare second by second, by power and pitch.
+    start = int(np.flatnonzero(np.abs(heard) > 0.01)[0])
+    for second in range(1, SECONDS - 1):
+        one = expected[second * RATE :][:RATE]
+        other = heard[start + second * RATE :][:RATE]
+        assert np.std(other) == pytest.approx(np.std(one), rel=0.2, abs=0.005)
+        if np.std(one) > LEVEL / 2:
+            assert abs(pitch(other) - pitch(one)) <= 1
+
+
+def pitch(sound):
+    return int(np.abs(np.fft.rfft(sound * np.hanning(len(sound)))).argmax())
 
 
 def test_says_what_it_waits_for(tray, server):
-    """The last microphone that is left is unplugged, and plugged in again."""
+    """A silent microphone is chosen, unplugged and plugged in again."""
     room = server.add_room("third_room")
     third = server.add_microphone("third", "third_room")
     choice = tray.window.input
     place = spin_until(lambda: choice.findData("third") + 1, "the third microphone") - 1
     choice.setCurrentIndex(place)
     choice.activated.emit(place)
-    spin_until(lambda: "third" in tray.desk.status().input_name, "the third microphone's sound")
+    spin_until(lambda: tray.desk.status().input_dbfs < -60, "its silence")
     server.remove(third)
     spin_until(lambda: tray.desk.status().state == "waiting", "noticing")
     spin_until(lambda: tray.window.state.text().startswith("Waiting: "), "saying so")
-    assert "third" in tray.window.state.text()
-    assert tray.icon.toolTip() == f"Sordino: w{tray.window.state.text()[1:]}"
+    spin_until(lambda: "'third'" in tray.window.state.text(), "what for")
+    spin_until(lambda: tray.icon.toolTip() == f"Sordino: w{tray.window.state.text()[1:]}", "tip")
     spin_until(lambda: choice.currentText() == "third (not there now)", "the list")
-    assert tray.window.input_meter.dbfs < -30
     third = server.add_microphone("third", "third_room")
     spin_until(lambda: tray.desk.status().state == "active", "going on")
+    choice.setCurrentIndex(0)
     choice.activated.emit(0)
-    spin_until(lambda: "first" in tray.desk.status().input_name, "the default microphone's sound")
+    spin_until(lambda: tray.desk.status().input_dbfs > -30, "the default microphone's sound")
     server.remove(third)
     server.remove(room)
 
@@ -235,41 +246,32 @@ def test_a_hidden_window_catches_up_when_it_is_opened(tray):
     tray.window.close()
     tray.window.noisy.append(np.full((ROWS, COLUMNS), -140, np.float32))
     before = tray.desk.status().seconds
-    wait_for(lambda: tray.desk.status().seconds > before + 1, "some sound")
+    wait_for(lambda: tray.desk.status().seconds > before + 2, "some sound")
     tray.open()
     assert loudest_row(tray.window.noisy)[1] > 100
 
 
-def run_tray(*arguments, **environment):
-    command = [sys.executable, "-c", "from sordino.cli import main; main()", "tray", *arguments]
-    variables = {**os.environ, "QT_QPA_PLATFORM": "offscreen", **environment}
-    variables = {name: value for name, value in variables.items() if value}
-    return subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
-
-
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
-def test_puts_everything_back_when_it_is_ended(name):
+def test_puts_everything_back_when_it_is_ended():
     with Server("pulseaudio") as server:
         server.add_room()
         server.add_microphone()
         modules, defaults = server.modules(), server.defaults()
-        process = run_tray()
+        command = [sys.executable, "-c", "from sordino.cli import main; main()", "tray"]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         wait_for(lambda: "sordino_microphone" in server.sources(), "the virtual microphone")
-        process.send_signal(getattr(signal, name))
-        assert process.wait(PATIENCE) == 0, process.stderr.read()
-        process.stderr.close()
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, said
         assert server.modules() == modules
         assert server.defaults() == defaults
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a desktop")
-def test_says_that_there_is_no_desktop():
-    process = run_tray(QT_QPA_PLATFORM="", DISPLAY="", WAYLAND_DISPLAY="")
-    _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2
-    assert said == (
-        "sordino: there is no desktop here for the tray: start it from one, or use `sordino live`\n"
-    )
+def test_says_that_there_is_no_desktop(monkeypatch):
+    for name in ("QT_QPA_PLATFORM", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SordinoError, match="no desktop here"):
+        run(Settings())
 
 
 def test_says_what_to_install():
