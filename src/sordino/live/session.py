@@ -2,7 +2,7 @@
 
 import threading
 import time
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -11,16 +11,16 @@ from sordino.live.controls import Controls
 from sordino.live.drift import Samples
 from sordino.live.engine import Engine
 from sordino.live.monitor import Monitor
-from sordino.live.ports import DeviceLost, Port
+from sordino.live.ports import DeviceLost
 from sordino.live.recorder import Recorder
 from sordino.live.settings import Settings
 from sordino.live.status import State, Status
 from sordino.live.systems.system import System
+from sordino.live.wiring import Wiring
 from sordino.model import Model, available_models, load_model
 
 LOOK_SECONDS = 0.1  # from one look at whether all is well to the next
 RETRY_SECONDS = 0.5  # from one attempt to open what is not there to the next
-STALL_SECONDS = 1.0  # without any sound, after which a device counts as lost
 LIGHTER_MODEL = "small"
 
 
@@ -54,9 +54,7 @@ class Session:
         seconds = settings.seconds
         self._until = None if seconds is None else round(seconds * settings.sample_rate)
         self._engine: Engine | None = None
-        self._devices = ("", "")  # names of the devices in use
-        self._virtual: AbstractContextManager[str] | None = None
-        self._virtual_name = ""
+        self._wiring = Wiring(settings, system)
         self._waiting_for = "starting"
         self._changes = 0
         self._underruns = 0  # of engines that are no more
@@ -210,7 +208,7 @@ class Session:
             changes = self.system.changes()
             changed, self._changes = changes != self._changes, changes
             if self._engine:
-                self._waiting_for = self._loss(self._engine, changed)
+                self._waiting_for = self._wiring.loss(changed)
                 if not self._waiting_for:
                     continue
                 self._disconnect()
@@ -220,97 +218,27 @@ class Session:
             with suppress(DeviceLost):
                 self._connect()
 
-    def _loss(self, engine: Engine, changed: bool) -> str:
-        """Say in words why the ports have to be opened anew; "" if all is well."""
-        now = time.perf_counter()
-        source, sink = engine.source, engine.sink
-        if not source.alive and not source.ended:
-            return f"{source.name} has gone"
-        if not sink.alive:
-            return f"{sink.name} has gone"
-        if source.clocked and now - source.ring.written_at > STALL_SECONDS:
-            return f"no sound comes from {source.name}"
-        if sink.clocked and now - sink.ring.taken_at > STALL_SECONDS:
-            return f"{sink.name} takes no sound"
-        if changed:
-            try:
-                if self._find_devices() != self._devices:
-                    return "changing over to another device"
-            except DeviceLost as error:
-                return str(error)
-        return ""
-
-    def _find_devices(self) -> tuple[str, str]:
-        """Return the names of the devices that are to be used now."""
-        settings, system = self.settings, self.system
-        if settings.speaker:
-            return self._virtual_name, system.find_output(settings.output).name
-        output = self._virtual_name or settings.output
-        return system.find_input(settings.input).name, system.find_output(output).name
-
     def _connect(self) -> None:
-        """Open all that is needed and start the engine.
-
-        Raises:
-            DeviceLost: something is not there yet; then nothing is open but the virtual device.
-            SordinoError: something will not come by itself.
-        """
-        rate = self.settings.sample_rate
-        ports: list[Port] = []
+        """Open the devices and start an engine between them; see `Wiring.connect`."""
         try:
-            self._make_virtual()
-            devices = self._find_devices()
-            source = self.system.open_input(devices[0], rate)
-            ports.append(source)
-            sink = self.system.open_output(devices[1], rate)
-            ports.append(sink)
-            self._engine = Engine(
-                source,
-                sink,
-                self._models,
-                self._controls,
-                self._monitor,
-                self.settings.attenuation_limit_db,
-                self._until,
-            )
-        except BaseException as error:
-            for port in ports:
-                port.close()
-            if isinstance(error, DeviceLost):
-                self._waiting_for = str(error)
+            source, sink = self._wiring.connect()
+        except DeviceLost as error:
+            self._waiting_for = str(error)
             raise
-        self._devices = devices
-        self._engine.start()
+        limit = self.settings.attenuation_limit_db
+        engine = Engine(
+            source, sink, self._models, self._controls, self._monitor, limit, self._until
+        )
+        engine.start()
+        self._engine = engine
 
     def _disconnect(self) -> None:
         engine, self._engine = self._engine, None
         if engine:
             engine.stop()
-            engine.source.close()
-            engine.sink.close()
             self._underruns += engine.playout.underruns
+        self._wiring.disconnect()
         self._monitor.silence()
-
-    def _make_virtual(self) -> None:
-        """Make the virtual device, or make it anew where the server has forgotten it."""
-        settings, system = self.settings, self.system
-        if not settings.speaker and (settings.output is not None or not settings.virtual_mic):
-            return
-        if self._virtual:
-            find = system.find_input if settings.speaker else system.find_output
-            with suppress(DeviceLost):
-                find(self._virtual_name)
-                return
-            self._drop_virtual()
-        virtual = system.virtual_loudspeaker() if settings.speaker else system.virtual_microphone()
-        self._virtual_name = virtual.__enter__()
-        self._virtual = virtual
-
-    def _drop_virtual(self) -> None:
-        virtual, self._virtual, self._virtual_name = self._virtual, None, ""
-        if virtual:
-            with suppress(DeviceLost):
-                virtual.__exit__(None, None, None)
 
     def _add(self, recorder: Recorder) -> None:
         with self._lock:
@@ -326,7 +254,7 @@ class Session:
         for recorder in self._monitor.recorders:
             recorder.close()
         self._drop_recorders()
-        self._drop_virtual()
+        self._wiring.close()
 
 
 def _ladder(settings: Settings) -> list[Model]:

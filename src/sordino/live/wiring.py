@@ -1,0 +1,113 @@
+"""What a session is connected to: a source, a sink and the virtual device."""
+
+import time
+from contextlib import AbstractContextManager, suppress
+
+from sordino.live.ports import DeviceLost, Sink, Source
+from sordino.live.settings import Settings
+from sordino.live.systems.system import System
+
+STALL_SECONDS = 1.0  # without any sound, after which a device counts as lost
+
+
+class Wiring:
+    """Finds, opens and closes the devices that the settings want.
+
+    The virtual device stays when another device goes, so that meeting programs keep it; it is
+    made anew only where the server has forgotten it.
+
+    Args:
+        settings: which devices, in which direction.
+        system: where they are.
+    """
+
+    def __init__(self, settings: Settings, system: System) -> None:
+        self._settings, self._system = settings, system
+        self._source: Source | None = None
+        self._sink: Sink | None = None
+        self._devices = ("", "")  # names of the devices in use
+        self._virtual: AbstractContextManager[str] | None = None
+        self._virtual_name = ""
+
+    def connect(self) -> tuple[Source, Sink]:
+        """Open both devices.
+
+        Raises:
+            DeviceLost: something is not there yet; then nothing is open but the virtual device.
+            SordinoError: something will not come by itself.
+        """
+        rate = self._settings.sample_rate
+        try:
+            self._make_virtual()
+            self._devices = self._find()
+            source = self._source = self._system.open_input(self._devices[0], rate)
+            sink = self._sink = self._system.open_output(self._devices[1], rate)
+        except BaseException:
+            self.disconnect()
+            raise
+        return source, sink
+
+    def disconnect(self) -> None:
+        """Close both devices; the virtual one stays."""
+        source, self._source = self._source, None
+        sink, self._sink = self._sink, None
+        for port in (source, sink):
+            if port:
+                port.close()
+
+    def close(self) -> None:
+        """Close all and remove the virtual device."""
+        self.disconnect()
+        self._drop_virtual()
+
+    def loss(self, changed: bool) -> str:
+        """Say in words why the devices have to be opened anew; "" if all is well.
+
+        Args:
+            changed: devices or defaults have come or gone.
+        """
+        now = time.perf_counter()
+        source, sink = self._source, self._sink
+        if source and not source.alive and not source.ended:
+            return f"{source.name} has gone"
+        if sink and not sink.alive:
+            return f"{sink.name} has gone"
+        if source and source.clocked and now - source.ring.written_at > STALL_SECONDS:
+            return f"no sound comes from {source.name}"
+        if sink and sink.clocked and now - sink.ring.taken_at > STALL_SECONDS:
+            return f"{sink.name} takes no sound"
+        if changed:
+            try:
+                if self._find() != self._devices:
+                    return "changing over to another device"
+            except DeviceLost as error:
+                return str(error)
+        return ""
+
+    def _find(self) -> tuple[str, str]:
+        """Return the names of the devices that are to be used now."""
+        settings, system = self._settings, self._system
+        if settings.speaker:
+            return self._virtual_name, system.find_output(settings.output).name
+        output = self._virtual_name or settings.output
+        return system.find_input(settings.input).name, system.find_output(output).name
+
+    def _make_virtual(self) -> None:
+        settings, system = self._settings, self._system
+        if not settings.speaker and (settings.output is not None or not settings.virtual_mic):
+            return
+        if self._virtual:
+            find = system.find_input if settings.speaker else system.find_output
+            with suppress(DeviceLost):
+                find(self._virtual_name)
+                return
+            self._drop_virtual()
+        virtual = system.virtual_loudspeaker() if settings.speaker else system.virtual_microphone()
+        self._virtual_name = virtual.__enter__()
+        self._virtual = virtual
+
+    def _drop_virtual(self) -> None:
+        virtual, self._virtual, self._virtual_name = self._virtual, None, ""
+        if virtual:
+            with suppress(DeviceLost):
+                virtual.__exit__(None, None, None)
