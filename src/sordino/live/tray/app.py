@@ -51,9 +51,7 @@ class Tray(QObject):
         self.refresh()
         self._timer.start()
         self.icon.show()
-        there = QSystemTrayIcon.isSystemTrayAvailable()
-        QApplication.setQuitOnLastWindowClosed(not there)
-        if not there:
+        if not QSystemTrayIcon.isSystemTrayAvailable():
             self.open()
 
     def open(self) -> None:
@@ -72,6 +70,8 @@ class Tray(QObject):
         if icon.cacheKey() != self.icon.icon().cacheKey():
             self.icon.setIcon(icon)
             self.window.setWindowIcon(icon)
+        # At login the tray may come later than this program, and then the window may be closed.
+        QApplication.setQuitOnLastWindowClosed(not QSystemTrayIcon.isSystemTrayAvailable())
         words = f"Sordino: {state_words(status)}"
         if words != self.icon.toolTip():
             self.icon.setToolTip(words)
