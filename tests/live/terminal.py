@@ -2,6 +2,8 @@
 
 import os
 import pty
+import re
+import select
 import signal
 import struct
 import subprocess
@@ -9,24 +11,28 @@ import termios
 import threading
 from fcntl import ioctl
 
-PATIENCE = 60.0  # seconds until something that must happen counts as not happening
+PATIENCE = 30.0  # seconds until something that must happen counts as not happening
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
     """Runs a program in a terminal of 100 x 40 characters, as its foreground job."""
 
-    def __init__(self, command):
+    def __init__(self, command, **options):
         self._ours, theirs = pty.openpty()
         ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
         self.mode_before = self.mode()
         self.process = subprocess.Popen(
             command,
             preexec_fn=lambda: os.login_tty(theirs),
-            env={**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1"},
+            env={**os.environ, "TERM": "xterm-256color"},
+            **options,
         )
         os.close(theirs)
-        self._output = b""
+        self._output, self._open = b"", True
         self._changed = threading.Condition()
+        self._reading = threading.Lock()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -37,13 +43,19 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self._reader.join(PATIENCE)
-        os.close(self._ours)
+        self.hang_up()
+
+    def hang_up(self):
+        """Close the terminal's window; does nothing the second time."""
+        if self._open:
+            self._open = False
+            self._reader.join()
+            os.close(self._ours)
 
     @property
     def output(self):
-        """All that was printed."""
-        return self._output.decode("utf-8", "replace")
+        """All that was printed, without colours and movements of the cursor."""
+        return _CONTROL.sub("", self._output.decode("utf-8", "replace"))
 
     def mode(self):
         """Return the terminal's settings."""
@@ -76,15 +88,23 @@ class Terminal:
 
     def wait(self):
         code = self.process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        if self._open:
+            self._drain()
         return code
 
     def _read(self):
-        while True:
-            try:
-                block = os.read(self._ours, 4096)
-            except OSError:  # the program has ended
-                return
-            with self._changed:
-                self._output += block
-                self._changed.notify_all()
+        while self._open and self._drain():
+            pass
+
+    def _drain(self):
+        """Take what was printed; return False if there will be no more."""
+        with self._reading:
+            while select.select([self._ours], [], [], 0.05)[0]:
+                try:
+                    block = os.read(self._ours, 4096)
+                except OSError:  # the program has ended
+                    return False
+                with self._changed:
+                    self._output += block
+                    self._changed.notify_all()
+        return True

@@ -48,7 +48,12 @@ def test_keys_come_at_once_and_are_not_echoed():
 def test_arrows_and_letters_beyond_ascii_do_no_harm():
     with Terminal(COMMAND) as terminal:
         end = terminal.expect("works")
-        for keys, read in (("\x1b[A", "''"), ("ü", "'\\xfc'"), ("\x1bOm", "''")):
+        for keys, read in (
+            ("\x1b[A", "''"),
+            ("ü", "'\\xfc'"),
+            ("\x1bOm", "''"),
+            ("b\x1b[1;5Am", "'bm'"),
+        ):
             terminal.type(keys)
             end = terminal.expect(f"pressed {read}", end)
         terminal.type("q")

@@ -47,8 +47,8 @@ def filled(line):
 def test_all_figures_are_there():
     text = "\n".join(lines(STATUS))
     for part in (
-        *("Sordino · 1:02:05", "active", "-20 dBFS", "-35 dBFS", "18.2 dB", "93 %"),
-        *("12 % of one core", "strength 80 %", "model default", "underruns 2", "drift -12 ppm"),
+        *("Sordino · default · 1:02:05", "active", "-20 dBFS", "-35 dBFS", "18.2 dB", "93 %"),
+        *("12 % of one core", "strength 80 % · latency 41 ms · underruns 2 · drift -12 ppm"),
         *("b bypass", "+ - strength", "m mute", "r record a minute", "q quit"),
     ):
         assert part in text

@@ -1,6 +1,7 @@
 """Keys of a terminal, each at once and without Enter."""
 
 import os
+import re
 import select
 import signal
 import sys
@@ -8,8 +9,9 @@ import time
 from contextlib import suppress
 from typing import Any, Self
 
-ESCAPE = 0x1B  # arrows and function keys begin with it
 MOST_BYTES = 64
+
+_ESCAPE_SEQUENCE = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.)?", re.DOTALL)  # ECMA-48
 
 
 class Keys:
@@ -78,7 +80,7 @@ class Keys:
             pressed = b""
         if not pressed:  # the terminal is gone: waiting for it would not wait
             self._descriptor = None
-        return "" if pressed[:1] == bytes([ESCAPE]) else pressed.decode("utf-8", "ignore")
+        return _ESCAPE_SEQUENCE.sub(b"", pressed).decode("utf-8", "ignore")
 
     def _set_mode(self) -> None:
         """Keys at once and not echoed; all else stays as the user has it."""

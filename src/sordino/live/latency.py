@@ -1,7 +1,7 @@
 """How long sound takes through the system's buffers, measured with clicks."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from statistics import median
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sordino.live.ports import Sink, Source
 from sordino.live.systems import Device, System
+from sordino.live.systems.system import Kind
 
 CLICKS = 5
 CLICK_SECONDS = 0.002
@@ -38,8 +39,7 @@ def loop_latency(system: System, label: str, rate: int) -> float | None:
     Raises:
         DeviceLost: the sound server is not there.
     """
-    devices = [each for each in system.devices() if each.virtual]
-    feed, hearing = (_end(devices, kind, label) for kind in ("output", "input"))
+    feed, hearing = virtual_end(system, "output", label), virtual_end(system, "input", label)
     if feed is None or hearing is None:
         return None
     with ExitStack() as stack:
@@ -92,8 +92,12 @@ def _peak(samples: NDArray[np.float32]) -> float:
     return float(np.abs(samples).max(initial=0.0))
 
 
-def _end(devices: Sequence[Device], kind: str, label: str) -> Device | None:
-    """Return one end of a virtual device; a cable keeps a name of its own."""
-    ends = [each for each in devices if each.kind == kind]
+def virtual_end(system: System, kind: Kind, label: str) -> Device | None:
+    """Return the input or the output of a virtual device; a cable keeps a name of its own.
+
+    Raises:
+        DeviceLost: the sound server is not there.
+    """
+    ends = [each for each in system.devices() if each.virtual and each.kind == kind]
     named = [each for each in ends if label in each.label]
     return min(named or ends, key=lambda each: each.monitor, default=None)

@@ -53,7 +53,7 @@ def panel(status: Status, keys: bool, note: str = "") -> RenderableType:
     table.add_row("CPU", _bar(busy, colour), f"{100 * busy:.0f} % of one core")
     facts = [
         f"strength {100 * status.strength:.0f} %",
-        f"model {status.model or '-'}",
+        f"latency {1000 * status.latency_seconds:.0f} ms",
         f"underruns {status.underruns}",
         f"drift {status.drift_ppm:+.0f} ppm",
     ]
@@ -63,8 +63,8 @@ def panel(status: Status, keys: bool, note: str = "") -> RenderableType:
         lines.append(_keys())
     if note:
         lines.append(Text(note, "cyan"))
-    title = f"Sordino · {_clock(status.seconds)}"
-    return Panel(Group(*lines), title=title, border_style="dim", width=78)
+    title = [text for text in ("Sordino", status.model, _clock(status.seconds)) if text]
+    return Panel(Group(*lines), title=Text(" · ".join(title)), border_style="dim", width=78)
 
 
 def device_lines(status: Status) -> list[str]:

@@ -30,6 +30,9 @@ class View(AbstractContextManager["View"]):
     def show(self, status: Status) -> None:
         """Take the state of this moment; called several times a second."""
 
+    def say(self, line: str) -> None:
+        """Say something that stays."""
+
     def tell(self, line: str) -> None:
         """Say what has just happened."""
 
@@ -71,7 +74,7 @@ class LineView(View):
         devices = device_lines(status)
         if devices != self._devices:
             for line in devices:
-                print(line, flush=True)
+                self.say(line)
             self._devices = devices
         now = time.monotonic()
         changed = state_line(status) != state_line(self._shown)
@@ -80,9 +83,11 @@ class LineView(View):
             print(f"{state_line(status)} ({summary(status)})", flush=True)
             self._shown, self._when = status, now
 
-    def tell(self, line: str) -> None:
+    def say(self, line: str) -> None:
         """Print the line."""
         print(line, flush=True)
+
+    tell = say
 
     def end(self, status: Status) -> None:
         """Print the summary."""
@@ -115,10 +120,14 @@ class PanelView(View):
         devices = device_lines(status)
         if devices != self._devices:
             for line in devices:
-                self._console.print(line, markup=False)
+                self.say(line)
             self._devices = devices
         note = self._note if time.monotonic() < self._note_end else ""
         self._live.update(panel(status, self._keys, note), refresh=True)
+
+    def say(self, line: str) -> None:
+        """Print the line above the panel."""
+        self._console.print(line, markup=False)
 
     def tell(self, line: str) -> None:
         """Show the line in the panel for some seconds."""

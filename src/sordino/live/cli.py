@@ -1,0 +1,181 @@
+"""The commands of the live room: live, devices, doctor, tray."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+Input = Annotated[
+    str | None,
+    typer.Option("--input", "-i", metavar="NAME", help="Microphone; see `sordino devices`."),
+]
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", metavar="NAME", help="See `sordino models`; or an .onnx file."),
+]
+Rate = Annotated[int, typer.Option(metavar="HZ", help="Sample rate of the engine.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+@app.command()
+def live(
+    input: Input = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="NAME", help="Play there, see `sordino devices`."),
+    ] = None,
+    no_virtual_mic: Annotated[
+        bool,
+        typer.Option("--no-virtual-mic", help="Make none; play through a real device."),
+    ] = False,
+    speaker: Annotated[
+        bool,
+        typer.Option("--speaker", help="Clean what the others send, before the loudspeaker."),
+    ] = False,
+    rate: Rate = 48000,
+    model: Model = "default",
+    strength: Annotated[
+        float,
+        typer.Option("--strength", "-s", help="Share of the noise to take, 0 to 1."),
+    ] = 1.0,
+    attenuation_limit: Annotated[
+        float | None,
+        typer.Option(metavar="DB", help="Attenuate nothing by more than this."),
+    ] = None,
+    voice: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep this voice only (with a model for it)."),
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Record all of it there, noisy and clean."),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Stop after so many seconds of sound.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the state as JSON, one line a second.")
+    ] = False,
+    install_service: Annotated[
+        bool,
+        typer.Option(
+            "--install-service",
+            help="Let systemd run it with these options, now and after every login.",
+        ),
+    ] = False,
+) -> None:
+    """Clean a microphone into a virtual one that every meeting program can choose.
+
+    Keys while it runs: b bypass, + and - strength, m mute, r record the next minute, q quit.
+    """
+    from sordino.live.settings import Settings
+
+    settings = Settings(
+        input=input,
+        output=output,
+        model=model,
+        strength=strength,
+        attenuation_limit_db=attenuation_limit,
+        voice=voice,
+        virtual_mic=not no_virtual_mic,
+        speaker=speaker,
+        record=record,
+        seconds=seconds,
+        sample_rate=rate,
+    )
+    settings.load_model()
+    if install_service:
+        from sordino.live.service import arguments, install
+
+        path, note = install(arguments(settings))
+        typer.echo(f"{path}: {note}")
+        return
+    from sordino.live.foreground import run_live
+
+    run_live(settings, as_json)
+
+
+@app.command()
+def devices(as_json: Json = False) -> None:
+    """List microphones and loudspeakers, by the names that --input and --output take."""
+    from dataclasses import asdict
+
+    from sordino.errors import SordinoError
+    from sordino.live.ports import DeviceLost
+    from sordino.live.systems import choose_system
+
+    system = choose_system()
+    try:
+        found = system.devices()
+    except DeviceLost as error:
+        raise SordinoError(f"{error}: `sordino doctor` says what mends it") from error
+    finally:
+        system.close()
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("", "kind", "label", "name", "Hz", "channels", ""):
+        is_number = heading in ("Hz", "channels")
+        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
+    for each in found:
+        remark = "Sordino's own" if each.virtual else "hears a loudspeaker" if each.monitor else ""
+        row = (each.kind, each.label, each.name, str(each.rate), str(each.channels), remark)
+        table.add_row("*" if each.default else "", *row)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+@app.command()
+def doctor(
+    input: Input = None,
+    model: Model = "default",
+    rate: Rate = 48000,
+    as_json: Json = False,
+) -> None:
+    """Check whether live use will work here, and say what mends it.
+
+    Exit code 0: it will (there may be warnings); 1: something fails.
+    """
+    from dataclasses import asdict
+
+    from sordino.live.doctor import examine
+    from sordino.live.settings import Settings
+
+    checks = examine(Settings(input=input, model=model, sample_rate=rate))
+    if as_json:
+        report = list(checks)
+        typer.echo(json.dumps([asdict(each) for each in report], indent=2))
+    else:
+        report = []
+        colours = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
+        for each in checks:
+            report.append(each)
+            mark = typer.style(f"{each.level:5}", fg=colours[each.level])
+            typer.echo(f"{mark} {each.name:19} {each.found}")
+            if each.advice:
+                typer.echo(f"{'':25} -> {each.advice}")
+    if any(each.level == "fail" for each in report):
+        raise typer.Exit(1)
+
+
+@app.command()
+def tray(
+    input: Input = None,
+    model: Model = "default",
+    strength: Annotated[
+        float, typer.Option("--strength", "-s", help="Share of the noise to take, 0 to 1.")
+    ] = 1.0,
+    rate: Rate = 48000,
+) -> None:
+    """Show live use as an icon on the desktop, with a window to steer it."""
+    from sordino.live.settings import Settings
+    from sordino.live.tray import run
+
+    run(Settings(input=input, model=model, strength=strength, sample_rate=rate))
