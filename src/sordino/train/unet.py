@@ -115,6 +115,11 @@ class Features(nn.Module):
         return bands / (level + self.SILENCE)[..., None], last[0]
 
 
+def _single(x: Tensor) -> Tensor:
+    """In float32; what is so already adds nothing to the exported graph."""
+    return x if x.dtype == torch.float32 else x.float()
+
+
 class CausalConv(nn.Module):
     """Convolution over bands and over this and earlier frames.
 
@@ -132,7 +137,7 @@ class CausalConv(nn.Module):
         """(B, T, F, C) to (B, T, F / stride, C')."""
         x = torch.cat([state.to(x.dtype), x], 1)
         y = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return y, x[:, x.shape[1] - self.past :].float()
+        return y, _single(x[:, x.shape[1] - self.past :])
 
 
 class Block(nn.Module):
@@ -159,7 +164,7 @@ class Block(nn.Module):
         y, (h, c) = self.time(y, past)
         y = self.time_out(y).reshape(t, b, f, ch).transpose(0, 1)
         shape = (b, f, hidden)
-        return x + y, h.reshape(shape).float(), c.reshape(shape).float()
+        return x + y, _single(h.reshape(shape)), _single(c.reshape(shape))
 
 
 class UNet(nn.Module):
