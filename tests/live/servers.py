@@ -2,9 +2,9 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -96,7 +96,7 @@ class Server:
         if self.kind == "pulseaudio":
             self._run("pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no",
                       "--exit-idle-time=-1", "--realtime=no", "--high-priority=no",
-                      "-L", "module-native-protocol-unix", "-L", "module-rescue-streams",
+                      "-L", "module-native-protocol-unix", "-L", "module-suspend-on-idle",
                       "-L", "module-always-sink")  # fmt: skip
         else:
             if "DBUS_SESSION_BUS_ADDRESS" not in os.environ:
@@ -192,12 +192,10 @@ class Player:
     """Plays float32 mono at 48 kHz into a sink, as a program that is none of ours does."""
 
     def __init__(self, sink, sound):
-        self._process = _pipe("pacat", "--playback", sink, stdin=subprocess.PIPE)
+        self._process = _pipe("pacat", "--playback", sink, latency=200, stdin=subprocess.PIPE)
         self._sound = np.asarray(sound, np.float32).tobytes()
 
     def __enter__(self):
-        import threading
-
         self._thread = threading.Thread(target=self._feed, daemon=True)
         self._thread.start()
         return self
@@ -216,10 +214,10 @@ class Player:
 
 
 class Recorder:
-    """Records a source, float32 mono at 48 kHz."""
+    """Records a source, float32 mono at 48 kHz, as a meeting program does."""
 
     def __init__(self, source):
-        self._process = _pipe("parec", "--record", source, stdout=subprocess.PIPE)
+        self._process = _pipe("parec", "--record", source, latency=10, stdout=subprocess.PIPE)
 
     def __enter__(self):
         return self
@@ -235,13 +233,42 @@ class Recorder:
         return np.frombuffer(block, np.float32)
 
 
-def _pipe(program, mode, device, **pipes):
+class Listener(Recorder):
+    """Records all the time, and knows when each sample came."""
+
+    def __enter__(self):
+        self._blocks, self._stamps = [], []
+        self._count = 0
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+        wait_for(lambda: self._count, "the first sample")
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._thread.join()
+        super().__exit__()
+
+    def _listen(self):
+        while block := os.read(self._process.stdout.fileno(), 1 << 16):
+            now = time.monotonic()
+            self._blocks.append(block)
+            self._count += len(block) / 4
+            self._stamps.append(now - self._count / RATE)
+
+    @property
+    def sound(self):
+        """All samples until now."""
+        whole = b"".join(self._blocks)
+        return np.frombuffer(whole[: len(whole) // 4 * 4], np.float32)
+
+    @property
+    def beginning(self):
+        """When sample 0 would have come if none had ever been late, on `time.monotonic`."""
+        return float(np.median(self._stamps))
+
+
+def _pipe(program, mode, device, latency, **pipes):
     return subprocess.Popen(
         [program, mode, "--raw", "--format=float32le", f"--rate={RATE}", "--channels=1",
-         "--latency-msec=10", f"--device={device}"], **pipes)  # fmt: skip
-
-
-def processes_end(process, how=signal.SIGTERM):
-    """End a process of a test and return its exit code."""
-    process.send_signal(how)
-    return process.wait(PATIENCE)
+         f"--latency-msec={latency}", f"--device={device}"], **pipes)  # fmt: skip
