@@ -37,7 +37,7 @@ class _Handler(SimpleHTTPRequestHandler):
             return str(EXAMPLE / (name or "index.html"))
         return super().translate_path(path)
 
-    def do_GET(self) -> None:  # noqa: N802 (the name that http.server calls)
+    def do_GET(self) -> None:
         made = self._site.made.get(unquote(self.path))
         if made is None:
             super().do_GET()

@@ -7,9 +7,9 @@ from time import monotonic, sleep
 import numpy as np
 import pytest
 import soundfile
-from signals import agreement_db
 
 import sordino
+from signals import agreement_db
 from sordino import examples
 
 LEAST_DB = 60

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 from scipy import signal
-from signals import agreement_db
 from sites import clip
 
 import sordino
+from signals import agreement_db
 from sordino import examples
 
 LEAST_DB = 60
@@ -31,7 +31,8 @@ async ([seconds, strength]) => {
   await context.audioWorklet.addModule("/recorder.js");
   const processing = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   const stream = await navigator.mediaDevices.getUserMedia({ audio: processing });
-  const node = await createSordinoNode(context, { model: "/default.onnx", strength, tap: true, cushion: 0.4 });
+  const options = { model: "/default.onnx", strength, tap: true, cushion: 0.4 };
+  const node = await createSordinoNode(context, options);
   const recorder = new AudioWorkletNode(context, "recorder");
   const heard = [], noisy = [], noise = [], states = [];
   recorder.port.onmessage = ({ data }) => heard.push(data);
@@ -94,7 +95,8 @@ REFUSED = """
 async (code) => {
   const { denoise, createSordinoNode } = await import("/sordino-web/index.js");
   try {
-    await new Function("denoise", "createSordinoNode", "return " + code)(denoise, createSordinoNode);
+    const attempt = new Function("denoise", "createSordinoNode", "return " + code);
+    await attempt(denoise, createSordinoNode);
   } catch (error) {
     return `${error.name}: ${error.message}`;
   }
