@@ -23,6 +23,8 @@ LARGEST_MARGIN_SECONDS = 0.025
 CALM_SECONDS = 30  # without an underrun, after which a smaller margin is tried
 SLACK_SECONDS = 0.003  # the margin may be missed by so much without a new aim
 CUT_SECONDS = 0.015  # what exceeds the margin by more is cut out, not worked off
+FIRST_CUT_SECONDS = 0.005  # the same while the devices settle
+SETTLING_SECONDS = 5.0
 FADE_SECONDS = 0.0025
 
 
@@ -53,6 +55,7 @@ class Playout:
         self._target: float | None = None  # of the delay; None: to be found
         self._calm = 0.0  # seconds since an underrun
         self._started = False
+        self._played = 0.0  # undisturbed seconds
         self._xruns = 0
         self._fade = round(FADE_SECONDS * sink.sample_rate)
         self._held = np.zeros(0, np.float32)  # the end before a cut, to be crossfaded
@@ -133,7 +136,8 @@ class Playout:
         if self._calm >= CALM_SECONDS:
             self._calm = 0.0
             self._margin = max(self._margin / 1.2, MARGIN_SECONDS)
-        if excess > CUT_SECONDS:
+        self._played += elapsed
+        if excess > (CUT_SECONDS if self._played > SETTLING_SECONDS else FIRST_CUT_SECONDS):
             self._to_cut = round(excess * self._rate)
             self.cuts += 1
             self._target = None
