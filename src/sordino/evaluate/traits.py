@@ -40,12 +40,9 @@ def read_traits(path: Path) -> dict[str, Traits]:
 
 def breakdown_columns(traits: Sequence[Traits]) -> list[str]:
     """Name the columns by which these clips fall into groups, more than one and not all alone."""
-    found: list[str] = []
-    for column in BREAKDOWNS:
-        values = {each.get(column, "") for each in traits} - {""}
-        if 1 < len(values) < len(traits):
-            found.append(column)
-    return found
+    numbered = {str(index): each for index, each in enumerate(traits)}
+    counts = {column: len(groups(numbered, column)) for column in BREAKDOWNS}
+    return [column for column, count in counts.items() if 1 < count < len(traits)]
 
 
 def groups(traits: Mapping[str, Traits], column: str) -> dict[str, list[str]]:
