@@ -79,11 +79,12 @@ class TrackDecoder:
         lossless = context.name.startswith(_LOSSLESS)
         subtype = _SUBTYPES.get(sample_format, "PCM_16") if lossless else context.name
         subtype = "PCM_32" if context.name.startswith("pcm_s32") else subtype
+        self._layout = stream.layout.name  # "2 channels" where the file does not say which
         self.info = SoundInfo(
             sample_rate=stream.rate,
             channels=stream.layout.nb_channels,
             subtype=subtype.removesuffix("float"),
-            layout=stream.layout.name,
+            layout="" if self._layout.endswith(" channels") else self._layout,
             bit_rate=None if lossless else stream.bit_rate,
             seconds=_seconds(stream),
             tags=stream.container.metadata or stream.metadata,  # ogg has them on the track
@@ -125,9 +126,10 @@ class TrackDecoder:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:  # some broadcasts change layout on the way
             self._shape = shape
-            self._resampler = AudioResampler("fltp", self.info.layout, self.info.sample_rate)
+            # Interleaved: PyAV crashes on planes of 8 channels and more.
+            self._resampler = AudioResampler("flt", self._layout, self.info.sample_rate)
         for converted in self._resampler.resample(frame):
-            yield np.asarray(converted.to_ndarray(), np.float32).T
+            yield np.asarray(converted.to_ndarray(), np.float32).reshape(-1, self.info.channels)
 
     def _placed(self, samples: Samples, position: int) -> Iterator[Samples]:
         tolerance = SYNC_TOLERANCE * self.info.sample_rate
@@ -208,7 +210,8 @@ class TrackEncoder:
         samples = samples[skipped:]
         if not len(samples):
             return
-        frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), "fltp", self._layout)
+        interleaved = np.ascontiguousarray(samples).reshape(1, -1)
+        frame = AudioFrame.from_ndarray(interleaved, "flt", self._layout)
         frame.sample_rate = self._rate
         frame.time_base = Fraction(1, self._rate)
         frame.pts = self._position
