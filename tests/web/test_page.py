@@ -1,6 +1,7 @@
 """The page in a real Chromium, on a real server: both engines against the one in Python."""
 
 import io
+from base64 import b64encode
 from threading import Thread
 from time import monotonic, sleep
 
@@ -211,6 +212,46 @@ def test_what_is_no_sound_is_refused_in_words(visit):
     visit.page.set_input_files("#file", files)
     visit.page.wait_for_selector("#status.bad")
     assert visit.status == "letter.txt is not a sound that this browser can read."
+
+
+STREAM = """
+async ([encoded, rate, size]) => {
+  const { openStream } = await import("/sordino-web/index.js");
+  const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+  const noisy = new Float32Array(bytes.buffer);
+  const stream = await openStream("/v1/stream", { rate, strength: 1 });
+  const clean = [];
+  let answers = 0;
+  stream.onaudio = (samples) => {
+    answers++;
+    clean.push(...samples);
+  };
+  stream.setStrength(0.5);
+  for (let at = 0; at < noisy.length; at += size) stream.send(noisy.subarray(at, at + size));
+  await stream.flush();
+  stream.close();
+  return { clean, answers, latency: stream.latency };
+}
+"""
+
+
+def test_the_client_streams_to_the_server(visit):
+    noisy, rate = soundfile.read(examples.path("cafe_16k"), frames=32000, dtype="float32")
+    encoded = b64encode(noisy.tobytes()).decode()
+    result = visit.page.evaluate(STREAM, [encoded, rate, 160])
+    clean = np.array(result["clean"], np.float32)
+    assert agreement_db(sordino.denoise(noisy, rate, strength=0.5), clean) >= LEAST_DB
+    assert result["answers"] == 201  # one for each block, and one for the end
+    assert result["latency"] == 0.02
+
+
+def test_the_client_is_refused_in_words(visit):
+    attempt = """async () => {
+        const { openStream } = await import("/sordino-web/index.js");
+        const refusal = openStream("/v1/stream", { rate: 16000, model: "none" });
+        return refusal.then(() => "", (error) => `${error.name}: ${error.message}`);
+    }"""
+    assert visit.page.evaluate(attempt).startswith("SordinoError: the server says: ")
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -187,6 +187,7 @@ export async function suppress(
   const source = context.createMediaStreamSource(new MediaStream([track]));
   const destination = new MediaStreamAudioDestinationNode(context, { channelCount: 1 });
   source.connect(node).connect(destination);
+  void context.resume(); // some browsers start a context asleep
   const clean = destination.stream.getAudioTracks()[0];
   const stop = clean.stop.bind(clean);
   clean.stop = () => {

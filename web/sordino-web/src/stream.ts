@@ -119,11 +119,11 @@ function reason(code: number): string {
 /**
  * Open a stream.
  *
- * @param url the server's `/v1/stream`, `ws:`, `wss:`, `http:` or `https:`.
+ * @param url the server's `/v1/stream`: `ws:`, `wss:`, `http:`, `https:`, or relative to the page.
  * @throws SordinoError the server cannot be reached, or refuses.
  */
 export async function openStream(url: string, options: StreamOptions): Promise<SordinoStream> {
-  const socket = new WebSocket(url.replace(/^http/, "ws"));
+  const socket = new WebSocket(new URL(url, location.href).href.replace(/^http/, "ws"));
   await new Promise<void>((resolve, reject) => {
     socket.onopen = () => resolve();
     socket.onclose = () =>
