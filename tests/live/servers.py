@@ -149,7 +149,10 @@ class Server:
 
     def add_microphone(self, name="microphone", room="room"):
         """Add a microphone that hears what is played into a sink; return its module's number."""
-        arguments = f"source_name={name} master={room}.monitor {_FORMAT}"
+        arguments = (
+            f"source_name={name} master={room}.monitor {_FORMAT} "
+            f"source_properties=device.description={name}"
+        )
         return self._load("module-remap-source", arguments, name)
 
     def _load(self, module, arguments, name):
