@@ -10,6 +10,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.routing import Match, Mount
+from starlette.types import Scope
 
 from sordino import examples
 
@@ -47,7 +49,7 @@ def mount_page(app: FastAPI, folder: Path = FOLDER) -> None:
     app.mount(_SWAGGER_PATH, StaticFiles(directory=_SWAGGER))
     app.mount("/examples", StaticFiles(directory=examples.FOLDER / "noisy"))
     if (folder / "index.html").is_file():
-        app.mount("/", StaticFiles(directory=folder, html=True))
+        app.router.routes.append(_Page("/", StaticFiles(directory=folder, html=True)))
         return
 
     @app.get("/", include_in_schema=False)
@@ -56,3 +58,12 @@ def mount_page(app: FastAPI, folder: Path = FOLDER) -> None:
             "This is a Sordino server without its page: build it with `npm ci && npm run build` "
             "in web/, or install a wheel, which has it. The HTTP routes are at /docs.\n"
         )
+
+
+class _Page(Mount):
+    """Everything but the routes of the API, whose wrong uses it must not answer."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["path"].startswith("/v1/"):
+            return Match.NONE, {}
+        return super().matches(scope)
