@@ -25,6 +25,7 @@ Level = Literal["ok", "warn", "fail"]
 
 BENCH_SECONDS = 3.0
 LISTEN_SECONDS = 5.0
+SETTLE_SECONDS = 1.0  # of a session, before xruns count: servers adapt their buffers at first
 START_SECONDS = 5.0  # until a session that does not run counts as not running
 NARROW_RATE = 16000  # Hz; at this and below, a headset runs in its mode for calls
 POLL_SECONDS = 0.1
@@ -217,15 +218,19 @@ def _virtual_microphone(system: System, settings: Settings) -> Iterator[Check]:
 
 
 def _session(system: System, settings: Settings) -> Iterator[Check]:
-    """Run the real thing for some seconds."""
-    with Session(settings, system) as session:
-        seen = _watch(session)
-    last = seen[-1]
-    if not last.seconds:
-        reason = last.reason or "no sound came from the microphone"
+    """Run the real thing for some seconds; what it cannot start with was reported before."""
+    try:
+        system.find_input(settings.input)
+        with Session(settings, system) as session:
+            seen = _watch(session)
+    except (SordinoError, DeviceLost):
+        return
+    if not seen[-1].seconds:
+        reason = seen[-1].reason or "no sound came from the microphone"
         yield Check("xruns", "fail", reason, "choose another microphone (`--input`)")
         return
-    yield _xruns(last)
+    settled = [each for each in seen if each.seconds >= SETTLE_SECONDS]
+    yield _xruns(settled[0] if settled else seen[-1], seen[-1])
     if max(each.input_dbfs for each in seen) <= SILENCE_DBFS:
         advice = "unmute it, or allow this program to hear it in the system's privacy settings"
         yield Check("hearing", "warn", "the microphone sends digital silence", advice)
@@ -237,25 +242,26 @@ def _session(system: System, settings: Settings) -> Iterator[Check]:
 def _watch(session: Session) -> list[Status]:
     """Return what the session says from moment to moment; waits for it to begin, and then on."""
     seen = [session.status()]
-    begin = time.monotonic()
+    wanted, begin = SETTLE_SECONDS + LISTEN_SECONDS, time.monotonic()
     while True:
         time.sleep(POLL_SECONDS)
         seen.append(session.status())
         heard, elapsed = seen[-1].seconds, time.monotonic() - begin
-        if heard >= LISTEN_SECONDS or elapsed >= LISTEN_SECONDS + START_SECONDS:
+        if heard >= wanted or elapsed >= wanted + START_SECONDS:
             return seen
         if not heard and elapsed >= START_SECONDS:
             return seen
 
 
-def _xruns(status: Status) -> Check:
-    busy = f"{100 * status.cpu_share:.0f} % of one core"
-    count = "1 xrun" if status.underruns == 1 else f"{status.underruns} xruns"
-    found = f"{count} in {status.seconds:.0f} s, {busy}"
-    if status.state == "bypassed":
-        return Check("xruns", "fail", f"{found}; bypassed: {status.reason}", _BUSY)
-    if status.underruns:
-        advice = "close programs that keep the processor busy; allow real-time priority (above)"
+def _xruns(settled: Status, last: Status) -> Check:
+    """Judge the time between two moments."""
+    number, seconds = last.underruns - settled.underruns, last.seconds - settled.seconds
+    count = "1 xrun" if number == 1 else f"{number} xruns"
+    found = f"{count} in {seconds:.0f} s, {100 * last.cpu_share:.0f} % of one core"
+    if last.state == "bypassed":
+        return Check("xruns", "fail", f"{found}; bypassed: {last.reason}", _BUSY)
+    if number:
+        advice = "close programs that keep the processor busy, and see `priority` above"
         return Check("xruns", "warn", found, advice)
     return Check("xruns", "ok", found)
 
