@@ -3,6 +3,10 @@ PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo python
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Real sound servers, a browser and what Qt and PortAudio link to, for the tests.
+SYSTEM := pulseaudio pulseaudio-utils pipewire pipewire-bin pipewire-pulse wireplumber dbus \
+	libportaudio2 chromium fonts-dejavu-core libegl1 libgl1 libxkbcommon0 libdbus-1-3 \
+	libfontconfig1 libglib2.0-0
 EXAMPLE := src/sordino/examples/noisy/office_48k.flac
 
 .PHONY: help demo test lint docs clean
@@ -21,7 +25,7 @@ demo: $(VENV)/.demo
 	@echo "After:   out/demo.wav"
 	@echo "Picture: out/demo.png (noisy, noise taken, speech left)"
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(VENV)/.system
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
@@ -50,6 +54,16 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.pip
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.pip
 	$(PIP) --editable ".[all]" --group dev
+	@touch $@
+
+# Without apt-get or without root, the tests that need these programs are skipped.
+$(VENV)/.system: Makefile | $(VENV)/.pip
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		dpkg -s $(SYSTEM) >/dev/null 2>&1 || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SYSTEM) >/dev/null; }; \
+	else \
+		echo "Some tests need these programs, which were not looked for: $(SYSTEM)"; \
+	fi
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/.pip
