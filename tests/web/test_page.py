@@ -148,6 +148,7 @@ def test_what_is_spoken_is_denoised_as_in_python(speaker, address, engine):
     before = visit.page.locator("#before").screenshot()
     visit.page.locator("#clock", has_text="0:04").wait_for()
     assert visit.page.locator("#before").screenshot() != before  # it moves
+    assert_accessible(visit)
     assert visit.text("speech").endswith("%")
     assert visit.text("load-name") == ("CPU" if engine == "device" else "Server load")
     assert visit.text("underruns").isdigit()
@@ -274,18 +275,23 @@ def test_without_the_token_the_page_says_so(browser, guarded, engine):
     visit.leave()
 
 
+def assert_accessible(visit: Visit) -> None:
+    """Let axe look for what keeps people from using the page."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = axe.run(visit.page)
+    assert not found.response["violations"], found.generate_report()
+
+
 @pytest.mark.parametrize("colours", ["dark", "light"])
 @pytest.mark.parametrize("width", [1280, 360])
 def test_everybody_can_use_it(browser, address, colours, width):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     size = {"width": width, "height": 800}
     visit = Visit(browser, address, color_scheme=colours, viewport=size)
     for phase in ("empty", "ready"):
         if phase == "ready":
             visit.page.click("#example")
             visit.wait("ready")
-        found = axe.run(visit.page)
-        assert not found.response["violations"], found.generate_report()
+        assert_accessible(visit)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
     assert visit.page.get_attribute("html", "data-theme") == colours
     visit.page.click("#theme")

@@ -3,7 +3,7 @@
  * What the server delivers with its page goes there too, less the model, which it has already.
  */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -32,3 +32,6 @@ copyFileSync(here("../../src/sordino/weights/default.onnx"), here("dist/default.
 
 mkdirSync(SERVED, { recursive: true });
 for (const name of [...SCRIPTS, "ort.wasm.gz"]) copyFileSync(here(`dist/${name}`), SERVED + name);
+for (const folder of [here("dist/"), SERVED]) {
+  cpSync(here("licences"), `${folder}licences`, { recursive: true }); // of what is built in
+}

@@ -27,12 +27,12 @@ export function showLive(stats: Stats, latency: number, engine: EngineName): voi
   show("underruns", String(stats.underruns), stats.underruns > 0);
 }
 
-/** Figures of a recording that took some seconds to denoise. */
+/** Figures of a recording that took some seconds to denoise, the engine's start included. */
 export function showRecording(takenDb: number, duration: number, took: number): void {
   showTaken(takenDb);
   show("speech", "–");
   show("latency", "20 ms");
-  element("load-name").textContent = "Speed";
+  element("load-name").textContent = "Speed, with start";
   show("load", `${(duration / took).toFixed(1)} × real time`);
   show("underruns", "–");
 }

@@ -20,7 +20,7 @@ export class Level {
     const fallen = this.shown - (FALL_DB_PER_SECOND * elapsed) / 1000;
     this.shown = Math.max(LOWEST_DBFS, dbfs, fallen);
     this.bar.style.setProperty("--level", String(1 - this.shown / LOWEST_DBFS));
-    if (time - this.told < 300) return; // slow enough to be read
+    if (time - this.told < 300 && dbfs > LOWEST_DBFS) return; // slow enough to be read
     this.told = time;
     const value = Math.round(this.shown);
     this.bar.ariaValueNow = String(value);
