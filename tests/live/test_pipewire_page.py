@@ -1,0 +1,47 @@
+"""The page on a permanent microphone: what it tells to write must work."""
+
+import re
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from live.servers import RATE, Recorder, Server, wait_for
+from signals import tone
+from sordino.live.session import Session
+from sordino.live.settings import Settings
+from sordino.live.systems import choose_system
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "pipewire.md"
+
+
+@pytest.fixture
+def server():
+    """Have a PipeWire server with the page's configuration."""
+    configuration = re.search(r"```text\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+    with Server("pipewire") as server:
+        server.kill()
+        folder = server.folder / "config" / "pipewire" / "pipewire.conf.d"
+        folder.mkdir(parents=True)
+        (folder / "sordino.conf").write_text(configuration)
+        server.start()
+        server.add_room()
+        server.add_microphone()
+        yield server
+
+
+def test_the_filter_chain_is_a_microphone_that_sordino_feeds(server):
+    source = wait_for(lambda: server.sources().get("sordino_source"), "the filter chain")
+    assert source.description == "Sordino Microphone"
+    settings = Settings(virtual_mic=False, output="sordino_feed")
+    with closing(choose_system()) as system:
+        with Session(settings, system) as session:
+            wait_for(lambda: session.status().state == "active", "an active session")
+            assert session.status().input_name == "microphone"
+        with (
+            closing(system.open_output("sordino_feed", RATE)) as sink,
+            Recorder("sordino_source") as recorder,
+        ):
+            recorder.read(0.1)
+            sink.ring.write(tone(1000, RATE, seconds=0.9))
+            wait_for(lambda: abs(recorder.read(0.05)).max() > 0.4, "the tone")
