@@ -92,5 +92,6 @@ def _scatter(
         axes.plot(*zip(*mine, strict=True), color=SUBJECT, lw=1.5, zorder=1)
     if shown:
         axes.set_xscale("log")
-        axes.margins(x=0.15)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.margins(x=0.2)
     plain(axes)
