@@ -24,7 +24,6 @@ from sordino.live.settings import Settings
 from sordino.live.tray.app import Tray
 from sordino.live.tray.desk import Desk
 
-WIDTH, HEIGHT = 560, 640
 SCALE = 1.5  # pixels for each of the window's: pages are read on fine screens
 SECONDS = 12.0  # until the spectrograms are full
 LOOKS = {"tray.png": ("#f3f3f3", "#e4e4e4"), "tray-dark.png": ("#2b2d31", "#1f2125")}
@@ -38,7 +37,6 @@ def main(folder: Path, seconds: float = SECONDS) -> None:
         desk = Desk(Settings(), FileSystem(noisy, Path(clean) / "clean.wav", loops=None))
         tray = Tray(desk, Event())
         tray.window.setAttribute(Qt.WidgetAttribute.WA_DontShowOnScreen)
-        tray.window.resize(WIDTH, HEIGHT)
         desk.start()
         tray.start()
         while desk.status().seconds < seconds:

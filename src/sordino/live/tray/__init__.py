@@ -6,6 +6,11 @@ import sys
 from sordino.errors import SordinoError
 from sordino.live.settings import Settings
 
+# What Qt's wheels need of a Debian or Ubuntu system, on X11 and Wayland.
+LIBRARIES = (
+    "libegl1 libgl1 libdbus-1-3 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1"
+)
+
 
 def run(settings: Settings) -> None:
     """Clean live sound, with an icon in the tray and a window, until the user quits.
@@ -23,7 +28,7 @@ def run(settings: Settings) -> None:
             raise SordinoError("the tray needs Qt: pip install 'sordino[gui]'") from None
         raise SordinoError(
             f"Qt cannot be loaded ({error}): install what it needs, on Debian and Ubuntu with "
-            "`apt install libegl1 libgl1 libxkbcommon0 libdbus-1-3 libxcb-cursor0`"
+            f"`sudo apt install {LIBRARIES}`"
         ) from None
     app.run(settings)
 

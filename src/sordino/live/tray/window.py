@@ -7,6 +7,7 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QSizePolicy,
     QSlider,
     QVBoxLayout,
     QWidget,
@@ -23,9 +24,10 @@ from sordino.live.tray.player import Player
 from sordino.live.tray.spectrogram import SECONDS, Spectrogram
 from sordino.live.tray.switch import Switch
 
+WIDTH, HEIGHT = 580, 640  # pixels, as are the following
 ICON_PIXELS = 40
 DEFAULT_INPUT = "The system's default"
-MARGIN, GAP = 18, 10  # pixels
+MARGIN, GAP = 18, 10
 
 _STATES = {
     "active": "the noise is taken out",
@@ -33,6 +35,16 @@ _STATES = {
     "muted": "nothing passes",
     "waiting": "waiting",
 }
+
+
+_WIDEST = Status(
+    taken_db=99,
+    speech_probability=1,
+    latency_seconds=0.1,
+    cpu_share=1,
+    underruns=99,
+    model="default",
+)
 
 
 class Window(QWidget):
@@ -51,6 +63,7 @@ class Window(QWidget):
         self.player = Player(desk.open_loudspeaker)
 
         self.setWindowTitle("Sordino")
+        self.resize(WIDTH, HEIGHT)
         self._icon, self.state = QLabel(), QLabel()
         self._title = QLabel(MICROPHONE)
         self.switch = Switch("Take the &noise out")
@@ -74,8 +87,11 @@ class Window(QWidget):
         bold.setPointSizeF(1.25 * bold.pointSizeF())
         self._title.setFont(bold)
         self.state.setAccessibleName("State")
+        self.state.setWordWrap(True)
         self.facts.setAccessibleName("Figures")
-        self.facts.setWordWrap(True)
+        # As wide as it may become, so that the window does not change with every figure.
+        self.facts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.facts.setMinimumWidth(self.fontMetrics().horizontalAdvance(facts(_WIDEST)))
         self.strength.setAccessibleName("Strength: share of the noise that is taken away")
         self.input.setAccessibleName("Microphone")
         self.input.setSizeAdjustPolicy(
