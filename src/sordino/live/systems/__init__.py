@@ -2,6 +2,7 @@
 
 import sys
 
+from sordino.errors import SordinoError
 from sordino.live.systems.system import LOUDSPEAKER, MICROPHONE, Device, System
 
 __all__ = ["LOUDSPEAKER", "MICROPHONE", "Device", "System", "choose_system"]
@@ -21,6 +22,11 @@ def choose_system() -> System:
         from sordino.live.systems.windows import Windows
 
         return Windows()
-    from sordino.live.systems.pulse import Pulse
-
+    try:
+        from sordino.live.systems.pulse import Pulse
+    except OSError as error:
+        raise SordinoError(
+            "the library of PulseAudio and PipeWire is not installed: apt install libpulse0, or "
+            "your system's package of the same library"
+        ) from error
     return Pulse()
