@@ -6,6 +6,7 @@ Neither side waits for the other, and memory stays constant.
 
 import asyncio
 import json
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -19,6 +20,8 @@ from sordino.serve.errors import Draining, Overloaded, Refusal
 from sordino.serve.spool import PIECE, Spool
 from sordino.serve.state import State
 from sordino.serve.worker import Task
+
+logger = logging.getLogger("uvicorn.error")
 
 KEPT_WORDS = 1 << 14  # bytes of what a worker says on standard error
 
@@ -106,12 +109,12 @@ class Upload(Response):
             outcome = "done"
         except Refusal as refusal:  # nothing marks the end: every client takes that as an error
             outcome = refusal.code
+            logger.warning("The answer to an upload breaks off: %s", refusal.message)
         finally:
             await self.end(outcome)
 
     async def end(self, outcome: str) -> None:
         """Stop whatever still runs."""
-        self._state.uploads.discard(self)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -121,6 +124,7 @@ class Upload(Response):
             await self._process.wait()
             self._state.metrics.upload_seconds.observe(perf_counter() - self._begin)
         self._state.metrics.uploads.labels(outcome).inc()
+        self._state.uploads.discard(self)
         self._spool.close()
 
     async def _settled(self) -> None:

@@ -11,15 +11,16 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 from av.error import FFmpegError
 
-from sordino.audio import open_sink, open_source
+from sordino.audio import Sink, open_sink, open_source
 from sordino.cleaning import Cleaning, Settings
 from sordino.errors import SordinoError
 from sordino.files import denoise_files
@@ -37,7 +38,7 @@ MOST_CHANNELS = 32
 STREAMED = ("wav", "flac", "ogg", "opus", "mp3", "aac", "mka")
 """Formats that are written as the sound comes; others are written whole."""
 
-_NICENESS = 10
+_NICENESS = 5
 _FILES = 64
 _HEAD = 12
 _STREAMED_HEADS = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3")
@@ -112,9 +113,9 @@ def main() -> None:
     """Do the task in the first argument."""
     task = Task.from_json(sys.argv[1])
     _limit(task)
-    source, target = sys.stdin.buffer.raw, sys.stdout.buffer.raw  # type: ignore[attr-defined]
     try:
-        _denoise(task, source, target)
+        with open(0, "rb", buffering=0) as source, open(1, "wb", closefd=False) as target:
+            _denoise(task, source, target)
     except BrokenPipeError:
         sys.exit(1)  # the server no longer wants it
     except Exception as error:
@@ -153,12 +154,17 @@ def _denoise(task: Task, source: BinaryIO, target: BinaryIO) -> None:
 def _stream(task: Task, source: _Peeked, target: BinaryIO) -> None:
     raw = None if task.raw is None else RawFormat(*task.raw)
     with open_source(source, raw) as sound:
-        _check(sound.info)
+        _check(task, sound.info)
         track = Cleaning(sound.info, _settings(task), report=lambda done: _check_length(task, done))
-        with closing(open_sink(target, task.extension, sound.info)) as sink:
-            for block in sound.blocks():
-                sink.write(track.feed(block))
-            sink.write(track.flush())
+        with ExitStack() as stack:
+            sink: Sink | None = None  # not before there is sound, so that garbage gets no answer
+            for clean in chain(map(track.feed, sound.blocks()), (track.flush() for _ in "1")):
+                if sink is None and len(clean):
+                    sink = stack.enter_context(
+                        closing(open_sink(target, task.extension, sound.info))
+                    )
+                if sink is not None:
+                    sink.write(clean)
     if not track.seconds:
         raise SordinoError("there is no sound in it, not a single sample: record it again")
 
@@ -171,7 +177,7 @@ def _spool(task: Task, source: _Peeked, target: BinaryIO) -> None:
             while data := source.read(1 << 16):
                 file.write(data)
         with open_source(noisy, raw) as sound:
-            _check(sound.info)
+            _check(task, sound.info)
         job = Job(noisy, clean, task.extension, raw=raw)
         report = denoise_files(
             [job], _settings(task), on_progress=lambda _, done, __: _check_length(task, done)
@@ -188,9 +194,10 @@ def _settings(task: Task) -> Settings:
     return Settings(task.model, task.strength, task.attenuation_limit_db)
 
 
-def _check(info: SoundInfo) -> None:
+def _check(task: Task, info: SoundInfo) -> None:
     if info.channels > MOST_CHANNELS:
         raise SordinoError(f"it has {info.channels} channels: at most {MOST_CHANNELS} are taken")
+    _check_length(task, info.seconds or 0.0)  # what the header says; the sound is counted too
 
 
 def _check_length(task: Task, seconds: float) -> None:
