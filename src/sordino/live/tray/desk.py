@@ -67,12 +67,21 @@ class Desk(QObject):
         return self.session.status()
 
     def inputs(self) -> list[Device]:
-        """Return the microphones that there are; none while the sound server is away."""
+        """Return the microphones that there are, and what else is chosen to be one.
+
+        There are none while the sound server is away.
+        """
         try:
             devices = self.system.devices()
         except DeviceLost:
             return []
-        return [device for device in devices if device.kind == "input" and not device.virtual]
+        return [
+            device
+            for device in devices
+            if device.kind == "input"
+            and not device.virtual
+            and (not device.monitor or self.system.input in (device.name, device.label))
+        ]
 
     def open_loudspeaker(self, sample_rate: int) -> Sink:
         """Open what the user hears with; raises DeviceLost."""
