@@ -71,7 +71,7 @@ class Listening(QWidget):
 
     def _show(self) -> None:
         playing = self._player.playing
-        self.play_button.setText("&Stop" if playing else "&Listen to the last 10 s")
+        self.play_button.setText("Stop &listening" if playing else "&Listen to the last 10 s")
         for version, button in self.versions.items():
             button.setEnabled(playing)
             button.setChecked(playing and version == self._player.version)
