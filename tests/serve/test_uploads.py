@@ -262,6 +262,20 @@ def test_a_client_that_reads_nothing_is_let_go_and_the_worker_long_before():
         assert served.metric("sordino_uploads_total", outcome="too_slow") == 1
 
 
+def test_a_client_that_reads_nothing_before_it_has_sent_everything_is_served():
+    """Most HTTP libraries are like that."""
+
+    def body():
+        for _ in range(10):
+            time.sleep(0.2)
+            yield bytes(800_000)
+
+    with serving(stall_seconds=1) as served:
+        answer = post(served, body(), raw_rate=192000, raw_channels=2)
+        assert answer.status_code == 200
+        assert len(answer.content) > 8_000_000
+
+
 def test_a_client_that_leaves_takes_its_worker_along(served):
     before = served.metric("sordino_uploads_total", outcome="bad_request")
     head = b"POST /v1/denoise HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\n"

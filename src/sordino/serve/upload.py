@@ -45,7 +45,7 @@ class Upload(Response):
         self._request = request
         self._state = state
         self._settings = state.settings
-        self._begin = perf_counter()
+        self._begin = self._heard = perf_counter()
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._spool = Spool()
@@ -153,6 +153,7 @@ class Upload(Response):
                     data = await anext(stream, None)
                 if data is None:
                     break
+                self._heard = perf_counter()
                 received += len(data)
                 if received > self._settings.max_body_bytes:
                     self._fail(self._too_large())
@@ -219,11 +220,18 @@ class Upload(Response):
         )
 
     async def _sent(self, send: Send, message: dict[str, object]) -> None:
+        """Send a message to a client that may still be busy with sending its own."""
+        sending = asyncio.ensure_future(send(message))
+        begin = perf_counter()
         try:
-            async with asyncio.timeout(self._settings.stall_seconds):
-                await send(message)
-        except TimeoutError:
-            raise Refusal(408, "too_slow", "the client does not read the answer") from None
+            while not sending.done():
+                patience = self._settings.stall_seconds - perf_counter() + max(begin, self._heard)
+                if patience <= 0:
+                    raise Refusal(408, "too_slow", "the client does not read the answer")
+                await asyncio.wait({sending}, timeout=patience)
+            sending.result()
+        finally:
+            sending.cancel()
 
 
 def _environment() -> dict[str, str]:
