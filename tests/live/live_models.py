@@ -12,7 +12,9 @@ class SlowModel(Model):
     def __init__(self, seconds, value=0.5, name="slow"):
         super().__init__(constant_mask_bytes(value), name)
         self.seconds = seconds
+        self.stall = 0.0  # more, for the next step alone
 
     def run(self, spectrum, voice, state):
-        time.sleep(self.seconds * spectrum.shape[1])
+        stall, self.stall = self.stall, 0.0
+        time.sleep(self.seconds * spectrum.shape[1] + stall)
         return super().run(spectrum, voice, state)

@@ -153,7 +153,7 @@ class Engine:
         ring = self.source.ring
         missing = (self._frame - len(self._rest)) / self._rate
         missing -= ring.readable / self.source.sample_rate
-        due = ring.written_at + missing - time.perf_counter()
+        due = ring.written_at + missing - time.perf_counter() if self.source.clocked else 0.0
         self._stopping.wait(min(max(due, SHORTEST_NAP), LONGEST_NAP))
 
     def _work(self) -> None:
