@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -84,19 +85,27 @@ def test_record_all_of_it(server, noise, tmp_path):
     assert min(levels) < 0.02
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("server", "number"),
+    [("pulseaudio", signal.SIGTERM), ("pipewire", signal.SIGINT)],
+    indirect=["server"],
+)
 def test_signals_end_it_cleanly(server, number):
     before = server.defaults()
     with running("live") as process:
         lines = iter(process.stdout.readline, "")
-        head = [next(lines) for _ in range(4)]
+        head = []
+        while not head or not head[-1].startswith("latency"):
+            head.append(next(lines))
         assert own(server)
         process.send_signal(number)
         rest = list(lines)
         assert process.wait(PATIENCE) == 0
         assert process.stderr.read() == ""
     text = "".join(head + rest)
-    for begin in ("input ", "output ", "latency ", "active", "ended after "):
+    assert "choose the microphone 'Sordino Microphone'" in text
+    assert re.search(r"latency  \d+ ms: 20 ms by the algorithm, \d+ ms in buffers \(clicks", text)
+    for begin in ("input ", "output ", "active", "ended after "):
         assert any(line.startswith(begin) for line in text.splitlines()), text
     assert own(server) == []
     assert server.defaults() == before

@@ -18,10 +18,12 @@ from sordino.live.latency import loop_latency, virtual_end
 from sordino.live.ports import DeviceLost
 from sordino.live.session import Session
 from sordino.live.settings import Settings
+from sordino.live.status import Status
 from sordino.live.systems import LOUDSPEAKER, MICROPHONE, System, choose_system
 from sordino.live.views import View, choose_view
 
 REFRESH_SECONDS = 0.1
+SETTLE_SECONDS = 2.0  # of sound, until the session knows how full its buffers have to be
 RECORD_SECONDS = 60.0
 STRENGTH_STEP = 0.1
 
@@ -94,10 +96,10 @@ def run_live(settings: Settings, as_json: bool) -> None:
             loop = _loop_latency(session, system, settings)
             keys = stack.enter_context(Keys()) if sys.stdout.isatty() and not as_json else None
             view = choose_view(as_json, keys is not None and keys.works, loop_seconds=loop)
-            stack.enter_context(view).say(_latency_line(settings, loop))
+            stack.enter_context(view)
             for line in _hints(system, settings):
                 view.say(line)
-            _watch(session, view, keys, settings, asked)
+            _watch(session, view, keys, settings, asked, loop)
             view.end(session.status())
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.EIO):
@@ -107,12 +109,22 @@ def run_live(settings: Settings, as_json: bool) -> None:
 
 
 def _watch(
-    session: Session, view: View, keys: Keys | None, settings: Settings, asked: Event
+    session: Session,
+    view: View,
+    keys: Keys | None,
+    settings: Settings,
+    asked: Event,
+    loop: float | None,
 ) -> None:
     """Show the session and do what the keys say until one, a signal or the session ends it."""
+    told = False
     steering = Steering(session, view, settings.record or Path.cwd())
     while not asked.is_set() and not session.wait(0 if keys else REFRESH_SECONDS):
-        view.show(session.status())
+        status = session.status()
+        view.show(status)
+        if not told and status.seconds >= SETTLE_SECONDS:
+            told = True
+            view.say(_latency_line(settings, status, loop))
         pressed = keys.read(REFRESH_SECONDS) if keys else ""
         if not all([steering.press(key) for key in pressed]):
             return
@@ -150,13 +162,12 @@ def _has_virtual_device(settings: Settings) -> bool:
     return settings.speaker or (settings.virtual_mic and settings.output is None)
 
 
-def _latency_line(settings: Settings, loop: float | None) -> str:
+def _latency_line(settings: Settings, status: Status, loop: float | None) -> str:
     algorithm = Denoiser(settings.load_model(), settings.sample_rate).latency
-    own = f"{1000 * algorithm:.0f} ms by the algorithm"
-    if loop is None:
-        return f"latency  {own}, and what the devices' buffers add"
-    total = f"{1000 * (algorithm + loop):.0f} ms"
-    return f"latency  about {total}: {own}, {1000 * loop:.0f} ms in buffers (measured by clicks)"
+    parts = {"by the algorithm": algorithm, "in buffers": status.latency_seconds - algorithm}
+    line = ", ".join(f"{1000 * seconds:.0f} ms {where}" for where, seconds in parts.items())
+    line = f"latency  {1000 * status.latency_seconds:.0f} ms: {line}"
+    return line if loop is None else f"{line} (clicks go out and in again in {1000 * loop:.0f} ms)"
 
 
 @contextmanager
