@@ -18,6 +18,7 @@ from websockets.sync.client import connect as connect_sync
 from signals import agreement_db, noise
 from sordino.denoiser import denoise
 from sordino.model import load_model
+from sordino.serve import server as server_module
 from sordino.serve.client import StreamError, connect, connect_async
 from sordino.serve.load import LoadedServer, listen
 
@@ -389,6 +390,17 @@ def test_clients_that_vanish_leave_nothing_behind(served):
     load = asyncio.run(with_neighbours(served, misbehave))
     assert load.lost == 0
     wait_until(lambda: not served.state.engine.streams)
+
+
+def test_half_open_connections_are_noticed(monkeypatch):
+    """A peer that is gone without a word answers no ping; its place is given back."""
+    monkeypatch.setattr(server_module, "PING_SECONDS", 0.3)
+    with serving() as served, served.connect() as sock:
+        sock.sendall(HANDSHAKE)
+        assert b"101" in sock.recv(4096).split(b"\r\n")[0]
+        sock.sendall(frame(0x1, b'{"type": "hello"}'))
+        wait_until(lambda: served.state.engine.streams)
+        wait_until(lambda: not served.state.engine.streams)
 
 
 def test_garbage_on_the_wire_hurts_nobody(served):
