@@ -164,6 +164,21 @@ def test_what_is_spoken_is_denoised_as_in_python(speaker, address, engine):
     assert agreement_db(expected, clean[: len(expected)]) >= LEAST_DB
 
 
+def test_a_lost_server_is_not_passed_over_in_silence(speaker):
+    running = serving(drain_seconds=0)
+    visit = Visit(speaker, next(running))
+    visit.choose("server")
+    visit.page.click("#speak")
+    visit.wait("live")
+    visit.page.locator("#clock", has_text="0:01").wait_for()
+    next(running, None)  # the server ends
+    visit.page.wait_for_selector("#status.bad")
+    assert visit.status.startswith("The engine has stopped, and noise comes through: ")
+    visit.page.click("#speak")
+    visit.wait("ready")
+    visit.leave()
+
+
 def test_the_pictures_show_the_noise_go(visit):
     visit.drop("office_48k")
     visit.page.wait_for_timeout(500)  # until it is drawn

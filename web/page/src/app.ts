@@ -25,6 +25,8 @@ const STATES: Record<string, string> = {
 
 export class App {
   engine: EngineName = "device";
+  /** Called when the microphone was switched on or off. */
+  onspeaking: () => void = () => {};
   private readonly player = new Player();
   private readonly pictures: Spectrograms;
   private readonly levels = { noisy: new Level("noisy"), clean: new Level("clean") };
@@ -99,7 +101,7 @@ export class App {
   }
 
   /** Switch the microphone on. */
-  async speak(device: string): Promise<boolean> {
+  async speak(device: string): Promise<void> {
     this.job?.abort();
     element("progress").hidden = true;
     this.player.load(undefined);
@@ -109,7 +111,7 @@ export class App {
       live = await Live.start(device, this.engine, this.player.strength);
     } catch (error) {
       say((error as Error).message, true);
-      return false;
+      return;
     }
     const take: Take = {
       name: "microphone",
@@ -134,8 +136,9 @@ export class App {
       const { state, error } = live.node;
       if (state in STATES) say(STATES[state] + (error?.message ?? ""), state === "failed");
     };
+    live.onend = () => void this.stop();
+    this.onspeaking();
     this.run();
-    return true;
   }
 
   get speaking(): boolean {
@@ -150,6 +153,8 @@ export class App {
     live.onsound = live.onstate = () => {};
     await live.stop();
     enable("engine", true);
+    enable("mode", true);
+    this.onspeaking();
     if (seconds(take) > 0.1) {
       this.pictures.show(take, false);
       this.ready();
@@ -223,7 +228,6 @@ export class App {
     this.timeline.max = String(seconds(take));
     setPhase("ready");
     this.allow(true);
-    enable("mode", true);
     this.pictures.refresh(this.player.strength);
     if (took) showRecording(takenDb(take, this.player.strength), seconds(take), took);
     else showTaken(takenDb(take, this.player.strength));

@@ -37,7 +37,7 @@ strength.addEventListener("input", () => {
 const file = element<HTMLInputElement>("file");
 
 function open(given: File | null | undefined): void {
-  if (given) void app.open(given.name, given.arrayBuffer()).then(showSpeaking);
+  if (given) void app.open(given.name, given.arrayBuffer());
 }
 
 file.addEventListener("change", () => {
@@ -45,7 +45,7 @@ file.addEventListener("change", () => {
   file.value = "";
 });
 element("example").addEventListener("click", () => {
-  void app.open("office_48k.flac", example()).then(showSpeaking);
+  void app.open("office_48k.flac", example());
 });
 addEventListener("dragover", (event) => {
   event.preventDefault();
@@ -72,11 +72,11 @@ async function listMicrophones(): Promise<void> {
   if (options.some((option) => option.value === chosen)) microphone.value = chosen;
 }
 
-function showSpeaking(): void {
+app.onspeaking = () => {
   speak.ariaPressed = String(app.speaking);
   speak.querySelector("span")!.textContent = app.speaking ? "Stop" : "Speak";
   microphone.disabled = app.speaking;
-}
+};
 
 speak.addEventListener("click", async () => {
   speak.disabled = true;
@@ -84,7 +84,6 @@ speak.addEventListener("click", async () => {
   if (app.speaking) await app.stop();
   else await app.speak(microphone.value);
   speak.disabled = false;
-  showSpeaking();
   await listMicrophones();
 });
 navigator.mediaDevices?.addEventListener("devicechange", () => void listMicrophones());

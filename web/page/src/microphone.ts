@@ -22,6 +22,8 @@ export class Live {
   onsound: (sound: Sound) => void = () => {};
   onstats: () => void = () => {};
   onstate: () => void = () => {};
+  /** The microphone has gone. */
+  onend: () => void = () => {};
 
   private constructor(
     readonly node: SordinoNode,
@@ -32,6 +34,7 @@ export class Live {
     node.addEventListener("sound", (event) => this.onsound((event as CustomEvent<Sound>).detail));
     node.addEventListener("stats", () => this.onstats());
     node.addEventListener("state", () => this.onstate());
+    stream.getAudioTracks()[0].addEventListener("ended", () => this.onend());
   }
 
   /** Switch a microphone on; the first one there is if `device` is empty. */

@@ -45,7 +45,9 @@ class SordinoProcessor extends AudioWorkletProcessor {
   private packet: Float32Array;
   private packed = 0;
   private unannounced = 0;
+  private begun = false; // the first sample has come out
   private late = false;
+  private moved = false; // the delay has changed
   private lateSamples = 0;
   private spare = Infinity; // samples that were ready too early, at the least
   private calm = 0;
@@ -81,41 +83,47 @@ class SordinoProcessor extends AudioWorkletProcessor {
     const ahead = (this.clean.written - position - out.length) | 0;
     const late = ahead < 0;
     (late ? this.noisy : this.clean).copy(position, out);
-    if (late !== this.late) this.join(out);
+    if (late !== this.late || this.moved) this.join(out);
+    this.moved = false;
+    this.begun ||= position >= 0;
     this.adapt(late, ahead, out.length);
     this.last = out[out.length - 1];
     return this.open;
   }
 
-  /** Let a jump between clean and noisy sound fade over the block. */
+  /** Let a jump, between clean and noisy sound or in time, fade over the block. */
   private join(out: Float32Array): void {
     const jump = this.last - out[0];
     for (let n = 0; n < out.length; n++) out[n] += jump * (1 - n / out.length);
   }
 
   private adapt(late: boolean, ahead: number, count: number): void {
-    const started = ((this.noisy.written - this.delay) | 0) > 0;
-    if (late && started) {
+    if (late && this.begun) {
       if (!this.late) this.underruns++;
       this.lateSamples += count;
       this.calm = 0;
       this.spare = Infinity;
       if (this.lateSamples >= this.hop) {
         this.lateSamples = 0;
-        this.delay = Math.min(this.delay + this.hop, this.longestDelay);
+        this.move(Math.min(this.delay + this.hop, this.longestDelay));
       }
     } else {
       this.calm += count;
       this.spare = Math.min(this.spare, ahead);
       if (this.calm >= CALM_SECONDS * 100 * this.hop) {
-        if (this.spare >= 3 * this.hop && this.delay > this.shortestDelay) this.delay -= this.hop;
+        if (this.spare >= 3 * this.hop) this.move(Math.max(this.delay - this.hop, this.shortestDelay));
         this.calm = 0;
         this.spare = Infinity;
       }
     }
-    this.late = late && started;
+    this.late = late && this.begun;
     this.noisy.setNote(UNDERRUNS, this.underruns);
     this.noisy.setNote(DELAY, this.delay);
+  }
+
+  private move(delay: number): void {
+    this.moved = delay !== this.delay;
+    this.delay = delay;
   }
 
   private announce(block: Float32Array): void {
