@@ -90,6 +90,24 @@ def test_a_strength_and_a_limit_are_passed_on():
     assert agreement_db(denoise(sound, RATE, model, 0.7, 12), out) > 100
 
 
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+def test_an_engine_at_another_rate(rate):
+    model, sound = recurrent(), noise(2 * rate + 77)
+    source, sink = MemorySource(sound, rate), MemorySink(rate)
+    engine = Engine(source, sink, [model], Controls(), Monitor(rate))
+    source.open()
+    sink.open()
+    engine.start()
+    assert engine.finished.wait(PATIENCE)
+    source.close()
+    sink.close()
+    assert engine.failure is None
+    out, wanted = sink.sound[engine.ladder.delay :], denoise(sound, rate, model)
+    assert len(out) == len(wanted)
+    settled = slice(0, -rate // 10)  # resampled, the end depends on what follows it
+    assert agreement_db(wanted[settled], out[settled]) > 100
+
+
 def test_a_source_at_another_rate():
     sound = tone(1000, 44100, 2)
     out = cleaned(sound, [constant_mask(0)], rate=44100)

@@ -12,7 +12,7 @@ def raise_priority() -> bool:
     Linux allows it to root and to groups with an `rtprio` limit.  Threads that this one starts
     are ordinary again.
     """
-    if hasattr(os, "sched_setscheduler"):
+    if hasattr(os, "SCHED_RESET_ON_FORK"):
         with suppress(OSError):
             policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
             os.sched_setscheduler(0, policy, os.sched_param(PRIORITY))
