@@ -16,12 +16,14 @@ from signals import tone
 
 require_qt()
 
-from PySide6.QtCore import Qt  # noqa: E402
+from PySide6.QtCore import Qt, QTimer  # noqa: E402
 from PySide6.QtGui import QAccessible  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 from PySide6.QtWidgets import QApplication, QSystemTrayIcon  # noqa: E402
 
+from sordino import examples  # noqa: E402
 from sordino.errors import SordinoError  # noqa: E402
+from sordino.live.file_ports import FileSystem  # noqa: E402
 from sordino.live.settings import Settings  # noqa: E402
 from sordino.live.systems import MICROPHONE, choose_system  # noqa: E402
 from sordino.live.tray import run  # noqa: E402
@@ -249,6 +251,21 @@ def test_a_hidden_window_catches_up_when_it_is_opened(tray):
     wait_for(lambda: tray.desk.status().seconds > before + 2, "some sound")
     tray.open()
     assert loudest_row(tray.window.noisy)[1] > 100
+
+
+def test_ends_with_its_session(tmp_path):
+    app = application()
+    system = FileSystem(examples.path("phone_8k"), tmp_path / "clean.wav", speed=None)
+    desk = Desk(Settings(), system)
+    tray = Tray(desk, Event())
+    desk.start()
+    tray.start()
+    QTimer.singleShot(1000 * PATIENCE, app.quit)
+    app.exec()
+    assert desk.session.wait(0)
+    assert tray.failure is None
+    tray.close()
+    desk.stop()
 
 
 def test_puts_everything_back_when_it_is_ended():

@@ -7,6 +7,7 @@ from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QApplication, QMenu, QSystemTrayIcon
 
+from sordino.errors import SordinoError
 from sordino.live.foreground import asked_to_end
 from sordino.live.settings import Settings
 from sordino.live.systems import choose_system
@@ -29,6 +30,8 @@ class Tray(QObject):
     def __init__(self, desk: Desk, asked: Event) -> None:
         super().__init__()
         self.desk, self._asked = desk, asked
+        self.failure: SordinoError | None = None
+        """Why the session has ended, if something went wrong inside."""
         self.window = Window(desk)
         self.menu = QMenu()
         self.clean_action = self._switch("Take the &noise out", desk.cleaning)
@@ -62,8 +65,12 @@ class Tray(QObject):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show the state of this moment, or quit if that is asked for."""
-        if self._asked.is_set():
+        """Show the state of this moment; quit if that is asked for or the session has ended."""
+        try:
+            ended = self.desk.session.wait(0)
+        except SordinoError as error:
+            self.failure, ended = error, True
+        if ended or self._asked.is_set():
             QApplication.quit()
         status = self.desk.status()
         icon = state_icon(status.state)
@@ -101,7 +108,7 @@ def run(settings: Settings) -> None:
     """Run a session with its tray until the user or the system ends it.
 
     Raises:
-        SordinoError: the session cannot begin.
+        SordinoError: the session cannot begin, or something went wrong inside.
     """
     app = QApplication.instance() or QApplication(sys.argv[:1])
     app.setApplicationName("Sordino")
@@ -115,3 +122,5 @@ def run(settings: Settings) -> None:
             tray.close()
         finally:
             desk.stop()
+    if tray.failure:
+        raise tray.failure
