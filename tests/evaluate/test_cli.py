@@ -124,6 +124,12 @@ def test_noisy_recordings_alone_get_what_needs_no_reference(dataset, half):
     assert "needs a reference" in str(error)
 
 
+def test_a_plain_folder_of_recordings_is_a_set_as_well(dataset, half):
+    found = report(dataset / "noisy", "--model", half, "--metrics", "level_db")
+    assert found["clips"] == 3
+    assert found["systems"]["half"]["level_db"]["mean"] == pytest.approx(6.02, abs=0.01)
+
+
 def test_a_bad_clip_is_named_and_the_others_go_on(dataset, half, tmp_path):
     (dataset / "noisy" / "clip1.wav").write_bytes(b"not audio")
     out = tmp_path / "out.csv"

@@ -144,7 +144,7 @@ def compare(
 ) -> None:
     """Measure models beside other noise suppressors on the same clips, in one run.
 
-    Others that are not installed are skipped: pip install 'sordino[compare]'
+    Others that are not installed are skipped; the extra "compare" brings them.
 
     Every system runs on one thread; its latency is taken out before it is scored.
     """
