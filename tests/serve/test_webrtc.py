@@ -132,6 +132,7 @@ BAD_OFFERS = {
     "no multiplexing": ("a=rtcp-mux", "", "rtcp-mux"),
     "only listening": ("a=sendrecv", "a=recvonly", "sendrecv"),
     "half a candidate": ("a=candidate:.*", "a=candidate:1 1 udp", "no SDP offer"),
+    "no such port": (r"(a=candidate:.* )[0-9]+( typ)", r"\g<1>65536\2", "a port"),
     "many candidates": ("(a=candidate:.*\n)", r"\1" * 33, "more than 32"),
 }
 
@@ -159,7 +160,11 @@ def test_what_is_no_offer_is_refused_before_it_is_read():
         async with serving() as (_, http):
             sdp = await offered()
             yield await http.post(PATH, json={"sdp": sdp}), 415, "unsupported_media"
-            yield await http.post(PATH, content="v=0\n" * 9000, headers=SDP), 413, "too_large"
+            yield await http.post(PATH, content="v=0" * 11000, headers=SDP), 413, "too_large"
+            # Lines that the parser would compare with each other.
+            for lines in ("a=x\r\n" * 200, "a=x\x0b" * 200, "a=rtpmap:96 opus/48000/2\n" * 30):
+                response = await http.post(PATH, content=sdp + lines, headers=SDP)
+                yield response, 413, "too_large"
             for params, status, code in [
                 ({"model": "best"}, 404, "unknown_model"),
                 ({"model": "../default"}, 404, "unknown_model"),

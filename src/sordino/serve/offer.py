@@ -1,5 +1,6 @@
 """What a WebRTC client offers, checked before any connection is made of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiortc import RTCIceCandidate
@@ -8,6 +9,8 @@ from aiortc.sdp import MediaDescription, SessionDescription, candidate_from_sdp
 from sordino.serve.errors import Refusal
 
 MOST_BYTES = 32 << 10  # of an SDP; browsers send 2 to 6 kB
+MOST_LINES = 200  # browsers write 60 to 100
+MOST_CODECS = 30  # browsers name 10; aiortc's parser takes each with each line of feedback
 MOST_CANDIDATES = 32  # addresses that the server tries to reach, however many are named
 
 
@@ -33,8 +36,7 @@ def read_offer(body: bytes) -> Offer:
     Raises:
         Refusal: it is none, or not one of one Opus track.
     """
-    if len(body) > MOST_BYTES:
-        raise Refusal(413, "too_large", f"the offer has more than {MOST_BYTES} bytes")
+    _check_size(body)
     try:
         sdp = body.decode("utf-8")
         description = SessionDescription.parse(sdp)
@@ -55,6 +57,7 @@ def _checked(sdp: str, media: MediaDescription) -> Offer:
         raise _bad("the offer lacks a=fingerprint or a=setup")
     if not media.rtcp_mux or not media.rtp.muxId:
         raise _bad("the offer lacks a=rtcp-mux or a=mid")
+    _check_ports(media.ice_candidates)
     if len(media.ice_candidates) > MOST_CANDIDATES:
         raise _bad(f"the offer names more than {MOST_CANDIDATES} candidates")
     direction = media.direction or "sendrecv"
@@ -72,8 +75,7 @@ def read_candidates(body: bytes) -> list[RTCIceCandidate | None]:
     Raises:
         Refusal: it is none.
     """
-    if len(body) > MOST_BYTES:
-        raise Refusal(413, "too_large", f"the fragment has more than {MOST_BYTES} bytes")
+    _check_size(body)
     candidates: list[RTCIceCandidate | None] = []
     try:
         for line in body.decode("utf-8").splitlines():
@@ -85,7 +87,24 @@ def read_candidates(body: bytes) -> list[RTCIceCandidate | None]:
                 candidates.append(None)
     except Exception as error:  # the parser raises whatever it stumbles over
         raise _bad("the body is no trickle-ICE fragment that can be read") from error
+    _check_ports([each for each in candidates if each is not None])
     return candidates
+
+
+def _check_size(body: bytes) -> None:
+    lines = body[: MOST_BYTES + 1].decode("utf-8", "replace").splitlines()  # as the parser does
+    codecs = sum(line.startswith("a=rtpmap") for line in lines)
+    if len(body) > MOST_BYTES or len(lines) > MOST_LINES or codecs > MOST_CODECS:
+        raise Refusal(
+            413,
+            "too_large",
+            f"at most {MOST_BYTES} bytes, {MOST_LINES} lines and {MOST_CODECS} codecs are taken",
+        )
+
+
+def _check_ports(candidates: Sequence[RTCIceCandidate]) -> None:
+    if not all(0 <= each.port <= 0xFFFF for each in candidates):
+        raise _bad("a candidate has a port that there is not")
 
 
 def _bad(message: str) -> Refusal:
