@@ -50,6 +50,7 @@ class Upload(Response):
         self._tasks: list[asyncio.Task[None]] = []
         self._spool = Spool()
         self._words = b""
+        self._heard_out = asyncio.Event()  # the worker has said its last word
         self._failure: Refusal | None = None
 
     def check(self) -> None:
@@ -135,7 +136,7 @@ class Upload(Response):
         """
         if self._failure is None and self._process is not None:
             code = await self._process.wait()
-            await asyncio.gather(self._tasks[2])
+            await self._heard_out.wait()
             if code:
                 self._fail(self._explained(code))
         if self._failure is not None:
@@ -190,6 +191,7 @@ class Upload(Response):
         assert stderr is not None
         while data := await stderr.read(PIECE):
             self._words = (self._words + data)[-KEPT_WORDS:]
+        self._heard_out.set()
 
     async def _time(self) -> None:
         await asyncio.sleep(self._settings.upload_seconds)

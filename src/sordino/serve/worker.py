@@ -10,10 +10,9 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
@@ -26,7 +25,7 @@ from sordino.errors import SordinoError
 from sordino.files import denoise_files
 from sordino.jobs import Job
 from sordino.outputs import explain
-from sordino.sound import RawFormat, SoundInfo
+from sordino.sound import RawFormat, Samples, SoundInfo
 
 try:
     import resource
@@ -158,7 +157,7 @@ def _stream(task: Task, source: _Peeked, target: BinaryIO) -> None:
         track = Cleaning(sound.info, _settings(task), report=lambda done: _check_length(task, done))
         with ExitStack() as stack:
             sink: Sink | None = None  # not before there is sound, so that garbage gets no answer
-            for clean in chain(map(track.feed, sound.blocks()), (track.flush() for _ in "1")):
+            for clean in _cleaned(track, sound.blocks()):
                 if sink is None and len(clean):
                     sink = stack.enter_context(
                         closing(open_sink(target, task.extension, sound.info))
@@ -167,6 +166,12 @@ def _stream(task: Task, source: _Peeked, target: BinaryIO) -> None:
                     sink.write(clean)
     if not track.seconds:
         raise SordinoError("there is no sound in it, not a single sample: record it again")
+
+
+def _cleaned(track: Cleaning, blocks: Iterator[Samples]) -> Iterator[Samples]:
+    for block in blocks:
+        yield track.feed(block)
+    yield track.flush()
 
 
 def _spool(task: Task, source: _Peeked, target: BinaryIO) -> None:
