@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Real sound servers, a browser and what Qt and PortAudio link to, for the tests.
 SYSTEM := pulseaudio pulseaudio-utils pipewire pipewire-bin pipewire-pulse wireplumber dbus \
-	libportaudio2 chromium fonts-dejavu-core libegl1 libgl1 libxkbcommon0 libdbus-1-3 \
+	libportaudio2 libasound2-plugins chromium fonts-dejavu-core libegl1 libgl1 libxkbcommon0 libdbus-1-3 \
 	libfontconfig1 libglib2.0-0
 EXAMPLE := src/sordino/examples/noisy/office_48k.flac
 
