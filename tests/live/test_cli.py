@@ -62,13 +62,14 @@ def test_json_lines(server, noise):
     assert (done.returncode, done.stderr) == (0, "")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) >= 2
-    last = lines[-1]
-    assert (last["state"], last["reason"], last["model"]) == ("active", "", "default")
+    # On a machine that is busy for a moment the sound may be bypassed then.
+    last = [line for line in lines if line["state"] == "active"][-1]
+    assert (last["reason"], last["model"]) == ("", "default")
     assert last["input_dbfs"] == pytest.approx(-26, abs=1)
     assert last["output_dbfs"] < -35
     assert 0 < last["cpu_share"] < 1
     assert 0.010 < last["loop_seconds"] < 0.150
-    assert last["seconds"] >= 2
+    assert lines[-1]["seconds"] >= 2
     assert own(server) == []
 
 
@@ -150,9 +151,9 @@ def test_a_killed_terminal_ends_it(server):
 @pytest.mark.parametrize("server", ["pulseaudio"], indirect=True)
 def test_the_other_direction(server):
     with running("live", "--speaker", "--json") as process:
-        first = json.loads(process.stdout.readline())
+        states = (json.loads(line)["state"] for line in iter(process.stdout.readline, ""))
+        assert "active" in states
         assert "sordino_loudspeaker" in server.sinks()
-        assert first["state"] == "active"
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
     assert own(server) == []
