@@ -19,7 +19,7 @@ require_qt()
 from PySide6.QtCore import Qt, QTimer  # noqa: E402
 from PySide6.QtGui import QAccessible  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
-from PySide6.QtWidgets import QApplication, QSystemTrayIcon  # noqa: E402
+from PySide6.QtWidgets import QApplication, QLabel, QSystemTrayIcon  # noqa: E402
 
 from sordino import examples  # noqa: E402
 from sordino.errors import SordinoError  # noqa: E402
@@ -99,7 +99,9 @@ def test_opens_the_window_where_there_is_no_tray(tray):
 
 def test_says_what_it_does(tray):
     spin_until(lambda: "speech" in tray.window.facts.text(), "figures")
-    assert tray.window.state.text() == "The noise is taken out"
+    spoken = QAccessible.queryAccessibleInterface(tray.window.state)
+    assert spoken.text(QAccessible.Text.Name) == "The noise is taken out"
+    assert MICROPHONE in [label.text() for label in tray.window.findChildren(QLabel)]
     assert tray.icon.toolTip() == "Sordino: the noise is taken out"
     assert re.search(r"latency \d+ ms .*CPU \d+ % .*underruns \d+ .*model default",
                      tray.window.facts.text())  # fmt: skip

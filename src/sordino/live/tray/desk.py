@@ -4,11 +4,12 @@ from dataclasses import replace
 
 from PySide6.QtCore import QObject, Signal
 
+from sordino.live.latency import virtual_end
 from sordino.live.ports import DeviceLost, Sink
 from sordino.live.session import Session
 from sordino.live.settings import Settings
 from sordino.live.status import Status
-from sordino.live.systems import Device, System
+from sordino.live.systems import MICROPHONE, Device, System
 from sordino.live.tray.choice import Choice
 
 
@@ -82,6 +83,14 @@ class Desk(QObject):
             and not device.virtual
             and (not device.monitor or self.system.input in (device.name, device.label))
         ]
+
+    def virtual_name(self) -> str:
+        """Return what meeting programs call the clean microphone; a cable has its own name."""
+        try:
+            device = virtual_end(self.system, "input", MICROPHONE)
+        except DeviceLost:
+            device = None
+        return device.label if device else MICROPHONE
 
     def open_loudspeaker(self, sample_rate: int) -> Sink:
         """Open what the user hears with; raises DeviceLost."""

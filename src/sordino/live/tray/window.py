@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
 )
 
 from sordino.live.status import Status
-from sordino.live.systems import MICROPHONE
 from sordino.live.tray.desk import Desk
 from sordino.live.tray.follower import Follower
 from sordino.live.tray.icon import state_icon
@@ -65,7 +64,7 @@ class Window(QWidget):
         self.setWindowTitle("Sordino")
         self.resize(WIDTH, HEIGHT)
         self._icon, self.state = QLabel(), QLabel()
-        self._title = QLabel(MICROPHONE)
+        self._title = QLabel()
         self.switch = Switch("Take the &noise out")
         self.mute = Switch("&Mute")
         self.input = QComboBox()
@@ -86,9 +85,8 @@ class Window(QWidget):
         bold.setBold(True)
         bold.setPointSizeF(1.25 * bold.pointSizeF())
         self._title.setFont(bold)
-        self.state.setAccessibleName("State")
+        self._title.setToolTip("Choose this microphone in your meeting program")
         self.state.setWordWrap(True)
-        self.facts.setAccessibleName("Figures")
         # As wide as it may become, so that the window does not change with every figure.
         self.facts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.facts.setMinimumWidth(self.fontMetrics().horizontalAdvance(facts(_WIDEST)))
@@ -176,12 +174,13 @@ class Window(QWidget):
         self.strength_text.setText(f"{self.strength.value()} %")
 
     def _list_inputs(self) -> None:
-        """Fill the choice of microphones, if they have changed."""
+        """Name the microphones, if they have changed."""
         system = self._desk.system
         changes = system.changes()
         if changes == self._changes:
             return
         self._changes = changes
+        self._title.setText(self._desk.virtual_name())
         chosen = system.input
         self.input.clear()
         self.input.addItem(DEFAULT_INPUT, None)
