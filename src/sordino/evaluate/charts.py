@@ -67,12 +67,14 @@ def groups_chart(
     labels = list(next(iter(systems.values())))
     colours = line_colours(systems, subject)
     for axes, name in zip(grid, metrics, strict=True):
-        for system, found in systems.items():
+        for place, system in enumerate(colours):
+            found = systems[system]
             means = [
                 found[label][name].mean if name in found[label] else np.nan for label in labels
             ]
             width = 2.4 if system == subject else 1.3
-            axes.plot(labels, means, "o-", color=colours[system], lw=width, ms=4, label=system)
+            style = "o-" if place < len(LINES) else "o:"  # a colour that comes again is dotted
+            axes.plot(labels, means, style, color=colours[system], lw=width, ms=4, label=system)
         axes.set_title(MEASURES[name].title, loc="left", color=INK, size=9, pad=5)
         axes.set_xlabel(column, **LABEL)
         plain(axes, grid_axis="y")
@@ -105,7 +107,7 @@ def clips_chart(before: Mapping[str, Row], after: Mapping[str, Row], metrics: Se
 def line_colours(systems: Sequence[str] | Mapping[str, Any], subject: str) -> dict[str, str]:
     """Give every system a colour, the subject the first one."""
     ordered = [subject, *(name for name in systems if name != subject)]
-    return {name: LINES[min(i, len(LINES) - 1)] for i, name in enumerate(ordered)}
+    return {name: LINES[i % len(LINES)] for i, name in enumerate(ordered)}
 
 
 def figure(width: float, height: float) -> Any:

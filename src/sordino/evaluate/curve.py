@@ -1,6 +1,7 @@
 """The trade-off curve: quality against cost, our models and other systems on it."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def draw_curve(path: Path, evaluation: Evaluation, measure: str, macs: Mapping[s
     right.set_xlabel("processor time per second of sound, one thread, live where it can", **LABEL)
     left.set_ylabel(MEASURES[measure].title, **LABEL)
     for axes in (left, right):
+        axes.tick_params(which="minor", length=0)
         if UNPROCESSED in quality:
             axes.axhline(quality[UNPROCESSED].mean, color=FAINT, lw=1, ls=":")
     if UNPROCESSED in quality:
@@ -92,6 +94,9 @@ def _scatter(
         axes.plot(*zip(*mine, strict=True), color=SUBJECT, lw=1.5, zorder=1)
     if shown:
         axes.set_xscale("log")
+        ticker: Any = import_module("matplotlib.ticker")
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
         axes.margins(x=0.2)
     plain(axes)
