@@ -111,6 +111,9 @@ class Bench:
     def changes(self):
         return self._changes
 
+    def clean_up(self):
+        return []
+
     def find_input(self, name):
         self._answer()
         wanted = [each for each in self.inputs if name in (None, each)]

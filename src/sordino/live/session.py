@@ -76,6 +76,7 @@ class Session:
                 self._add(self._recording)
             self._changes = self.system.changes()
             with suppress(DeviceLost):
+                self.system.clean_up()  # what a crashed run left, with or without a new one
                 self._connect()
         except BaseException:
             self._end()
