@@ -67,18 +67,22 @@ class OpinionScore(nn.Module):
         self.convolutions = nn.ModuleList()
         for name in names:
             kernel = weights[f"{name}/kernel:0"]
+            # Ten times as fast in bfloat16 on a CPU with the channels last.
+            kernel = kernel.contiguous(memory_format=torch.channels_last)
             layer = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
-            layer.weight.data, layer.bias.data = kernel, weights[f"{name}/bias:0"]
+            layer.load_state_dict(
+                {"weight": kernel, "bias": weights[f"{name}/bias:0"]}, assign=True
+            )
             self.convolutions.append(layer)
         self.dense = nn.ModuleList()
         for name in ("dense", "dense_1", "dense_3"):
             prefix, suffix = f"mos_estimator_logpow/{name}", "ReadVariableOp/resource:0"
             matrix = weights[f"{prefix}/MatMul/{suffix}"].T.contiguous()
             layer = nn.Linear(matrix.shape[1], matrix.shape[0])
-            layer.weight.data, layer.bias.data = matrix, weights[f"{prefix}/BiasAdd/{suffix}"]
+            bias = weights[f"{prefix}/BiasAdd/{suffix}"]
+            layer.load_state_dict({"weight": matrix, "bias": bias}, assign=True)
             self.dense.append(layer)
         self.requires_grad_(False)
-        self.to(memory_format=torch.channels_last)  # ten times as fast in bfloat16 on a CPU
 
     def forward(self, x: Tensor) -> Tensor:
         """Sound at 16 kHz, shape = (B, N), to scores, shape = (B, 3)."""
