@@ -230,7 +230,7 @@ def test_decoders_have_limits_on_memory_and_time():
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
 def test_a_worker_that_computes_too_long_is_killed():
     task = Task("wav", "default", 1.0, None, ("s16le", 48000, 8), 1e9, 1 << 40, 1 << 31, 1)
-    command = [sys.executable, "-m", "sordino.serve.worker", task.to_json()]
+    command = [sys.executable, "-P", "-m", "sordino.serve.worker", task.to_json()]
     worker = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -121,11 +121,18 @@ class Engine:
             Refusal: there is no such model, or it cannot run live.
             SordinoError: an argument is out of range.
         """
-        if self.draining_until is not None:
-            raise Draining
-        network = load_model(live_model(model))
-        denoiser = HeldDenoiser(network, sample_rate, channels, strength)
-        return Stream(self, denoiser, self.capacity.take(network, sample_rate, channels))
+        return self._admit(_prepared(sample_rate, channels, model, strength))
+
+    async def open_aside(
+        self, sample_rate: int, channels: int = 1, model: str = "default", strength: float = 1.0
+    ) -> "Stream":
+        """Begin a live stream as `open` does, and hold nobody up.
+
+        A sample rate that was not seen before is measured, which takes longer than a block may.
+        """
+        return self._admit(
+            await asyncio.to_thread(_prepared, sample_rate, channels, model, strength)
+        )
 
     def submit(self, stream: "Stream", block: NDArray[Any]) -> "asyncio.Future[Sound]":
         """Queue a piece of sound; the future has the clean samples."""
@@ -150,6 +157,12 @@ class Engine:
         """Tell the metrics how many streams there are."""
         self.metrics.streams.set(len(self.streams))
         self.metrics.load.set(self.capacity.load)
+
+    def _admit(self, denoiser: HeldDenoiser) -> "Stream":
+        if self.draining_until is not None:
+            raise Draining
+        share = self.capacity.take(denoiser.model, denoiser.sample_rate, denoiser.channels)
+        return Stream(self, denoiser, share)
 
     def _run(self) -> None:
         """Work off what waits; the body of each thread."""
@@ -217,7 +230,7 @@ class Stream:
         return await asyncio.to_thread(self.denoiser.flush)
 
     def reset(self) -> None:
-        """Forget everything heard so far; what is inside is dropped."""
+        """Forget everything heard so far; what is inside is dropped.  Any thread may call it."""
         self.denoiser.reset()
 
     @property
@@ -260,6 +273,10 @@ def live_model(name: str) -> str:
             404, "unknown_model", f"no live model is called {name!r}: choose one of {live}"
         )
     return name
+
+
+def _prepared(sample_rate: int, channels: int, model: str, strength: float) -> HeldDenoiser:
+    return HeldDenoiser(load_model(live_model(model)), sample_rate, channels, strength)
 
 
 def _denoised(batch: Sequence[_Work]) -> list[Sound | BaseException]:

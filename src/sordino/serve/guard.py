@@ -50,26 +50,27 @@ class Guard:
         if not is_protected(scope["path"]):
             return
         client = scope["client"][0] if scope.get("client") else ""
-        wait = self._requests.wait(client)
+        presented = bearer(headers)
+        is_known = presented is not None and self._auth.accepts(presented)
+        wait = self._requests.wait(f"{client} with the token" if is_known else client)
         if wait:
             raise Refusal(429, "too_many_requests", "too many requests: wait a little", wait)
-        presented = bearer(headers)
         if presented is None and (scope["type"] == "websocket" or _is_preflight(scope, headers)):
             return  # a WebSocket may present its token in its hello
         self.authenticate(client, presented)
 
     def authenticate(self, client: str, presented: str | None) -> None:
-        """Check a token.
+        """Check a token; the right one is taken whatever others behind its address have sent.
 
         Raises:
             Refusal: it is wrong, or too many of this client's were.
         """
-        wait = self._failures.wait(client, cost=0)
+        if self._auth.accepts(presented):
+            return
+        wait = self._failures.wait(client)
         if wait:
             raise Refusal(429, "too_many_requests", "too many wrong tokens: wait a little", wait)
-        if not self._auth.accepts(presented):
-            self._failures.wait(client)
-            raise Refusal(401, "unauthorized", "the token is missing or wrong")
+        raise Refusal(401, "unauthorized", "the token is missing or wrong")
 
 
 def is_protected(path: str) -> bool:

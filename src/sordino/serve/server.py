@@ -23,25 +23,68 @@ logger = logging.getLogger("uvicorn.error")
 
 
 class PatientHttp(H11Protocol):
-    """HTTP that does not wait forever for a request to come."""
+    """HTTP that waits forever neither for a request to come nor for an answer to be read."""
 
     _patience: asyncio.TimerHandle | None = None
+    _stall: asyncio.TimerHandle | None = None
+    _heard = 0.0
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # so that `pause_writing` tells of any byte that waits
         self._wait()
 
     def data_received(self, data: bytes) -> None:
         """Go on waiting if this is only the beginning of a request."""
+        self._heard = self.loop.time()
         super().data_received(data)
         self._wait()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that has an answer to read."""
+        super().pause_writing()
+        self._expect_progress()
+
+    def resume_writing(self) -> None:
+        """Wait no longer: it has been read."""
+        super().resume_writing()
+        self._expect_nothing()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Leave the connection as it came: WebSockets have a patience of their own."""
+        self._expect_nothing()
+        self.transport.set_write_buffer_limits()
+        super().handle_websocket_upgrade(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         super().connection_lost(exc)
+        self._expect_nothing()
         if self._patience is not None:
             self._patience.cancel()
+
+    def _expect_progress(self) -> None:
+        """Let go of a client that neither reads nor sends; uploads are ended before that.
+
+        An orderly close would not do: it waits for the client to read what is left.
+        """
+        app: Any = self.config.app
+        seconds = app.state.sordino.settings.stall_seconds + LINGER_SECONDS
+        since, left = self.loop.time(), self.transport.get_write_buffer_size()
+
+        def judge() -> None:
+            if self._heard > since or self.transport.get_write_buffer_size() < left:
+                self._expect_progress()
+            else:
+                self.transport.abort()
+
+        self._stall = self.loop.call_later(seconds, judge)
+
+    def _expect_nothing(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def _wait(self) -> None:
         is_waiting = self.conn.their_state is h11.IDLE

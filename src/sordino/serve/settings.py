@@ -45,9 +45,10 @@ class Settings:
         stall_seconds: that a client may take to send or to read the next piece.
         hello_seconds: that a client may take to say hello.
         idle_seconds: that a live stream may be silent on the wire.
-        max_stream_seconds: of a live stream.
+        max_stream_seconds: of a live stream, of its sound and by the clock.
         drain_seconds: that live streams get to end in when the server is told to.
-        requests_per_second, request_burst: limit for each client address.
+        requests_per_second, request_burst: limit for each client address, and for the control
+            messages of each live stream.
         failures_per_minute: wrong tokens for each client address.
 
     Raises:

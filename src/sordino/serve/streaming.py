@@ -22,6 +22,7 @@ from sordino.serve.protocol import (
     read_hello,
     read_message,
 )
+from sordino.serve.rates import RateLimit
 from sordino.serve.settings import Settings
 from sordino.serve.state import state_of
 
@@ -56,13 +57,14 @@ class _Connection:
         self._engine: Engine = state.engine
         self._settings: Settings = state.settings
         self._input, self._output, self._times = Level(), Level(), Times()
-        self._heard = perf_counter()
+        self._begin = self._heard = perf_counter()
+        self._controls = RateLimit(self._settings.requests_per_second, self._settings.request_burst)
 
     async def serve(self) -> str:
         """Serve, and return in a word how it ended."""
         try:
             hello = await self._greeted()
-            with self._opened(hello) as stream:
+            with await self._opened(hello) as stream:
                 await self._stream(hello, stream)
         except WebSocketDisconnect:
             return "closed"
@@ -92,8 +94,10 @@ class _Connection:
             self._guard.authenticate(client.host if client else "", hello.token)
         return hello
 
-    def _opened(self, hello: Hello) -> Stream:
-        return self._engine.open(hello.rate, hello.channels, hello.model, hello.strength)
+    async def _opened(self, hello: Hello) -> Stream:
+        return await self._engine.open_aside(
+            hello.rate, hello.channels, hello.model, hello.strength
+        )
 
     async def _stream(self, hello: Hello, stream: Stream) -> None:
         await self._send(
@@ -109,7 +113,7 @@ class _Connection:
                 "max_block_bytes": hello.max_block_bytes,
             }
         )
-        self._heard = perf_counter()
+        self._begin = self._heard = perf_counter()
         tasks = {
             asyncio.create_task(self._read(hello, stream)),
             asyncio.create_task(self._watch(stream)),
@@ -131,18 +135,25 @@ class _Connection:
             if data is None:
                 await self._obey(message["text"], hello, stream)
                 continue
-            begin = self._heard = perf_counter()
+            begin = perf_counter()
             noisy = hello.decoded(data)
+            if len(noisy):  # nothing is no sign of life
+                self._heard = begin
             clean = await stream.process(noisy)
             self._input.add(noisy)
             self._output.add(clean)
             self._times.add(perf_counter() - begin)
             await self._send(hello.encoded(clean))
-            if stream.seconds > self._settings.max_stream_seconds:
-                longest = self._settings.max_stream_seconds
-                raise ProtocolError("too_long", f"a stream ends after {longest:g} s: begin anew")
+            self._check_length(stream.seconds)
+
+    def _check_length(self, seconds: float) -> None:
+        longest = self._settings.max_stream_seconds
+        if seconds > longest:
+            raise ProtocolError("too_long", f"a stream ends after {longest:g} s: begin anew")
 
     async def _obey(self, text: str, hello: Hello, stream: Stream) -> None:
+        while wait := self._controls.wait(""):  # many would keep the event loop to themselves
+            await asyncio.sleep(wait)
         message = read_message(text)
         kind = message["type"]
         if kind == "strength":
@@ -157,7 +168,7 @@ class _Connection:
             await self._send(hello.encoded(clean))
             await self._send({"type": "flushed"})
         elif kind == "reset":
-            stream.reset()
+            await asyncio.to_thread(stream.reset)
             await self._send({"type": "reset"})
         else:
             raise ProtocolError("bad_request", f"no control message is called {kind!r}")
@@ -175,6 +186,7 @@ class _Connection:
                 await self._send({"type": "draining", "seconds": round(until - now, 1)})
             if now - self._heard > self._settings.idle_seconds:
                 raise ProtocolError("timeout", f"no sound for {self._settings.idle_seconds:g} s")
+            self._check_length(now - self._begin)
             await self._send(self._statistics(stream))
 
     def _statistics(self, stream: Stream) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Upload(Response):
         """
         self._state.uploads.add(self)
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "sordino.serve.worker", task.to_json()),
+            *(sys.executable, "-P", "-m", "sordino.serve.worker", task.to_json()),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

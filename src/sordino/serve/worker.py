@@ -1,9 +1,10 @@
-"""The process that decodes, denoises and encodes one upload: `python -m sordino.serve.worker`.
+"""The process that decodes, denoises and encodes one upload: `python -P -m sordino.serve.worker`.
 
 Media files come from strangers and decoders have bugs, so nothing of a file is looked at in the
 server's own process.  This one has limits on its processor time, memory and files, knows no
-token, and yields to live streams.  It reads the recording from standard input and writes the
-clean one to standard output; what went wrong is one line of JSON on standard error.
+token, imports nothing from the working folder (-P), and yields to live streams.  It reads the
+recording from standard input and writes the clean one to standard output; what went wrong is one
+line of JSON on standard error.
 """
 
 import json
