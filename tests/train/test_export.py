@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from sordino.denoiser import denoise
 from sordino.errors import SordinoError
 from sordino.model import load_model
 from sordino.spectrum import NATIVE_RATES, bins
-from sordino.train.checkpoint import load_checkpoint, restore_weights
+from sordino.train.checkpoint import load_checkpoint, mean_checkpoint, restore_weights
 from sordino.train.export import export_checkpoint, measure, register
 from sordino.train.loop import train
 from sordino.train.objective import make_objective
@@ -57,6 +58,19 @@ def test_an_exported_model_runs_in_the_engine(checkpoint: Path, tmp_path: Path) 
     clean = denoise(noisy, 44100, model=tmp_path / "m.onnx")
     assert clean.shape == noisy.shape
     assert np.isfinite(clean).all()
+
+
+def test_several_checkpoints_are_averaged(checkpoint: Path) -> None:
+    first = load_checkpoint(checkpoint)
+    shifted = {k: v + 1.0 for k, v in first.tensors.items()}
+    mean = mean_checkpoint([first, replace(first, tensors=shifted)])
+    for name, tensor in first.part("average").items():
+        torch.testing.assert_close(mean.part("average")[name], tensor + 0.5)
+    for name, tensor in first.part("network").items():
+        assert torch.equal(mean.part("network")[name], tensor)
+    other = {k: v[:0] for k, v in first.tensors.items()}
+    with pytest.raises(SordinoError, match="different shapes"):
+        mean_checkpoint([first, replace(first, tensors=other)])
 
 
 def test_registering_needs_a_card_and_notes_the_sum(checkpoint: Path, tmp_path: Path) -> None:

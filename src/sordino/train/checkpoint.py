@@ -7,7 +7,8 @@ step and the hours of audio are in the metadata, as JSON.
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class Progress:
 
     Attributes:
         step: updates done.
-        hours: of mixed audio seen.
+        hours: of mixed audio that the weights have seen, in runs before too.
     """
 
     step: int = 0
@@ -90,6 +91,29 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         ) from error
     progress = Progress(about["step"], about["hours"])
     return Checkpoint(from_tree(Recipe, about["recipe"]), progress, tensors)
+
+
+def mean_checkpoint(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+    """The first checkpoint, its averaged weights replaced by the mean over all.
+
+    Runs that part from the same weights end near each other, and what lies between them is
+    often better than either (Wortsman et al., "Model soups", 2022).
+
+    Raises:
+        SordinoError: if they belong to networks of different shapes.
+    """
+    first, *others = checkpoints
+    tensors = dict(first.tensors)
+    for name, tensor in first.part("average").items():
+        parts = [tensor, *(other.tensors.get(f"average.{name}") for other in others)]
+        same = [part for part in parts if part is not None and part.shape == tensor.shape]
+        if len(same) < len(parts):
+            raise SordinoError(
+                f"the checkpoints have weights of different shapes ({name}); "
+                "average only runs of the same network"
+            )
+        tensors[f"average.{name}"] = torch.stack(same).mean(0)
+    return replace(first, tensors=tensors)
 
 
 def restore_weights(network: nn.Module, weights: dict[str, Tensor], where: str) -> None:

@@ -52,7 +52,13 @@ def train(
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A .safetensors file of `sordino train`.")],
+    checkpoints: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CHECKPOINT...",
+            help="A .safetensors file of `sordino train`; several are averaged.",
+        ),
+    ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The .onnx file.")] = None,
     version: Annotated[str, typer.Option(help="Version of the weights.")] = "1",
     register: Annotated[
@@ -61,10 +67,11 @@ def export(
 ) -> None:
     """Make an ONNX model of a checkpoint: `sordino denoise --model FILE.onnx` runs it."""
     from sordino.train import export as exporting
-    from sordino.train.checkpoint import load_checkpoint
+    from sordino.train.checkpoint import load_checkpoint, mean_checkpoint
 
-    path = out or checkpoint.with_suffix(".onnx")
-    about = exporting.export_checkpoint(load_checkpoint(checkpoint), path, version)
+    path = out or checkpoints[0].with_suffix(".onnx")
+    checkpoint = mean_checkpoint([load_checkpoint(each) for each in checkpoints])
+    about = exporting.export_checkpoint(checkpoint, path, version)
     if register:
         exporting.register(path, register)
     _show_size(str(path), about["parameters"], about["macs_per_second"])

@@ -89,7 +89,7 @@ def train(recipe: Recipe, folder: Path, init: Path | None = None) -> Path:
             resumed = init is None or (folder / LAST).exists()
             part = "network" if resumed else "average"
             restore_weights(network, saved.part(part), str(folder / LAST if resumed else init))
-            progress = saved.progress if resumed else progress
+            progress = saved.progress if resumed else Progress(0, saved.progress.hours)
         average = AveragedWeights(network, config.ema)
         optimizer = make_optimizer(network, config)
         if progress.step and saved is not None:

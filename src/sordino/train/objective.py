@@ -75,7 +75,7 @@ class MaskObjective(Objective):
         self.initial_state = network.initial_state
         self.voice_size = recipe.network.voice_size
         self.config = recipe.loss
-        self.opinion = mos.OpinionScore() if recipe.loss.opinion else None
+        self.opinion: mos.OpinionScore | None = None  # loaded when a loss is asked for
 
     def forward(self, batch: TensorBatch) -> Step:
         """Loss of a batch at its own sample rate."""
@@ -89,14 +89,15 @@ class MaskObjective(Objective):
         estimate = istft(subtract(noisy, output.mask), rate)
         targets = (batch.noisy, batch.clean, batch.bandwidth, batch.speech)
         loss, terms = total_loss(estimate, targets, output.speech, rate, self.config)
-        if self.opinion is not None and rate >= mos.RATE:
+        if self.config.opinion and rate >= mos.RATE:
             terms["opinion"] = self._lacking_opinion(estimate, batch.clean, rate)
             loss = loss + self.config.opinion * terms["opinion"]
         return Step(loss, terms, estimate)
 
     def _lacking_opinion(self, estimate: Tensor, clean: Tensor, rate: int) -> Tensor:
         """What the predicted overall opinion of some examples with speech lacks to 5."""
-        assert self.opinion is not None
+        if self.opinion is None:
+            self.opinion = mos.OpinionScore().to(estimate.device)
         spoken = (clean.square().mean(-1) > SILENT).nonzero()[:OPINIONS, 0]
         if not len(spoken):
             return estimate.new_zeros(())
