@@ -9,13 +9,14 @@ SYSTEM := pulseaudio pulseaudio-utils pipewire pipewire-bin pipewire-pulse wirep
 	libfontconfig1 libglib2.0-0
 EXAMPLE := src/sordino/examples/noisy/office_48k.flac
 
-.PHONY: help demo test lint docs clean
+.PHONY: help demo test lint docs web clean
 
 help:
 	@echo "make demo   take the noise out of a bundled recording, into out/"
 	@echo "make test   run the tests"
 	@echo "make lint   check style, types and the arrows between the modules"
 	@echo "make docs   build the documentation into site/"
+	@echo "make web    rebuild the page and the browser package (needs Node 20)"
 	@echo "make clean  remove what the other targets made"
 
 demo: $(VENV)/.demo
@@ -36,6 +37,9 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+web:
+	cd web && npm ci && npm run build && npm run check
 
 clean:
 	rm -rf $(VENV) out site build dist .pytest_cache .hypothesis .ruff_cache .import_linter_cache
