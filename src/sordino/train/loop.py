@@ -204,6 +204,8 @@ def _processes() -> Iterator[Place]:
             raise SordinoError(f"cannot join the other processes: {error}; use torchrun") from error
     try:
         yield Place(rank, world, torch.device(device))
+        if world > 1:
+            distributed.barrier()  # who leaves first may pull the connection from under the others
     finally:
         if world > 1:
             distributed.destroy_process_group()
