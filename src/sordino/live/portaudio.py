@@ -4,6 +4,7 @@ The callbacks run in PortAudio's thread.  They copy between its buffer and the r
 else: no locks, no allocation, no logging.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any, cast
 
 import numpy as np
@@ -33,7 +34,7 @@ def portaudio() -> Any:
     return cast(Any, sounddevice)
 
 
-class _PortAudioPort:
+class _PortAudioPort(ABC):
     """What both directions share.
 
     Args:
@@ -94,8 +95,9 @@ class _PortAudioPort:
         if stream is not None:
             stream.close(ignore_errors=True)
 
+    @abstractmethod
     def _exchange(self, block: NDArray[np.float32], count: int, time: Any, status: Any) -> None:
-        raise NotImplementedError
+        """Copy between PortAudio's buffer and the ring."""
 
     def _info(self) -> Any:
         try:

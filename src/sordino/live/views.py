@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Self
@@ -21,6 +22,8 @@ NOTE_SECONDS = 6.0
 class View(AbstractContextManager["View"]):
     """Shows a session; this one shows nothing."""
 
+    _devices: Sequence[str] = ()
+
     def __enter__(self) -> Self:
         return self
 
@@ -32,6 +35,14 @@ class View(AbstractContextManager["View"]):
 
     def say(self, line: str) -> None:
         """Say something that stays."""
+
+    def say_devices(self, status: Status) -> None:
+        """Say what the session hears and feeds, when that has changed."""
+        devices = device_lines(status)
+        if devices != self._devices:
+            for line in devices:
+                self.say(line)
+            self._devices = devices
 
     def tell(self, line: str) -> None:
         """Say what has just happened."""
@@ -66,16 +77,11 @@ class LineView(View):
 
     def __init__(self) -> None:
         self._shown = Status()
-        self._devices: list[str] = []
         self._when = -QUIET_SECONDS
 
     def show(self, status: Status) -> None:
         """Print what is new."""
-        devices = device_lines(status)
-        if devices != self._devices:
-            for line in devices:
-                self.say(line)
-            self._devices = devices
+        self.say_devices(status)
         now = time.monotonic()
         changed = state_line(status) != state_line(self._shown)
         worse = status.underruns > self._shown.underruns and now >= self._when + QUIET_SECONDS
@@ -105,7 +111,6 @@ class PanelView(View):
         self._keys = keys
         self._console = Console(highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._devices: list[str] = []
         self._note, self._note_end = "", 0.0
 
     def __enter__(self) -> Self:
@@ -117,11 +122,7 @@ class PanelView(View):
 
     def show(self, status: Status) -> None:
         """Redraw the panel; lines on new devices go above it."""
-        devices = device_lines(status)
-        if devices != self._devices:
-            for line in devices:
-                self.say(line)
-            self._devices = devices
+        self.say_devices(status)
         note = self._note if time.monotonic() < self._note_end else ""
         self._live.update(panel(status, self._keys, note), refresh=True)
 
