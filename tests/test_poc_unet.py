@@ -77,13 +77,13 @@ def random_pictures(size=3):
 
 
 def test_the_network_has_the_size_of_the_proof_of_concept():
-    network = PocUNet(PocUNetConfig()).eval()
+    network = random_network(PocUNetConfig())
     assert sum(weight.numel() for weight in network.parameters()) == 1_941_093
     assert len([x for x in network.modules() if isinstance(x, torch.nn.Conv2d)]) == 24
     with torch.no_grad():
         picture = network(torch.from_numpy(random_pictures(2)))
     assert picture.shape == (2, 1, 128, 128)
-    assert picture.abs().max() < 1
+    assert picture.abs().max() <= 1
     assert picture.std() > 1e-3
 
 

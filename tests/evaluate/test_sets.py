@@ -19,4 +19,7 @@ def test_fast_measures_are_a_subset_for_checkpoints(dataset):
 def test_processes_change_nothing(dataset):
     alone = evaluate_set(dataset, lambda x, rate: x, metrics=("sisdr", "lsd_db"))
     shared = evaluate_set(dataset, lambda x, rate: x, metrics=("sisdr", "lsd_db"), jobs=2)
-    assert alone == shared
+    assert list(alone) == list(shared)
+    # Sums of floats depend on how arrays happen to lie in memory, in the last digits.
+    for clip, scores in alone.items():
+        assert scores == pytest.approx(shared[clip], rel=1e-9)
