@@ -14,6 +14,7 @@ from sordino.errors import SordinoError
 from sordino.train.checkpoint import load_checkpoint
 from sordino.train.loop import LAST, train
 from sordino.train.recipe import LoopConfig, Recipe, to_tree
+from sordino.train.unet import UNet
 
 SCRIPT = """
 import json, sys
@@ -94,6 +95,21 @@ def test_fine_tuning_starts_from_the_averaged_weights(recipe: Recipe, tmp_path: 
     tuned = load_checkpoint(train(still, tmp_path / "tuned", init=path))
     for name, weight in load_checkpoint(path).part("average").items():
         torch.testing.assert_close(tuned.part("network")[name], weight)
+
+
+def test_a_memory_can_be_added_to_a_trained_network(recipe: Recipe, tmp_path: Path) -> None:
+    path = train(recipe, tmp_path / "base")
+    still = with_loop(recipe, learning_rate=0.0, steps=1)
+    larger = replace(still, network=replace(recipe.network, memory=8))
+    grown = load_checkpoint(train(larger, tmp_path / "grown", init=path))
+    spectrum = torch.randn(1, 20, 257, 2, generator=torch.Generator().manual_seed(0))
+    masks = []
+    for checkpoint in (load_checkpoint(path), grown):
+        network = UNet(checkpoint.recipe.network)
+        network.load_state_dict(checkpoint.part("average"))
+        voice = torch.zeros(1, network.config.voice_size)
+        masks.append(network(spectrum, voice, network.initial_state()).mask)
+    torch.testing.assert_close(*masks)
 
 
 def test_a_checkpoint_of_another_network_is_refused(recipe: Recipe, tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ from sordino.spectrum import NATIVE_RATES, bins
 from sordino.train.complexity import count_parameters
 from sordino.train.unet import UNet, UNetConfig
 
-SMALL = UNetConfig(channels=(4, 8), blocks=2, hidden=8)
+SMALL = UNetConfig(channels=(4, 8), blocks=2, hidden=8, memory=8)
 
 
 def network(seed: int = 0) -> UNet:
     torch.manual_seed(seed)
-    return UNet(SMALL).eval()
+    net = UNet(SMALL).eval()
+    assert net.memory is not None
+    torch.nn.init.normal_(net.memory.expand.weight)  # it starts as an identity
+    return net
 
 
 def frames(t: int, rate: int = 16000, seed: int = 0, batch: int = 1) -> Tensor:

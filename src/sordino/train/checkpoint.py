@@ -116,12 +116,22 @@ def mean_checkpoint(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     return replace(first, tensors=tensors)
 
 
-def restore_weights(network: nn.Module, weights: dict[str, Tensor], where: str) -> None:
+def restore_weights(
+    network: nn.Module, weights: dict[str, Tensor], where: str, new: Sequence[str] = ()
+) -> None:
     """Put weights into a network.
+
+    Args:
+        network: that takes them.
+        weights: by name.
+        where: they come from, for messages.
+        new: prefixes of names that `weights` may lack; these stay as they are.
 
     Raises:
         SordinoError: if they belong to a network of another shape.
     """
+    own = {k: v for k, v in network.state_dict().items() if k.startswith(tuple(new))}
+    weights = own | weights
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -34,6 +34,8 @@ class LossConfig:
         speech: weight of the cross entropy of the speech probability.
         opinion: weight of what a listener's predicted opinion (DNSMOS P.835, overall) lacks
             to 5, from 16 kHz on; 0 leaves it out.  See `sordino.train.mos`.
+        disturbance: weight of the audible disturbance, in raw points of PESQ, from 16 kHz on;
+            0 leaves it out.  See `sordino.train.disturbance`.
     """
 
     windows: tuple[float, ...] = (0.008, 0.02, 0.05)
@@ -45,6 +47,7 @@ class LossConfig:
     attenuation: float = 0.008
     speech: float = 0.02
     opinion: float = 0.0
+    disturbance: float = 0.0
 
 
 @lru_cache(maxsize=32)

@@ -10,6 +10,7 @@ from sordino.errors import SordinoError
 from sordino.model import NOISE_MASK, SLICE_MAGNITUDE
 from sordino.slices import FRAMES, HOP, RATE
 from sordino.train import mos
+from sordino.train.disturbance import Disturbance
 from sordino.train.losses import total_loss
 from sordino.train.pictures import draw_pictures, picture_loss, without_noise
 from sordino.train.poc_unet import PocUNet
@@ -53,7 +54,13 @@ class Objective(nn.Module):
     Args:
         network: what is trained.
         recipe: of the run.
+
+    Attributes:
+        identities: prefixes of the names of weights that start as an identity, so that a run
+            can begin from a checkpoint of a network that does not have them yet.
     """
+
+    identities: tuple[str, ...] = ()
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         super().__init__()
@@ -69,12 +76,15 @@ class MaskObjective(Objective):
         recipe: its `network` and `loss` sections.
     """
 
+    identities = ("memory.",)
+
     def __init__(self, recipe: Recipe) -> None:
         network = UNet(recipe.network)
         super().__init__(network, recipe)
         self.initial_state = network.initial_state
         self.voice_size = recipe.network.voice_size
         self.config = recipe.loss
+        self.disturbance = Disturbance()
         self.opinion: mos.OpinionScore | None = None  # loaded when a loss is asked for
 
     def forward(self, batch: TensorBatch) -> Step:
@@ -89,20 +99,29 @@ class MaskObjective(Objective):
         estimate = istft(subtract(noisy, output.mask), rate)
         targets = (batch.noisy, batch.clean, batch.bandwidth, batch.speech)
         loss, terms = total_loss(estimate, targets, output.speech, rate, self.config)
-        if self.config.opinion and rate >= mos.RATE:
-            terms["opinion"] = self._lacking_opinion(estimate, batch.clean, rate)
-            loss = loss + self.config.opinion * terms["opinion"]
+        if rate >= mos.RATE:
+            spoken = (batch.clean.square().mean(-1) > SILENT).nonzero()[:, 0]
+            for name, term in (("disturbance", self._disturbed), ("opinion", self._disliked)):
+                if weight := getattr(self.config, name):
+                    none = estimate.new_zeros(())
+                    terms[name] = term(estimate, batch, spoken) if len(spoken) else none
+                    loss = loss + weight * terms[name]
         return Step(loss, terms, estimate)
 
-    def _lacking_opinion(self, estimate: Tensor, clean: Tensor, rate: int) -> Tensor:
+    def _disturbed(self, estimate: Tensor, batch: TensorBatch, spoken: Tensor) -> Tensor:
+        """Audible disturbance, mean over the batch; examples without speech count as 0."""
+        heard, clean = (
+            mos.lowered(x[spoken], batch.sample_rate)
+            for x in (estimate, batch.clean[:, : estimate.shape[-1]])
+        )
+        return self.disturbance(heard, clean, batch.bandwidth[spoken]).sum() / len(estimate)
+
+    def _disliked(self, estimate: Tensor, batch: TensorBatch, spoken: Tensor) -> Tensor:
         """What the predicted overall opinion of some examples with speech lacks to 5."""
         if self.opinion is None:
             self.opinion = mos.OpinionScore().to(estimate.device)
-        spoken = (clean.square().mean(-1) > SILENT).nonzero()[:OPINIONS, 0]
-        if not len(spoken):
-            return estimate.new_zeros(())
         with torch.autocast(estimate.device.type, torch.bfloat16, enabled=self.bf16):
-            scores = self.opinion(mos.lowered(estimate[spoken], rate))
+            scores = self.opinion(mos.lowered(estimate[spoken[:OPINIONS]], batch.sample_rate))
         return (5 - scores.float()).mean()
 
 

@@ -40,6 +40,7 @@ class UNetConfig:
         kernel_freq: bands that a convolution sees; odd.
         blocks: recurrent blocks at the bottleneck.
         hidden: units of the recurrence over time in every block.
+        memory: units of one recurrence over all bands at once, before the blocks; 0 leaves it out.
         voice_size: length of a speaker embedding.
     """
 
@@ -50,6 +51,7 @@ class UNetConfig:
     kernel_freq: int = 3
     blocks: int = 2
     hidden: int = 48
+    memory: int = 0
     voice_size: int = 192
 
 
@@ -167,6 +169,35 @@ class Block(nn.Module):
         return x + y, _single(h.reshape(shape)), _single(c.reshape(shape))
 
 
+class Memory(nn.Module):
+    """Remembers the whole spectrum in one recurrence over all bands, added as a residual.
+
+    The blocks share their recurrence among the bands, so that none of them can know what
+    a voice or a noise looks like as a whole; here it is cheap, because every band comes
+    with few channels.  It starts as an identity.  Source: the full-band half of
+    FullSubNet (Hao et al., 2021).
+    """
+
+    CHANNELS = 4  # of a band
+
+    def __init__(self, bands: int, channels: int, units: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.squeeze = nn.Linear(channels, self.CHANNELS)
+        self.time = nn.LSTM(bands * self.CHANNELS, units)
+        self.spread = nn.Linear(units, bands * self.CHANNELS)
+        self.expand = nn.Linear(self.CHANNELS, channels)
+        nn.init.zeros_(self.expand.weight)
+        nn.init.zeros_(self.expand.bias)
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, F, C) to the same; h and c are (B, units)."""
+        y = self.squeeze(self.norm(x)).flatten(2).transpose(0, 1)
+        y, (h, c) = self.time(y, (h[None].to(y.dtype), c[None].to(y.dtype)))
+        y = self.spread(y).transpose(0, 1).unflatten(2, (x.shape[2], self.CHANNELS))
+        return x + self.expand(y), _single(h[0]), _single(c[0])
+
+
 class UNet(nn.Module):
     """The causal U-Net of Sordino.
 
@@ -188,6 +219,7 @@ class UNet(nn.Module):
         self.position = nn.Parameter(torch.zeros(bottom, channels))
         self.film = nn.Linear(config.voice_size, 2 * channels, bias=False)
         nn.init.zeros_(self.film.weight)
+        self.memory = Memory(bottom, channels, config.memory) if config.memory else None
         self.blocks = nn.ModuleList(
             [Block(bottom, channels, config.hidden) for _ in range(config.blocks)]
         )
@@ -209,6 +241,8 @@ class UNet(nn.Module):
         shapes: dict[str, tuple[int, ...]] = {"level": (2,)}
         for i, width in enumerate((3, *c.channels[:-1])):
             shapes[f"down{i}"] = (past, c.bands >> i, width)
+        if c.memory:
+            shapes["memory"] = shapes["memory_cell"] = (c.memory,)
         for i in range(c.blocks):
             shapes[f"hidden{i}"] = shapes[f"cell{i}"] = (bottom, c.hidden)
         for i, width in enumerate(c.channels[::-1]):
@@ -235,6 +269,9 @@ class UNet(nn.Module):
             skips.append(x)
         scale, shift = self.film(voice)[:, None, None].chunk(2, -1)
         x = (x + self.position) * (1 + scale) + shift
+        if self.memory is not None:
+            past = state["memory"], state["memory_cell"]
+            x, new["memory"], new["memory_cell"] = self.memory(x, *past)
         for i, block in enumerate(self.blocks):
             x, new[f"hidden{i}"], new[f"cell{i}"] = block(x, state[f"hidden{i}"], state[f"cell{i}"])
         speech = self.speech(x.mean(2)).squeeze(-1)
