@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+import models
 from evaluate.sound import command, report
 from sordino.errors import SordinoError
 from sordino.evaluate.records import Key, read_records, write_records
@@ -172,3 +173,14 @@ def test_a_pair_without_its_reference_is_named(dataset):
     (dataset / "clean" / "clip2.wav").unlink()
     error = command(dataset, "--metrics", QUICK).exception
     assert "clip2.wav has no file of its name" in str(error)
+
+
+def test_a_model_that_changed_is_measured_again(dataset, tmp_path):
+    path, out = tmp_path / "m.onnx", tmp_path / "out.csv"
+    asked = (dataset, "--model", path, "--metrics", "att_db", "--csv", out, "--resume")
+    path.write_bytes(models.constant_mask_bytes(0.5))
+    assert systems_of(*asked)["m"]["att_db"]["mean"] == pytest.approx(6.02, abs=0.05)
+    path.write_bytes(models.constant_mask_bytes(0.9))
+    result = command(*asked)
+    assert "m is another one than in" in result.stderr
+    assert systems_of(*asked)["m"]["att_db"]["mean"] == pytest.approx(20, abs=0.1)

@@ -1,14 +1,29 @@
 import numpy as np
 import pytest
 import soundfile as sf
+from matplotlib.axes import Axes
 from PIL import Image
 
+import models
 from evaluate.sound import command, report
 from sordino.errors import SordinoError
 from sordino.evaluate import peers
 from sordino.evaluate.records import read_records
 
 QUICK = "sisdr,att_db,rtf,rtf_live"
+
+
+def annotations(monkeypatch):
+    """Return a list that fills with what is written into charts."""
+    texts = []
+    annotate = Axes.annotate
+
+    def note(self, text, *arguments, **options):
+        texts.append(text)
+        return annotate(self, text, *arguments, **options)
+
+    monkeypatch.setattr(Axes, "annotate", note)
+    return texts
 
 
 @pytest.fixture
@@ -63,23 +78,48 @@ def test_figures_are_kept_and_gone_on_with(dataset, half, theirs, tmp_path):
 
 
 def test_the_curve_is_drawn_with_all_systems_on_it(dataset, half, theirs, tmp_path, monkeypatch):
-    texts = []
-    from matplotlib.axes import Axes
-
-    annotate = Axes.annotate
-    monkeypatch.setattr(
-        Axes,
-        "annotate",
-        lambda self, text, *a, **k: (texts.append(text), annotate(self, text, *a, **k)),
-    )
+    texts = annotations(monkeypatch)
     asked = (dataset, "--model", half, "--peer", "WebRTC NS", "--outputs", f"tenth={theirs}")
     curve = ("--curve", tmp_path / "curve.png", "--curve-measure", "sisdr", "--macs", "tenth=34")
     result = command(*asked, *curve, "--macs", "half=1.5", "--metrics", QUICK, name="compare")
     assert result.exit_code == 0, result.exception
-    assert sorted(texts) == ["WebRTC NS", "half", "half", "tenth", "unprocessed"]
+    both_rows = ["half", "half", "unprocessed", "unprocessed"]
+    assert sorted(texts) == sorted(["WebRTC NS", "tenth", *both_rows])
     with Image.open(tmp_path / "curve.png") as picture:
-        assert picture.width > 1000
+        assert picture.width > 600
         assert len(set(picture.convert("L").get_flattened_data())) > 20
+
+
+def test_figures_from_elsewhere_are_chosen_and_renamed(dataset, half, tmp_path, monkeypatch):
+    texts = annotations(monkeypatch)
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    rows = [f"{peer},clip{i},{4 + i}" for peer in ("u-1", "v-2") for i in range(3)]
+    (figures / "p_per_file.csv").write_text("peer,file,sisdr\n" + "\n".join(rows) + "\n")
+    (figures / "p_summary.csv").write_text("peer,rtf,macs\nu-1,0.05,3.4e7\nv-2,0.05,\n")
+    beside = (dataset, "--model", half, "--metrics", "sisdr", "--figures", figures)
+    found = report(*beside, "--beside", "u-1=U", "--curve", tmp_path / "curve.png")["systems"]
+    assert list(found) == ["noisy", "half", "U"]
+    assert found["U"]["sisdr"]["mean"] == 5
+    assert sorted(texts) == ["U", "U", "half", "unprocessed", "unprocessed"]
+    error = command(*beside, "--beside", "w").exception
+    assert "has no figures of it" in str(error)
+
+
+def test_the_curve_of_training_is_drawn(dataset, tmp_path, monkeypatch):
+    seen = []
+    plot = Axes.plot
+    monkeypatch.setattr(
+        Axes, "plot", lambda self, *a, **k: (seen.append(a), plot(self, *a, **k))[1]
+    )
+    asked = [dataset, "--metrics", "sisdr", "--curve-against", "hours"]
+    for hours, mask in ((20, 0.1), (10, 0.3)):
+        data = models.METADATA | {"training": {"hours": hours}}
+        path = tmp_path / f"after{hours}.onnx"
+        path.write_bytes(models.constant_mask_bytes(mask, metadata=data))
+        asked += ["--model", path]
+    assert command(*asked, "--curve", tmp_path / "c.png").exit_code == 0
+    assert [list(each[0]) for each in seen if len(each) == 2] == [[10, 20]]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +129,8 @@ def test_the_curve_is_drawn_with_all_systems_on_it(dataset, half, theirs, tmp_pa
         (["--macs", "34"], "NAME=MILLIONS"),
         (["--macs", "x=many"], "NAME=MILLIONS"),
         (["--curve", "c.png", "--curve-measure", "beauty"], "Unknown measure 'beauty'"),
+        (["--curve", "c.png", "--metrics", "nr_db"], "--metrics leaves that out"),
+        (["--beside", "x"], "give that too"),
         (["--outputs", "noisy=set/clean"], "Two systems are called 'noisy'"),
     ],
 )

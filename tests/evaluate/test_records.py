@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from sordino.errors import SordinoError
-from sordino.evaluate.records import Key, read_figures, read_records, write_records
+from sordino.evaluate.records import (
+    Key,
+    read_figures,
+    read_macs,
+    read_records,
+    read_versions,
+    write_records,
+)
 
 
 def test_records_come_back_as_written(tmp_path):
@@ -30,6 +37,20 @@ def test_peers_are_read_for_the_clips_of_the_set(tmp_path):
     }
     with pytest.raises(SordinoError, match="no CSV file"):
         read_figures(tmp_path, ["z"])
+
+
+def test_versions_of_systems_are_kept(tmp_path):
+    records = {Key("a", "x"): {"pesq": 1.5}, Key("b", "x"): {"pesq": 2.0}}
+    write_records(tmp_path / "r.csv", records, {"x": {"version": "mine"}}, {"a": "1f", "b": ""})
+    assert read_versions(tmp_path / "r.csv") == {"a": "1f"}
+    assert read_records(tmp_path / "r.csv") == records
+    write_records(tmp_path / "r.csv", records)
+    assert read_versions(tmp_path / "r.csv") == {}
+
+
+def test_costs_are_read_where_a_summary_knows_them(tmp_path):
+    (tmp_path / "p_summary.csv").write_text("peer,rtf,macs\nX,0.05,3.4e7\nY,0.05,\n")
+    assert read_macs(tmp_path) == {"X": 3.4e7}
 
 
 def test_a_table_that_is_none_is_refused(tmp_path):

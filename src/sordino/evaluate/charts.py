@@ -17,6 +17,7 @@ INK, FAINT, GRID = "#211f2b", "#77737f", "#e4e2e8"
 SUBJECT, OTHERS, INPUT = "#b3325b", "#8d93a8", "#c9c7cf"
 # Told apart with any colour vision: Okabe and Ito.
 LINES = ("#b3325b", "#0072b2", "#009e73", "#e69f00", "#56b4e9", "#cc79a7", "#777777", "#000000")
+COLOURS = 64  # of a PNG file; a quarter of the size of all colours
 LABEL: dict[str, Any] = {"color": FAINT, "size": 9}
 
 
@@ -134,12 +135,15 @@ def svg(chart: Any) -> str:
 
 
 def save(path: Path, chart: Any) -> None:
-    """Write a figure as a PNG file, whole or not at all.
+    """Write a figure as a PNG file of few colours, whole or not at all.
 
     Raises:
         SordinoError: It cannot be written.
     """
-    data = BytesIO()
-    chart.savefig(data, format="png")
+    image: Any = import_module("PIL.Image")
+    drawn, data = BytesIO(), BytesIO()
+    chart.savefig(drawn, format="png")
+    with image.open(drawn) as whole:
+        whole.convert("RGB").quantize(COLOURS).save(data, "PNG", optimize=True)
     write: Callable[[Path], object] = lambda partial: partial.write_bytes(data.getvalue())  # noqa: E731
     replace(path, write)

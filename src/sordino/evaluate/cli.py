@@ -9,27 +9,44 @@ import typer
 from rich.console import Console
 
 from sordino.errors import SordinoError
-from sordino.evaluate.clips import Clip, find_clips
+from sordino.evaluate.asked import (
+    PRESETS,
+    chosen_peers,
+    curve_measures,
+    known_records,
+    named_macs,
+    prepared,
+    wanted_metrics,
+)
+from sordino.evaluate.card import check_cards, write_cards
+from sordino.evaluate.clips import find_clips
 from sordino.evaluate.conditions import CONDITIONS, Condition
+from sordino.evaluate.curve import Cost, draw_curve
 from sordino.evaluate.evaluation import Evaluation
-from sordino.evaluate.measures import ALL, FAST, MEASURES, check_metrics
+from sordino.evaluate.measures import MEASURES
 from sordino.evaluate.options import (
+    Against,
+    Beside,
     By,
+    Cards,
     Csv,
+    Curve,
+    CurveMeasures,
     Figures,
     Folder,
     Jobs,
     Json,
     Limit,
+    Macs,
     Meta,
     Metrics,
     Models,
     Outputs,
     Parquet,
+    Pictures,
     Report,
     Resume,
 )
-from sordino.evaluate.peers import PEERS, Peer
 from sordino.evaluate.printing import (
     as_json,
     print_breakdown,
@@ -38,15 +55,13 @@ from sordino.evaluate.printing import (
     print_summary,
     print_worst,
 )
-from sordino.evaluate.recogniser import recogniser_installed
-from sordino.evaluate.records import read_figures, read_records, write_records
+from sordino.evaluate.records import write_records
 from sordino.evaluate.systems import System, Unprocessed, networks, recordings
 from sordino.evaluate.tables import check_parquet
-from sordino.evaluate.traits import TRANSCRIPT
 
 app = typer.Typer(add_completion=False)
 
-PRESETS = {"all": ALL, "fast": FAST}
+CURVES = "pesq,sisdr,ovrl"
 DIFFERENCES = ("pesq", "estoi", "sisdr", "covl", "sig", "ovrl", "nr_db", "att_db", "rtf")
 
 
@@ -56,6 +71,7 @@ def evaluate(
     model: Models = None,
     outputs: Outputs = None,
     figures: Figures = None,
+    beside: Beside = None,
     strength: Annotated[float, typer.Option(min=0, max=1, help="Share of the noise to take.")] = 1,
     attenuation_limit: Annotated[
         float | None, typer.Option(min=0, metavar="DB", help="Attenuate nothing by more than this.")
@@ -82,6 +98,12 @@ def evaluate(
     parquet: Parquet = None,
     resume: Resume = False,
     report: Report = None,
+    card: Cards = None,
+    pictures: Pictures = None,
+    curve: Curve = None,
+    curve_measure: CurveMeasures = CURVES,
+    against: Against = Cost.WORK,
+    macs: Macs = None,
     print_json: Json = False,
 ) -> None:
     """Measure models on a folder of clips, beside the unprocessed input and other systems.
@@ -99,14 +121,21 @@ def evaluate(
         ours = networks(model or ["default"], strength, attenuation_limit)
         systems[1:1] = ours
     clips = find_clips(folder, limit, meta)
-    wanted = _parse_metrics(metrics, clips)
-    heard = Condition(level_dbfs=level, band_hz=band, metrics=wanted)
-    evaluation = _prepared(
-        folder, clips, systems, [heard, *(CONDITIONS if conditions else ())], figures, by or []
-    )
+    wanted = wanted_metrics(metrics, clips)
+    heard = [Condition(level_dbfs=level, band_hz=band, metrics=wanted)]
+    heard += CONDITIONS if conditions else ()
+    evaluation = prepared(folder, clips, systems, heard, figures, beside or [], by or [])
+    known_macs = dict(named_macs(each) for each in macs or [])
+    drawn = curve_measures(curve_measure, wanted) if curve else []
+    if card:
+        check_cards(card, evaluation)
     _run(evaluation, jobs, csv, parquet, resume)
     if report:
         _write_report(report, evaluation)
+    if card:
+        write_cards(card, evaluation, pictures)
+    if curve:
+        draw_curve(curve, evaluation, drawn, known_macs, against)
     _show(evaluation, metrics, by or [], print_json, paired=False)
     _end(evaluation)
 
@@ -120,6 +149,7 @@ def compare(
     ] = None,
     outputs: Outputs = None,
     figures: Figures = None,
+    beside: Beside = None,
     metrics: Metrics = "all",
     limit: Limit = None,
     jobs: Jobs = 1,
@@ -129,17 +159,9 @@ def compare(
     parquet: Parquet = None,
     resume: Resume = False,
     report: Report = None,
-    curve: Annotated[
-        Path | None,
-        typer.Option(metavar="OUT.png", help="Draw quality against cost, all systems on it."),
-    ] = None,
-    curve_measure: Annotated[str, typer.Option(help="The quality on the curve.")] = "pesq",
-    macs: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=MILLIONS", help="Multiply-accumulates per second of a system; repeatable."
-        ),
-    ] = None,
+    curve: Curve = None,
+    curve_measure: CurveMeasures = CURVES,
+    macs: Macs = None,
     print_json: Json = False,
 ) -> None:
     """Measure models beside other noise suppressors on the same clips, in one run.
@@ -148,77 +170,21 @@ def compare(
 
     Every system runs on one thread; its latency is taken out before it is scored.
     """
-    known_macs = dict(_named_number(each) for each in macs or [])
-    if curve and curve_measure not in MEASURES:
-        raise SordinoError(f"Unknown measure {curve_measure!r}. There are: {', '.join(MEASURES)}.")
-    systems: list[System] = [Unprocessed(), *networks(model or ["default"]), *_peers(peer)]
+    systems: list[System] = [Unprocessed(), *networks(model or ["default"]), *chosen_peers(peer)]
     systems += recordings(outputs or [])
     clips = find_clips(folder, limit, meta)
-    heard = Condition(metrics=_parse_metrics(metrics, clips))
-    evaluation = _prepared(folder, clips, systems, [heard], figures, by or [])
+    wanted = wanted_metrics(metrics, clips)
+    heard = [Condition(metrics=wanted)]
+    evaluation = prepared(folder, clips, systems, heard, figures, beside or [], by or [])
+    known_macs = dict(named_macs(each) for each in macs or [])
+    drawn = curve_measures(curve_measure, wanted) if curve else []
     _run(evaluation, jobs, csv, parquet, resume)
     if curve:
-        from sordino.evaluate.curve import draw_curve
-
-        draw_curve(curve, evaluation, curve_measure, known_macs)
+        draw_curve(curve, evaluation, drawn, known_macs)
     if report:
         _write_report(report, evaluation)
     _show(evaluation, metrics, by or [], print_json, paired=True)
     _end(evaluation)
-
-
-def _parse_metrics(text: str, clips: Sequence[Clip]) -> tuple[str, ...]:
-    """Return the measures meant, in the order of the report, that this set allows."""
-    references = clips[0].clean is not None
-    spoken = any(clip.traits.get(TRANSCRIPT) for clip in clips)
-    asked = check_metrics(PRESETS.get(text, [name.strip() for name in text.split(",")]))
-    if text in PRESETS:
-        asked -= set() if spoken and recogniser_installed() else {"wer"}
-        if not references:
-            free = {name for name, each in MEASURES.items() if not each.reference}
-            asked = (asked & free) | {"level_db", "pause_db"}
-    if lacking := [n for n in MEASURES if n in asked and MEASURES[n].reference and not references]:
-        raise SordinoError(f"{lacking[0]} needs a reference: there is no clean/ beside noisy/.")
-    if "wer" in asked and not spoken:
-        raise SordinoError("wer needs META.csv with a column 'transcript': what is said in a clip.")
-    if "wer" in asked and not recogniser_installed():
-        raise SordinoError("wer needs a recogniser: pip install 'sordino[asr]'")
-    return tuple(name for name in MEASURES if name in asked)
-
-
-def _peers(chosen: Sequence[str] | None) -> list[Peer]:
-    """Return the peers that are installed; say of the others how to get them."""
-    names = [each.name for each in PEERS]
-    if unknown := [name for name in chosen or [] if name not in names]:
-        raise SordinoError(f"No other system is called {unknown[0]!r}: choose {', '.join(names)}.")
-    found = [each for each in PEERS if not chosen or each.name in chosen]
-    for each in found:
-        if not each.installed:
-            typer.echo(f"{each.name} is skipped: pip install {each.package}", err=True)
-    return [each for each in found if each.installed]
-
-
-def _prepared(
-    folder: Path,
-    clips: Sequence[Clip],
-    systems: Sequence[System],
-    conditions: Sequence[Condition],
-    figures: Path | None,
-    by: Sequence[str],
-) -> Evaluation:
-    """Check what is asked before anything is measured."""
-    called = [system.name for system in systems]
-    if twice := [name for name in called if called.count(name) > 1]:
-        raise SordinoError(f"Two systems are called {twice[0]!r}: rename one with NAME=DIR.")
-    for column in by:
-        if not any(clip.traits.get(column) for clip in clips):
-            raise SordinoError(f"--by {column}: META.csv has no such column for these clips.")
-    if conditions[0].name:  # what ran elsewhere has heard the set as it is
-        systems = [system for system in systems if system.runs]
-    known = read_figures(figures, {clip.name for clip in clips}) if figures else {}
-    beside = {key: row for key, row in known.items() if key.system not in called}
-    others = list(dict.fromkeys(key.system for key in beside))
-    return Evaluation(str(folder), clips, systems, conditions, beside, others)
 
 
 def _run(
@@ -230,12 +196,12 @@ def _run(
         check_parquet()
     beside = dict(evaluation.records)
     if csv and resume and csv.exists():
-        evaluation.records = read_records(csv) | beside
+        evaluation.records = known_records(csv, evaluation.systems) | beside
     evaluation.run(jobs, csv)
     for line in evaluation.errors:
         typer.echo(line, err=True)
     if parquet:
-        write_records(parquet, evaluation.records, evaluation.traits)
+        write_records(parquet, evaluation.records, evaluation.traits, evaluation.versions)
 
 
 def _show(
@@ -271,14 +237,3 @@ def _end(evaluation: Evaluation) -> None:
     if evaluation.errors:
         count = sum(1 for _ in evaluation.tasks())
         raise SordinoError(f"{len(evaluation.errors)} of {count} outputs not measured.")
-
-
-def _named_number(text: str) -> tuple[str, float]:
-    name, _, number = text.rpartition("=")
-    try:
-        millions = float(number)
-    except ValueError:
-        millions = float("nan")
-    if not name or not millions > 0:
-        raise SordinoError(f"--macs {text}: expected NAME=MILLIONS, as UL-UNAS=34")
-    return name, millions * 1e6

@@ -1,102 +1,212 @@
-"""The trade-off curve: quality against cost, our models and other systems on it."""
+"""Quality against cost: what systems need to run, or what a model has heard in training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sordino.evaluate.charts import FAINT, INK, LABEL, OTHERS, SUBJECT, figure, plain, save
+from sordino.evaluate.charts import FAINT, GRID, INK, LABEL, OTHERS, SUBJECT, figure, plain, save
 from sordino.evaluate.evaluation import Evaluation
 from sordino.evaluate.measures import MEASURES
 from sordino.evaluate.printing import UNPROCESSED
 from sordino.evaluate.summary import Interval
 from sordino.evaluate.systems import Network
 
+# Where a label may stand beside its point, the best place first: points right, points up.
+PLACES = (
+    *((7, 0), (-7, 0), (0, 8), (0, -8), (6, 7), (6, -7), (-6, 7), (-6, -7)),
+    *((0, 17), (0, -17), (12, 14), (12, -14), (-12, 14), (-12, -14)),
+)
 
-def draw_curve(path: Path, evaluation: Evaluation, measure: str, macs: Mapping[str, float]) -> None:
-    """Draw a measure against multiply-accumulates and against the time taken, as PNG.
+
+class Cost(StrEnum):
+    """What stands below the curve."""
+
+    WORK = "work"
+    """Multiply-accumulates, and in a second row the time taken."""
+    HOURS = "hours"
+    """Hours of sound that our models have heard in training."""
+
+
+def draw_curve(
+    path: Path,
+    evaluation: Evaluation,
+    measures: Sequence[str],
+    macs: Mapping[str, float],
+    against: Cost = Cost.WORK,
+) -> None:
+    """Draw measures, a column each, against what they cost, as PNG.
 
     Systems whose multiply-accumulates are unknown, or that have no network, stand in the
-    second panel only; those that ran elsewhere in the first only, if their figures say no
-    more.
+    row of the time taken only; those that ran elsewhere in the first only, if their figures
+    say no more.
 
     Args:
         path: Where to.
         evaluation: What was measured.
-        measure: The quality.
-        macs: Multiply-accumulates per second of sound by system, beside what systems know
-            of themselves.
+        measures: The qualities.
+        macs: Multiply-accumulates per second of sound by system, beside what systems and
+            their figures know.
+        against: What they cost.
 
     Raises:
         SordinoError: Matplotlib is missing, or the file cannot be written.
     """
+    rows = (_hours if against is Cost.HOURS else _work)(evaluation, macs)
     summaries = evaluation.summaries()
-    known = {each.name: each.macs for each in evaluation.systems if each.macs} | dict(macs)
-    ours = {each.name for each in evaluation.systems if isinstance(each, Network)}
-    quality = {name: each[measure] for name, each in summaries.items() if measure in each}
-    cost = {
+    ours = {
+        each.name: each.model.info.kind for each in evaluation.systems if isinstance(each, Network)
+    }
+    chart = figure(4.3 * len(measures), 3.5 * len(rows) + 0.4)
+    # Labels are laid out by their size in pixels.
+    import_module("matplotlib.backends.backend_agg").FigureCanvasAgg(chart)
+    grid = chart.subplots(len(rows), len(measures), squeeze=False, sharey="col")
+    points: list[tuple[Any, Mapping[str, tuple[float, Interval]]]] = []
+    for across, (label, cost) in zip(grid, rows.items(), strict=True):
+        for axes, name in zip(across, measures, strict=True):
+            quality = {key: each[name] for key, each in summaries.items() if name in each}
+            _line(axes, cost, quality, ours, scaled=against is Cost.WORK)
+            axes.set_xlabel(label, **LABEL)
+            axes.set_title(MEASURES[name].title, loc="left", color=INK, size=10, pad=6)
+            shown = {key: (cost[key], quality[key]) for key in cost if key in quality}
+            points.append((axes, shown if against is Cost.WORK else {}))
+    title = f"{Path(evaluation.title).resolve().name}: {len(evaluation.clips)} clips"
+    chart.suptitle(title, x=0.012, ha="left", color=FAINT, size=9)
+    chart.tight_layout(w_pad=2.5, h_pad=2)
+    for axes, shown in points:
+        _label(axes, shown, ours)
+    save(path, chart)
+
+
+def _work(evaluation: Evaluation, macs: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    known = {each.name: each.macs for each in evaluation.systems if each.macs}
+    known |= {**evaluation.macs, **macs}
+    time = {
         name: each[column].mean
-        for name, each in summaries.items()
-        for column in ("rtf", "rtf_live")
+        for name, each in evaluation.summaries().items()
+        for column in ("rtf", "rtf_live")  # live where it can
         if column in each and name != UNPROCESSED
     }
-    chart = figure(12, 5)
-    left, right = chart.subplots(1, 2, sharey=True)
-    _scatter(left, {name: value / 1e6 for name, value in known.items()}, quality, ours)
-    _scatter(right, cost, quality, ours)
-    left.set_xlabel("million multiply-accumulates per second of sound", **LABEL)
-    right.set_xlabel("processor time per second of sound, one thread, live where it can", **LABEL)
-    left.set_ylabel(MEASURES[measure].title, **LABEL)
-    for axes in (left, right):
-        axes.tick_params(which="minor", length=0)
-        if UNPROCESSED in quality:
-            axes.axhline(quality[UNPROCESSED].mean, color=FAINT, lw=1, ls=":")
+    return {
+        "million multiply-accumulates per second of sound": {
+            name: value / 1e6 for name, value in known.items()
+        },
+        "processor time per second of sound, one thread": time,
+    }
+
+
+def _hours(evaluation: Evaluation, _: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    heard = {
+        each.name: float(each.model.info.training["hours"])
+        for each in evaluation.systems
+        if isinstance(each, Network) and "hours" in each.model.info.training
+    }
+    return {"hours of mixed sound heard in training": heard}
+
+
+def _line(
+    axes: Any,
+    cost: Mapping[str, float],
+    quality: Mapping[str, Interval],
+    ours: Mapping[str, str],
+    scaled: bool,
+) -> None:
+    """Draw systems with their intervals; join ours of one kind, as the first one is."""
+    shown = sorted((cost[name], name) for name in cost if name in quality)
     if UNPROCESSED in quality:
-        place = (0.005, quality[UNPROCESSED].mean)
-        left.annotate(
+        level = quality[UNPROCESSED].mean
+        axes.axhline(level, color=FAINT, lw=1, ls=":", zorder=0)
+        axes.annotate(
             "unprocessed",
-            place,
+            (0.005, level),
             xycoords=("axes fraction", "data"),
             color=FAINT,
             size=8,
             va="bottom",
         )
-    title = (
-        f"{MEASURES[measure].title} against cost: {evaluation.title}, {len(evaluation.clips)} clips"
-    )
-    chart.suptitle(title, x=0.01, ha="left", color=INK, size=12)
-    chart.tight_layout()
-    save(path, chart)
-
-
-def _scatter(
-    axes: Any, cost: Mapping[str, float], quality: Mapping[str, Interval], ours: set[str]
-) -> None:
-    """Draw systems with their intervals; join ours, cheapest first."""
-    shown = sorted((cost[name], name) for name in cost if name in quality)
     for value, name in shown:
-        interval, colour = quality[name], SUBJECT if name in ours else OTHERS
+        interval, mine = quality[name], name in ours
         reach = np.nan_to_num([[interval.mean - interval.low], [interval.high - interval.mean]])
-        axes.errorbar(value, interval.mean, yerr=reach, fmt="o", color=colour, ms=6, lw=1.2)
-        axes.annotate(
-            name,
-            (value, interval.mean),
-            xytext=(7, 3),
-            textcoords="offset points",
-            color=colour if name in ours else INK,
-            size=9,
-            weight="bold" if name in ours else "normal",
+        axes.errorbar(
+            value,
+            interval.mean,
+            yerr=reach,
+            fmt="o",
+            color=SUBJECT if mine else OTHERS,
+            ecolor=(*_rgb(SUBJECT), 0.45) if mine else GRID,
+            ms=6 if mine else 5,
+            lw=1.4,
+            zorder=3 if mine else 2,
         )
-    mine = [(value, quality[name].mean) for value, name in shown if name in ours]
+    kind = next(iter(ours.values()), "")
+    mine = [(value, quality[name].mean) for value, name in shown if ours.get(name) == kind]
     if len(mine) > 1:
-        axes.plot(*zip(*mine, strict=True), color=SUBJECT, lw=1.5, zorder=1)
-    if shown:
+        axes.plot(*zip(*mine, strict=True), color=SUBJECT, lw=1.2, alpha=0.6, zorder=1)
+    if shown and scaled:
         axes.set_xscale("log")
         ticker: Any = import_module("matplotlib.ticker")
         axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("")
-        axes.margins(x=0.2)
+        axes.margins(x=0.22, y=0.08)
     plain(axes)
+    axes.tick_params(which="minor", length=0)
+
+
+def _label(
+    axes: Any, points: Mapping[str, tuple[float, Interval]], ours: Mapping[str, str]
+) -> None:
+    """Write names beside points, each where it covers least of what is drawn there."""
+    renderer = axes.figure.canvas.get_renderer()
+    within = axes.get_window_extent(renderer)
+    taken = [each.get_window_extent(renderer) for each in (*axes.texts, *axes.lines)]
+    for value, interval in points.values():
+        x, y = axes.transData.transform((value, interval.mean))
+        (_, low), (_, high) = axes.transData.transform([(value, each) for each in interval[1:3]])
+        taken += [_box(x, y, y, 8), _box(x, low, high, 2)]
+    for name, (value, interval) in sorted(points.items(), key=lambda item: item[0] not in ours):
+        text = axes.annotate(
+            name,
+            (value, interval.mean),
+            xytext=(0, 0),
+            textcoords="offset points",
+            color=SUBJECT if name in ours else INK,
+            size=8.5,
+            weight="bold" if name in ours else "normal",
+        )
+        covered: list[tuple[float, int]] = []
+        for rank, place in enumerate(PLACES):
+            _put(text, place)
+            box = text.get_window_extent(renderer)
+            area = sum(_shared(box, other) for other in taken)
+            outside = box.width * box.height - _shared(box, within)
+            covered.append((area + 10 * outside, rank))
+        _put(text, PLACES[min(covered)[1]])
+        taken.append(text.get_window_extent(renderer))
+
+
+def _put(text: Any, place: tuple[int, int]) -> None:
+    right, up = place
+    text.set_position(place)
+    text.set_ha("center" if not right else "left" if right > 0 else "right")
+    text.set_va("center" if not up else "bottom" if up > 0 else "top")
+
+
+def _box(x: float, low: float, high: float, reach: float) -> Any:
+    """Return a box around a point or an upright line, in pixels."""
+    bounds: Any = import_module("matplotlib.transforms").Bbox
+    return bounds.from_extents(x - reach, low - reach, x + reach, high + reach)
+
+
+def _shared(one: Any, other: Any) -> float:
+    """Return the area that two boxes have in common, in square pixels."""
+    across = min(one.x1, other.x1) - max(one.x0, other.x0)
+    up = min(one.y1, other.y1) - max(one.y0, other.y0)
+    return max(0.0, across) * max(0.0, up)
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))

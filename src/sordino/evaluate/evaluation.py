@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,8 @@ class Evaluation:
         conditions: Under which, and what is measured; the first one is that of the summary.
         records: Figures known already; `run` adds to them.
         beside: Names of systems that are in the records only.
+        errors: One line for each output that could not be measured.
+        macs: Multiply-accumulates per second of sound of those, as far as known.
     """
 
     title: str
@@ -42,11 +44,17 @@ class Evaluation:
     records: Records = field(default_factory=Records)
     beside: Sequence[str] = ()
     errors: list[str] = field(default_factory=list[str])
+    macs: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def traits(self) -> dict[str, Traits]:
         """What META.csv says of the clips."""
         return {clip.name: clip.traits for clip in self.clips}
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What tells each system from others of its name."""
+        return {system.name: system.version for system in self.systems}
 
     @property
     def names(self) -> list[str]:
@@ -107,7 +115,7 @@ class Evaluation:
         return set(task.condition.metrics) <= self.records.get(task.key, {}).keys()
 
     def _save(self, path: Path) -> None:
-        write_records(path, self.records, self.traits)
+        write_records(path, self.records, self.traits, self.versions)
 
 
 def _with_progress(

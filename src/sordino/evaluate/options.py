@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from sordino.evaluate.curve import Cost
+
 Folder = Annotated[
     Path,
     typer.Argument(metavar="DIR", help="Noisy recordings, or noisy/ and, if you have it, clean/"),
@@ -22,6 +24,10 @@ Outputs = Annotated[
 Figures = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="A folder of CSV files with figures measured before."),
+]
+Beside = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME[=TITLE]", help="Of --figures, only this system; repeatable."),
 ]
 Metrics = Annotated[
     str, typer.Option(help="all, fast, or names separated by commas, as in the CSV.")
@@ -46,5 +52,34 @@ Resume = Annotated[
 Report = Annotated[
     Path | None,
     typer.Option(metavar="OUT.html", help="One HTML file with plots, pictures and players."),
+]
+Curve = Annotated[
+    Path | None,
+    typer.Option(metavar="OUT.png", help="Draw quality against cost, all systems on it."),
+]
+CurveMeasures = Annotated[
+    str,
+    typer.Option("--curve-measure", help="The quality on the curve: names separated by commas."),
+]
+Macs = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=MILLIONS", help="Multiply-accumulates per second of a system; repeatable."
+    ),
+]
+Against = Annotated[
+    Cost, typer.Option("--curve-against", help="What stands below the curve.", show_default=True)
+]
+Cards = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--card",
+        metavar="CARD.md",
+        help="Write the figures into this model card, between its marks; repeatable.",
+    ),
+]
+Pictures = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Of the card's pictures; a folder of its name by default."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]

@@ -10,6 +10,7 @@ from sordino.evaluate.measures import MEASURES, Row
 from sordino.evaluate.tables import read_table, write_csv, write_parquet
 
 SYSTEM_COLUMNS = ("system", "peer")
+VERSION = "version"
 PARQUET = ".parquet"
 
 
@@ -34,7 +35,10 @@ def rows_of(records: Mapping[Key, Row], system: str, condition: str = "") -> dic
 
 
 def write_records(
-    path: Path, records: Mapping[Key, Row], traits: Mapping[str, Mapping[str, str]] | None = None
+    path: Path,
+    records: Mapping[Key, Row],
+    traits: Mapping[str, Mapping[str, str]] | None = None,
+    versions: Mapping[str, str] | None = None,
 ) -> None:
     """Write all figures, as Parquet if the path says so, else as CSV.
 
@@ -44,13 +48,20 @@ def write_records(
         path: Where to.
         records: The figures.
         traits: Columns of META.csv by clip, put beside the figures.
+        versions: What each system was, so that a later run knows if it has changed.
 
     Raises:
         SordinoError: It cannot be written.
     """
     known = traits or {}
+    versioned = {system: {VERSION: text} for system, text in (versions or {}).items() if text}
     rows: list[dict[str, object]] = [
-        {**_free(known.get(key.clip, {})), **dict(zip(_KEYS, key, strict=True)), **_known(row)}
+        {
+            **_free(known.get(key.clip, {})),
+            **dict(zip(_KEYS, key, strict=True)),
+            **versioned.get(key.system, {}),
+            **_known(row),
+        }
         for key, row in records.items()
     ]
     asked = {name for row in records.values() for name in row}
@@ -76,6 +87,32 @@ def read_records(path: Path) -> Records:
         Key(row[system], row["file"], row.get("condition") or ""): _figures(path, row)
         for row in rows
     }
+
+
+def read_versions(path: Path) -> dict[str, str]:
+    """Read what each system was when its figures were written, as far as a CSV file says it.
+
+    Raises:
+        SordinoError: It cannot be read.
+    """
+    columns, rows = read_table(path)
+    system = _system_column(columns)
+    return {row[system]: row[VERSION] for row in rows if system and row.get(VERSION)}
+
+
+def read_macs(folder: Path) -> dict[str, float]:
+    """Read multiply-accumulates per second of sound from the summaries in a folder, by system.
+
+    Raises:
+        SordinoError: A summary cannot be read.
+    """
+    found: dict[str, float] = {}
+    for path in sorted(folder.glob("*_summary.csv")):
+        columns, rows = read_table(path)
+        system = _system_column(columns)
+        if system and "macs" in columns:
+            found |= {row[system]: _number(path, row["macs"]) for row in rows if row["macs"]}
+    return found
 
 
 def read_figures(folder: Path, clips: Collection[str]) -> Records:
@@ -117,7 +154,8 @@ def _known(row: Row) -> Row:
 
 def _free(traits: Mapping[str, str]) -> dict[str, str]:
     """Leave out columns that would be taken for ours."""
-    return {name: value for name, value in traits.items() if name not in {*_KEYS, *MEASURES}}
+    ours = {*_KEYS, VERSION, *MEASURES}
+    return {name: value for name, value in traits.items() if name not in ours}
 
 
 def _summary(path: Path) -> dict[str, Row]:
@@ -135,7 +173,11 @@ def _system_column(columns: Iterable[str]) -> str:
 
 
 def _figures(path: Path, row: Mapping[str, str]) -> Row:
+    return {name: _number(path, row[name]) for name in MEASURES if name in row}
+
+
+def _number(path: Path, text: str) -> float:
     try:
-        return {name: float(row[name] or "nan") for name in MEASURES if name in row}
+        return float(text or "nan")
     except (TypeError, ValueError) as error:
         raise SordinoError(f"{path} holds something that is no number: {error}") from error

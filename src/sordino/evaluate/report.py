@@ -13,12 +13,12 @@ from sordino.evaluate.conditions import CHECKS
 from sordino.evaluate.evaluation import Evaluation
 from sordino.evaluate.measures import MEASURES
 from sordino.evaluate.media import player, spectrograms
-from sordino.evaluate.metrics import align
 from sordino.evaluate.printing import UNPROCESSED, best_systems, cell
 from sordino.evaluate.summary import Summary, differences, summarize, worst
 from sordino.evaluate.systems import Network, System
 from sordino.evaluate.tables import replace
 from sordino.evaluate.traits import breakdown_columns, groups
+from sordino.evaluate.triples import triple
 
 CHARTED = ("pesq", "estoi", "sisdr", "covl", "sig", "bak", "ovrl", "p808", "nr_db", "att_db")
 OVER_GROUPS = ("pesq", "sisdr", "ovrl", "att_db")  # at most so many charts side by side
@@ -221,14 +221,7 @@ def _worst(evaluation: Evaluation) -> Iterable[str]:
 
 
 def _triple(evaluation: Evaluation, system: System, clip: Clip, figures: str) -> Iterable[str]:
-    reference, recording, rate = clip.read()
-    clean, noisy, gain = evaluation.conditions[0].hear(reference, recording, rate)
-    estimate = system.opened(clip, rate)(noisy * gain) / gain
-    estimate, _ = align(noisy if clean is None else clean, estimate, rate)
-    sounds = {"noisy": noisy, system.name: estimate}
-    sounds["noise taken" if clean is None else "clean"] = (
-        noisy - estimate if clean is None else clean
-    )
+    sounds, rate = triple(system, clip, evaluation.conditions[0])
     traits = ", ".join(
         clip.traits[each] + (" dB" if each.startswith("snr") else "")
         for each in breakdown_columns(list(evaluation.traits.values()))

@@ -40,6 +40,11 @@ class System(ABC):
         """Multiply-accumulates per second of sound; None if unknown."""
         return None
 
+    @property
+    def version(self) -> str:
+        """What tells it from others of its name; empty if nothing does."""
+        return ""
+
     @abstractmethod
     def opened(self, clip: Clip, rate: int) -> Process:
         """Return what turns a mono clip at `rate` Hz into the estimate, loaded and empty."""
@@ -87,6 +92,11 @@ class Network(System):
     def macs(self) -> float | None:
         """What the model says of itself."""
         return self.model.info.macs_per_second or None
+
+    @property
+    def version(self) -> str:
+        """The first digits of the SHA-256 of its file."""
+        return self.model.sha256[:12]
 
     def opened(self, clip: Clip, rate: int) -> Process:  # noqa: ARG002
         """Return the Denoiser, fed with the whole clip."""

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Measure the packaged models and write all figures and pictures of their cards, and the curve.
+#
+#   scripts/cards.sh DEV PEERS ORIGINAL
+#
+# DEV       the development sets: 16k/ and 48k/, each with noisy/ and clean/; META.csv
+# PEERS     CSV files with the figures of other systems on these clips
+# ORIGINAL  the clips of the original proof of concept: input_N.wav and output_N.wav
+#
+# Figures of single clips are kept in runs/cards.  What is there is not measured again, unless
+# the weights have changed.
+set -euo pipefail
+dev=$1 peers=$2 original=$3
+sordino=${SORDINO:-sordino} kept=runs/cards models=(default small poc-unet)
+mkdir -p "$kept/original/noisy" "$kept/original/original"
+for path in "$original"/input_*; do
+    name=${path##*/input_}
+    cp "$path" "$kept/original/noisy/$name"
+    cp "$original/output_$name" "$kept/original/original/$name"
+done
+beside=(--figures "$peers" --beside "dfn3-onnx=DeepFilterNet3" --beside "rnnoise=RNNoise")
+beside16=(--beside "ulunas=UL-UNAS" --beside "gtcrn-dns3=GTCRN" --beside "nsnet2=NSNet2"
+    --beside "dtln=DTLN" --beside "speexdsp=SpeexDSP" --beside "webrtc-2=WebRTC NS"
+    --beside "noisereduce=noisereduce")
+
+for model in "${models[@]}"; do
+    asked=(--model "$model")
+    for other in "${models[@]}"; do
+        [ "$other" = "$model" ] || asked+=(--model "$other")
+    done
+    asked+=(--card "src/sordino/weights/$model.md" --card "docs/models/$model.md"
+        --pictures "docs/images/models/$model" --resume)
+    curve=()
+    [ "$model" = default ] && curve=(--curve docs/images/trade-off.png)
+    $sordino evaluate "$dev/16k" "${asked[@]}" "${beside[@]}" "${beside16[@]}" "${curve[@]}" \
+        --conditions --csv "$kept/16k.csv"
+    $sordino evaluate "$dev/48k" "${asked[@]}" "${beside[@]}" --csv "$kept/48k.csv"
+    $sordino evaluate "$kept/original" "${asked[@]}" --outputs "its output=$kept/original/original" \
+        --csv "$kept/original.csv"
+done

@@ -1,0 +1,159 @@
+"""A model card on disk, and the parts of it that are figures.
+
+A card is Markdown.  Most of it is written by hand; what stands between two marks is written
+by ``sordino evaluate --card``, and anew each time:
+
+    <!-- facts -->          size, cost, speed and training, as the ONNX file tells them
+    <!-- figures SET -->    the tables of one set, by the name of its folder
+    <!-- pictures SET -->   spectrograms of its worst clips
+    <!-- end -->            after each of them
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from sordino.errors import SordinoError
+from sordino.evaluate.evaluation import Evaluation
+from sordino.evaluate.sections import facts, figures, pictures
+from sordino.evaluate.summary import worst
+from sordino.evaluate.systems import Network
+from sordino.evaluate.tables import replace
+from sordino.evaluate.triples import strip, triple
+
+MARK = re.compile(r"<!-- (facts|figures|pictures)(?: ([^ \n]+))? -->\n")
+END = "<!-- end -->"
+NEW = """# {name}
+
+{{facts}}
+
+## How good it is
+
+{{figures}}
+
+## The worst clips, seen
+
+{{pictures}}
+"""
+
+
+def check_cards(paths: Sequence[Path], evaluation: Evaluation) -> None:
+    """Find what can be found wrong before hours of measuring.
+
+    Raises:
+        SordinoError: There is no model to write of, a card that cannot be read,
+            a mark without its end, or no card with a mark for this set.
+    """
+    _subject(evaluation)
+    texts = [_text(path, evaluation) for path in paths]
+    found = {set_ for text in texts for _, set_ in _marks(text)}
+    if _set(evaluation) not in found:
+        raise SordinoError(
+            f"{paths[0]} has no line <!-- figures {_set(evaluation)} -->: put it, and "
+            f"{END} below it, where the figures belong"
+        )
+
+
+def write_cards(paths: Sequence[Path], evaluation: Evaluation, folder: Path | None = None) -> None:
+    """Write facts, figures and pictures of the first model between the marks of cards.
+
+    A card that is not there is made, with all marks.  Each card is replaced at once.
+
+    Args:
+        paths: The cards.
+        evaluation: What was measured.
+        folder: Of the pictures; one named like the card, beside it, by default.
+
+    Raises:
+        SordinoError: See `check_cards`; or a file cannot be written.
+    """
+    for path in paths:
+        text = _text(path, evaluation)
+        parts: list[str] = []
+        for start, kind, set_, stop in _marked(text):
+            body = text[start:stop]
+            if kind == "facts":
+                body = facts(_subject(evaluation))
+            elif set_ == _set(evaluation):
+                where = folder or path.with_suffix("")
+                body = figures(evaluation) if kind == "figures" else _drawn(path, where, evaluation)
+            parts.append(body)
+        whole = _filled(text, parts)
+        replace(path, lambda partial, whole=whole: partial.write_text(whole, encoding="utf-8"))
+
+
+def _drawn(card: Path, folder: Path, evaluation: Evaluation) -> str:
+    """Draw the worst clips into a folder, and return the text that shows them."""
+    subject = _subject(evaluation)
+    clips = {clip.name: clip for clip in evaluation.clips}
+    links: dict[str, str] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SordinoError(f"{folder} cannot be made: {error.strerror or error}.") from error
+    for place, name in enumerate(worst(evaluation.rows(subject.name))[1], 1):
+        sounds, rate = triple(subject, clips[name], evaluation.conditions[0])
+        # Named by place and not by clip, so that the next model's pictures replace these.
+        path = folder / f"{_set(evaluation)}-{place}.webp"
+        data = strip(sounds, rate)
+        replace(path, lambda partial, data=data: partial.write_bytes(data))
+        links[name] = Path(os.path.relpath(path, card.parent)).as_posix()
+    return pictures(evaluation, links)
+
+
+def _subject(evaluation: Evaluation) -> Network:
+    """Return the model that the card is about."""
+    subject = next((s for s in evaluation.systems if s.name == evaluation.subject), None)
+    if not isinstance(subject, Network):
+        raise SordinoError("A card is of a model: give --model.")
+    if evaluation.conditions[0].name:
+        raise SordinoError("A card is of a set as it is: leave --level and --band out.")
+    return subject
+
+
+def _set(evaluation: Evaluation) -> str:
+    return Path(evaluation.title).resolve().name.replace(" ", "-")
+
+
+def _text(path: Path, evaluation: Evaluation) -> str:
+    """Return the card, or a new one."""
+    if not path.exists():
+        kinds = {
+            kind: f"<!-- {kind}{set_} -->\n{END}"
+            for kind, set_ in (
+                ("facts", ""),
+                ("figures", f" {_set(evaluation)}"),
+                ("pictures", f" {_set(evaluation)}"),
+            )
+        }
+        new = NEW.format(name=evaluation.subject)
+        return new.format(**kinds)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SordinoError(f"{path} cannot be read: {error}") from error
+
+
+def _marks(text: str) -> list[tuple[str, str]]:
+    return [(kind, set_) for _, kind, set_, _ in _marked(text)]
+
+
+def _marked(text: str) -> list[tuple[int, str, str, int]]:
+    """Return start, kind, set and stop of what stands between marks."""
+    found: list[tuple[int, str, str, int]] = []
+    for mark in MARK.finditer(text):
+        following, stop = MARK.search(text, mark.end()), text.find(END, mark.end())
+        if stop < 0 or (following and stop > following.start()):
+            raise SordinoError(f"{mark[0].strip()} has no {END} below it in the card: put one.")
+        found.append((mark.end(), mark[1], mark[2] or "", stop))
+    return found
+
+
+def _filled(text: str, parts: Sequence[str]) -> str:
+    """Return the text with new parts between its marks."""
+    whole, done = "", 0
+    for (start, _, _, stop), part in zip(_marked(text), parts, strict=True):
+        whole += text[done:start] + "\n" + part.strip() + "\n\n"
+        done = stop
+    return whole + text[done:]

@@ -1,0 +1,283 @@
+"""The parts of a model card that are figures, as Markdown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sordino.bench import processor
+from sordino.denoiser import Denoiser
+from sordino.evaluate.conditions import CHECKS
+from sordino.evaluate.evaluation import Evaluation
+from sordino.evaluate.measures import MEASURES, Row
+from sordino.evaluate.printing import UNPROCESSED, cell
+from sordino.evaluate.summary import Interval, Summary, differences, summarize, worst
+from sordino.evaluate.systems import Network
+from sordino.evaluate.traits import ROOM, Traits, breakdown_columns, groups
+from sordino.model import ModelInfo
+
+BESIDE = ("pesq", "estoi", "sisdr", "covl", "sig", "bak", "ovrl", "p808", "nr_db", "att_db")
+BESIDE += ("pause_db",)  # without a reference
+GROUPED = ("pesq", "estoi", "sisdr", "ovrl", "nr_db", "att_db")
+SINGLE = ("pesq", "sisdr", "ovrl", "att_db")  # of one clip
+OPINION = ("sig", "bak", "ovrl")  # what DNSMOS P.835 in the loss makes worthless as a measure
+TIMES = ("rtf", "rtf_live")
+FEWEST = 5  # clips that an interval is given for
+PER_GROUP = 3  # clips on average, without which a breakdown says nothing
+
+
+def facts(network: Network) -> str:
+    """Return size, cost, latency and training, out of the ONNX file itself."""
+    info = network.model.info
+    rates = ", ".join(f"{rate / 1000:g}" for rate in info.native_rates)
+    latency = Denoiser(network.model, info.native_rates[0]).latency
+    rows = {
+        "parameters": f"{info.parameters:,}",
+        "multiply-accumulates": f"{info.macs_per_second / 1e6:,.0f} million per second of sound",
+        "sample rates": f"{rates} kHz; others are resampled",
+        "latency": f"{1000 * latency:.0f} ms" if latency < 1 else f"{latency:.2f} s",
+        "heard in training": _heard(info),
+        "licence": info.licence,
+        "version": f"{info.version}, SHA-256 {network.model.sha256[:12]}…",
+    }
+    return _table(["", ""], [[name, text] for name, text in rows.items() if text], numbers=False)
+
+
+def figures(evaluation: Evaluation) -> str:
+    """Return the tables of a set: means, other systems, conditions, breakdowns, worst clips."""
+    return "\n\n".join(
+        part
+        for part in (
+            _about(evaluation),
+            _means(evaluation),
+            _others(evaluation),
+            _checks(evaluation),
+            *_breakdowns(evaluation),
+            _worst(evaluation),
+        )
+        if part
+    )
+
+
+def pictures(evaluation: Evaluation, links: Mapping[str, str]) -> str:
+    """Return the text that shows pictures of clips.
+
+    Args:
+        evaluation: What was measured.
+        links: Path of the picture by clip, as seen from the card.
+    """
+    rows, before = evaluation.rows(evaluation.subject), evaluation.rows(UNPROCESSED)
+    shown = [name for name in SINGLE if any(name in row for row in rows.values())]
+    parts: list[str] = []
+    for clip, link in links.items():
+        traits = ", ".join(filter(None, _described(evaluation.traits[clip])))
+        change = ", ".join(
+            f"{MEASURES[name].title} {_change(name, before.get(clip, {}), rows[clip])}"
+            for name in shown
+        )
+        about = f"{clip}: {traits}" if traits else clip
+        parts.append(f"**{about}.** {change}.\n\n![{about}]({link})")
+    return "\n\n".join(parts)
+
+
+def _about(evaluation: Evaluation) -> str:
+    sets, model = Path(evaluation.title).resolve().name, evaluation.versions[evaluation.subject]
+    day = datetime.now(UTC).strftime("%Y-%m-%d")
+    text = (
+        f"{len(evaluation.clips)} clips of `{sets}`, by `sordino evaluate` {version('sordino')} "
+        f"with the weights {model}… on {day}."
+    )
+    network = next(each for each in evaluation.systems if each.name == evaluation.subject)
+    if isinstance(network, Network) and _opinion(network.model.info):
+        names = ", ".join(MEASURES[name].title for name in OPINION)
+        text += f" DNSMOS P.835 was in its loss: its {names} are no independent measure."
+    return text
+
+
+def _means(evaluation: Evaluation) -> str:
+    subject = evaluation.subject
+    systems = evaluation.summaries()
+    gained = differences(evaluation.rows(subject), evaluation.rows(UNPROCESSED))
+    before, after = systems.get(UNPROCESSED, {}), systems.get(subject, {})
+    brief = evaluation.clips[0].clean is not None
+    metrics = evaluation.conditions[0].metrics
+    shown = [each for each in metrics if each in after and not (brief and MEASURES[each].detail)]
+    body = [
+        [
+            MEASURES[name].title,
+            "" if name in TIMES else _mean(name, before.get(name)),
+            f"**{_mean(name, after[name])}**",
+            _between(name, after[name]),
+            "" if name in TIMES else _cell(name, gained.get(name)),
+        ]
+        for name in shown
+    ]
+    table = _table(["mean over the clips", "noisy", subject, "95 % interval", "change"], body)
+    if not set(TIMES) & set(shown):
+        return table
+    return f"{table}\n\nReal-time factors are processor time on one thread of {processor()}."
+
+
+def _others(evaluation: Evaluation) -> str:
+    """Return the means of all systems, best first; bold where one is better than the subject."""
+    subject, systems = evaluation.subject, evaluation.summaries()
+    ours = evaluation.rows(subject)
+    shown = [name for name in BESIDE if name in systems.get(subject, {})]
+    if len(systems) < 3 or not shown:
+        return ""
+    first = shown[0]
+    body: list[list[str]] = []
+    for system in sorted(systems, key=lambda each: -_figure(first, systems[each])):
+        gain = differences(evaluation.rows(system), ours)
+        cells = [
+            f"**{text}**" if _better(name, gain.get(name)) else text
+            for name in shown
+            for text in [_mean(name, systems[system].get(name))]
+        ]
+        body.append([f"*{system}*" if system == subject else system, *cells])
+    note = (
+        f"Bold: better than `{subject}` clip by clip, the 95 % interval of the mean difference "
+        f"leaves out zero. {_origin(evaluation)}"
+    )
+    return f"{_table(['', *(MEASURES[n].title for n in shown)], body)}\n\n{note.strip()}"
+
+
+def _origin(evaluation: Evaluation) -> str:
+    beside = evaluation.beside
+    if not beside:
+        return ""
+    return f"{', '.join(beside)}: measured before on the same clips with the same definitions."
+
+
+def _checks(evaluation: Evaluation) -> str:
+    body: list[list[str]] = []
+    for check in CHECKS:
+        result = check.result(evaluation.records, evaluation.subject)
+        if result:
+            kept = "yes" if check.holds(result.mean) else "**no**"
+            value = _cell(check.measure, result)
+            body.append([check.condition.name, check.title, check.goal, value, kept])
+    if not body:
+        return ""
+    return _table(["under other conditions", "figure", "goal", evaluation.subject, "kept"], body)
+
+
+def _breakdowns(evaluation: Evaluation) -> Iterable[str]:
+    traits = evaluation.traits
+    found = {
+        f"by {column.removesuffix('_db')}": groups(traits, column)
+        for column in breakdown_columns(list(traits.values()))
+    }
+    rooms = {
+        "dry": [clip for clip, each in traits.items() if not each.get(ROOM)],
+        "in rooms": [clip for clip, each in traits.items() if each.get(ROOM)],
+    }
+    if all(rooms.values()):
+        found["by room"] = rooms
+    for title, clips in found.items():
+        if len(evaluation.clips) >= PER_GROUP * len(clips):
+            yield _breakdown(evaluation, title, clips)
+
+
+def _breakdown(evaluation: Evaluation, title: str, clips: Mapping[str, Sequence[str]]) -> str:
+    summaries = {
+        label: summarize(evaluation.rows(evaluation.subject, each).values())
+        for label, each in clips.items()
+    }
+    shown = [name for name in GROUPED if any(name in each for each in summaries.values())]
+    body = [
+        [
+            f"{label} dB" if title == "by snr" else label.replace("_", " "),
+            str(len(clips[label])),
+            *(
+                (_cell if len(clips[label]) >= FEWEST else _mean)(name, each.get(name))
+                for name in shown
+            ),
+        ]
+        for label, each in summaries.items()
+    ]
+    return _table([title, "clips", *(MEASURES[name].title for name in shown)], body)
+
+
+def _worst(evaluation: Evaluation) -> str:
+    rows, before = evaluation.rows(evaluation.subject), evaluation.rows(UNPROCESSED)
+    measure, clips = worst(rows)
+    shown = [name for name in SINGLE if any(name in row for row in rows.values())]
+    if not shown or len(clips) == len(rows):
+        return ""
+    body = [
+        [
+            clip,
+            *_described(evaluation.traits[clip]),
+            *(_change(name, before.get(clip, {}), rows[clip]) for name in shown),
+        ]
+        for clip in clips
+    ]
+    head = [f"worst by {MEASURES[measure].title}", "SNR", "noise", "room"]
+    return _table([*head, *(MEASURES[name].title for name in shown)], body)
+
+
+def _described(traits: Traits) -> list[str]:
+    """Return signal-to-noise ratio, noise and room of a clip, as far as known."""
+    snr = traits.get("snr_db") or traits.get("snr") or ""
+    noise = traits.get("noise") or traits.get("noise_category") or traits.get("category") or ""
+    room = "in a room" if traits.get(ROOM) else ""
+    return [f"{float(snr):g} dB" if snr else "", noise.replace("_", " "), room]
+
+
+def _change(name: str, before: Row, after: Row) -> str:
+    numbers = [before.get(name), after.get(name)]
+    if name == "att_db":
+        del numbers[0]  # of the input it is nothing
+    places = MEASURES[name].decimals
+    return " → ".join("–" if x is None else f"{x:z.{places}f}" for x in numbers)
+
+
+def _mean(name: str, interval: Interval | None) -> str:
+    return f"{interval.mean:z.{MEASURES[name].decimals}f}" if interval else ""
+
+
+def _cell(name: str, interval: Interval | None) -> str:
+    return cell(name, interval).replace("±", "± ") if interval else ""
+
+
+def _between(name: str, interval: Interval) -> str:
+    places = MEASURES[name].decimals
+    low, high = interval.low, interval.high
+    return f"{low:z.{places}f} to {high:z.{places}f}" if low == low else ""
+
+
+def _figure(name: str, summary: Summary) -> float:
+    return summary[name].mean if name in summary else float("-inf")
+
+
+def _better(name: str, gain: Interval | None) -> bool:
+    """Whether a difference is a gain beyond doubt."""
+    return bool(gain and gain.significant and gain.mean * MEASURES[name].better > 0)
+
+
+def _heard(info: ModelInfo) -> str:
+    hours, step = info.training.get("hours"), info.training.get("step")
+    if not hours or not step:
+        return ""
+    return f"{hours:,.0f} hours of mixed sound, {step:,} updates"
+
+
+def _opinion(info: ModelInfo) -> float:
+    """Return the weight of DNSMOS P.835 in the loss that the model was trained with."""
+    recipe: Any = info.training.get("recipe", {})
+    return float(recipe.get("loss", {}).get("opinion", 0))
+
+
+def _table(head: Sequence[str], body: Iterable[Sequence[str]], numbers: bool = True) -> str:
+    """Return a table; columns in which every cell is a number stand right."""
+    rows = list(body)
+    keep = [i for i in range(len(head)) if i == 0 or any(row[i] for row in rows)]
+    right = ["--:" if numbers and i and _numeric(row[i] for row in rows) else "---" for i in keep]
+    lines = [[head[i] for i in keep], right, *([row[i] for i in keep] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _numeric(cells: Iterable[str]) -> bool:
+    return all(not text or text.strip("*")[0] in "-0123456789–" for text in cells)
