@@ -35,6 +35,6 @@ for model in "${models[@]}"; do
     $sordino evaluate "$dev/16k" "${asked[@]}" "${beside[@]}" "${beside16[@]}" "${curve[@]}" \
         --conditions --csv "$kept/16k.csv"
     $sordino evaluate "$dev/48k" "${asked[@]}" "${beside[@]}" --csv "$kept/48k.csv"
-    $sordino evaluate "$kept/original" "${asked[@]}" --outputs "its output=$kept/original/original" \
+    $sordino evaluate "$kept/original" "${asked[@]}" --outputs "the original=$kept/original/original" \
         --csv "$kept/original.csv"
 done

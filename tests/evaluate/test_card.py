@@ -8,6 +8,7 @@ from PIL import Image
 import models
 from evaluate.sound import command, report
 from sordino.errors import SordinoError
+from sordino.evaluate import sections
 
 QUICK = "sisdr,nr_db,att_db"
 HAND = "# Mine\n\nBy hand, {braces} and all.\n\n"
@@ -31,7 +32,8 @@ def trained(tmp_path):
     return path
 
 
-def test_a_new_card_says_what_was_measured(dataset, trained, tmp_path):
+def test_a_new_card_says_what_was_measured(dataset, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(sections, "PER_GROUP", 1)
     (dataset / "META.csv").write_text(TRAITS)
     card = tmp_path / "card.md"
     found = report(dataset, "--model", trained, "--metrics", QUICK, "--card", card)
@@ -121,9 +123,9 @@ def test_conditions_stand_beside_their_goals(dataset, half, tmp_path):
 
 def test_without_references_there_are_fewer_figures(dataset, half, tmp_path):
     card = tmp_path / "card.md"
-    asked = (dataset / "noisy", "--model", half, "--metrics", "level_db", "--card", card)
+    asked = (dataset / "noisy", "--model", half, "--metrics", "pause_db", "--card", card)
     assert command(*asked).exit_code == 0
-    assert cells(card.read_text(), "level fall dB")[1] == "**6.0**"
+    assert cells(card.read_text(), "pause fall dB")[1] == "**6.0**"
 
 
 @pytest.mark.parametrize(

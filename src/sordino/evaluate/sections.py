@@ -18,10 +18,12 @@ from sordino.evaluate.traits import ROOM, Traits, breakdown_columns, groups
 from sordino.model import ModelInfo
 
 BESIDE = ("pesq", "estoi", "sisdr", "covl", "sig", "bak", "ovrl", "p808", "nr_db", "att_db")
-BESIDE += ("pause_db",)  # without a reference
+UNREFERENCED = ("sig", "bak", "ovrl", "p808", "pause_db")
 GROUPED = ("pesq", "estoi", "sisdr", "ovrl", "nr_db", "att_db")
 SINGLE = ("pesq", "sisdr", "ovrl", "att_db")  # of one clip
 OPINION = ("sig", "bak", "ovrl")  # what DNSMOS P.835 in the loss makes worthless as a measure
+COLUMNS = {"snr_db": "SNR", "snr": "SNR", "noise_category": "noise", "category": "noise"}
+BY_SNR = "by SNR"
 TIMES = ("rtf", "rtf_live")
 FEWEST = 5  # clips that an interval is given for
 PER_GROUP = 3  # clips on average, without which a breakdown says nothing
@@ -100,9 +102,12 @@ def _means(evaluation: Evaluation) -> str:
     systems = evaluation.summaries()
     gained = differences(evaluation.rows(subject), evaluation.rows(UNPROCESSED))
     before, after = systems.get(UNPROCESSED, {}), systems.get(subject, {})
-    brief = evaluation.clips[0].clean is not None
-    metrics = evaluation.conditions[0].metrics
-    shown = [each for each in metrics if each in after and not (brief and MEASURES[each].detail)]
+    brief = _referenced(evaluation)
+    shown = [
+        name
+        for name in evaluation.conditions[0].metrics
+        if name in after and MEASURES[name].better and not (brief and MEASURES[name].detail)
+    ]
     body = [
         [
             MEASURES[name].title,
@@ -123,7 +128,8 @@ def _others(evaluation: Evaluation) -> str:
     """Return the means of all systems, best first; bold where one is better than the subject."""
     subject, systems = evaluation.subject, evaluation.summaries()
     ours = evaluation.rows(subject)
-    shown = [name for name in BESIDE if name in systems.get(subject, {})]
+    columns = BESIDE if _referenced(evaluation) else UNREFERENCED
+    shown = [name for name in columns if name in systems.get(subject, {})]
     if len(systems) < 3 or not shown:
         return ""
     first = shown[0]
@@ -166,7 +172,7 @@ def _checks(evaluation: Evaluation) -> str:
 def _breakdowns(evaluation: Evaluation) -> Iterable[str]:
     traits = evaluation.traits
     found = {
-        f"by {column.removesuffix('_db')}": groups(traits, column)
+        f"by {COLUMNS.get(column, column)}": groups(traits, column)
         for column in breakdown_columns(list(traits.values()))
     }
     rooms = {
@@ -188,7 +194,7 @@ def _breakdown(evaluation: Evaluation, title: str, clips: Mapping[str, Sequence[
     shown = [name for name in GROUPED if any(name in each for each in summaries.values())]
     body = [
         [
-            f"{label} dB" if title == "by snr" else label.replace("_", " "),
+            f"{label} dB" if title == BY_SNR else label.replace("_", " "),
             str(len(clips[label])),
             *(
                 (_cell if len(clips[label]) >= FEWEST else _mean)(name, each.get(name))
@@ -216,6 +222,10 @@ def _worst(evaluation: Evaluation) -> str:
     ]
     head = [f"worst by {MEASURES[measure].title}", "SNR", "noise", "room"]
     return _table([*head, *(MEASURES[name].title for name in shown)], body)
+
+
+def _referenced(evaluation: Evaluation) -> bool:
+    return evaluation.clips[0].clean is not None
 
 
 def _described(traits: Traits) -> list[str]:
