@@ -166,6 +166,11 @@ class Server:
         with pulsectl.Pulse("test") as pulse:
             pulse.module_unload(number)
 
+    def suspend(self, source, suspended):
+        """Put a source to sleep, or wake it."""
+        with pulsectl.Pulse("test") as pulse:
+            pulse.source_suspend(self.sources()[source].index, suspended)
+
     def sinks(self):
         with pulsectl.Pulse("test") as pulse:
             return {sink.name: sink for sink in pulse.sink_list()}

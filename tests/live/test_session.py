@@ -20,6 +20,7 @@ from sordino import examples
 from sordino.audio import open_source
 from sordino.denoiser import denoise
 from sordino.errors import SordinoError
+from sordino.live import wiring
 from sordino.live.file_ports import FileSystem
 from sordino.live.ports import DeviceLost
 from sordino.live.session import Session
@@ -246,6 +247,17 @@ def test_a_device_that_falls_silent_is_opened_anew(bench, settings):
         bench.sources[-1].stalled = True
         wait_until(lambda: len(bench.sources) > 1)
         flows(session)
+
+
+def test_after_a_sleep_devices_are_opened_anew(bench, settings, monkeypatch):
+    with Session(settings, bench) as session:
+        flows(session)
+        asleep = time.time() + 8 * 3600
+        monkeypatch.setattr(wiring.time, "time", lambda: asleep)  # and then it stands still
+        wait_until(lambda: len(bench.sources) > 1)
+        flows(session)
+        assert bench.virtual == ["virtual"], "meeting programs stay connected"
+        assert len(bench.sources) == len(bench.sinks) == 2
 
 
 def test_what_went_by_survives_a_change_of_devices(bench, settings):

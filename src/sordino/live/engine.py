@@ -116,6 +116,8 @@ class Engine:
     def _run(self) -> None:
         raise_priority()
         try:
+            if self.source.clocked:  # what came while the sink was being opened is late already
+                self.source.ring.skip(self.source.ring.readable)
             while not self._stopping.is_set():
                 ended = self.source.ended  # asked first: what it wrote before that is there
                 if self._take():

@@ -8,6 +8,7 @@ from sordino.live.settings import Settings
 from sordino.live.systems.system import System
 
 STALL_SECONDS = 1.0  # without any sound, after which a device counts as lost
+SLEEP_SECONDS = 0.5  # between two looks at the devices, which should come far more often
 
 
 class Wiring:
@@ -26,6 +27,7 @@ class Wiring:
         self._source: Source | None = None
         self._sink: Sink | None = None
         self._devices = ("", "")  # names of the devices in use
+        self._looked = 0.0  # by the wall clock: the only one that no system stops in its sleep
         self._virtual: AbstractContextManager[str] | None = None
         self._virtual_name = ""
 
@@ -45,6 +47,7 @@ class Wiring:
         except BaseException:
             self.disconnect()
             raise
+        self._looked = time.time()
         return source, sink
 
     def disconnect(self) -> None:
@@ -63,15 +66,22 @@ class Wiring:
     def loss(self, changed: bool) -> str:
         """Say in words why the devices have to be opened anew; "" if all is well.
 
+        Ask many times a second: if nobody did, the machine or this program slept.  What servers
+        and rings held for it is stale, and a stream that was not read may not recover (one of
+        PipeWire's stays silent).  Streams that are opened anew have neither trouble.
+
         Args:
             changed: devices or defaults have come or gone.
         """
         now = time.perf_counter()
         source, sink = self._source, self._sink
+        looked, self._looked = self._looked, time.time()
         if source and not source.alive and not source.ended:
             return f"{source.name} has gone"
         if sink and not sink.alive:
             return f"{sink.name} has gone"
+        if source and source.clocked and self._looked - looked > SLEEP_SECONDS:
+            return "waking up"
         if source and source.clocked and now - source.ring.written_at > STALL_SECONDS:
             return f"no sound comes from {source.name}"
         if sink and sink.clocked and now - sink.ring.taken_at > STALL_SECONDS:
