@@ -46,7 +46,7 @@ def test_a_new_card_says_what_was_measured(dataset, trained, tmp_path, monkeypat
     assert loss["mean"] == pytest.approx(6.02, abs=0.05)
     assert mean == f"**{loss['mean']:.2f}**"
     assert interval == f"{loss['low']:.2f} to {loss['high']:.2f}"
-    assert re.fullmatch(r"6\.0\d ± 0\.\d\d", change)
+    assert re.fullmatch(r"6\.0\d ±0\.\d\d", change)
     assert "SIG, BAK, OVRL are no independent measure" in text
     assert cells(text, "0 dB")[0] == "1"
     assert cells(text, "car horn")[0] == "1"
@@ -116,7 +116,7 @@ def test_conditions_stand_beside_their_goals(dataset, half, tmp_path):
     text = card.read_text()
     goal, value, kept = cells(text, "noise only")[1:]
     assert goal == "at least 30"
-    assert value == "6.0 ± 0.0"
+    assert value == "6.0 ±0.0"
     assert kept == "**no**"
     assert cells(text, "silence only")[-1] == "yes"
 

@@ -10,6 +10,7 @@ from sordino.bench import processor
 from sordino.denoiser import Denoiser
 from sordino.evaluate.conditions import CHECKS
 from sordino.evaluate.evaluation import Evaluation
+from sordino.evaluate.markdown import table
 from sordino.evaluate.measures import MEASURES, Row
 from sordino.evaluate.printing import UNPROCESSED, cell
 from sordino.evaluate.summary import Interval, Summary, differences, summarize, worst
@@ -17,12 +18,14 @@ from sordino.evaluate.systems import Network
 from sordino.evaluate.traits import ROOM, Traits, breakdown_columns, groups
 from sordino.model import ModelInfo
 
-BESIDE = ("pesq", "estoi", "sisdr", "covl", "sig", "bak", "ovrl", "p808", "nr_db", "att_db")
+# Few and short columns: a card is read in terminals too.
+BESIDE = ("pesq", "estoi", "sisdr", "covl", "sig", "ovrl", "p808", "nr_db", "att_db")
 UNREFERENCED = ("sig", "bak", "ovrl", "p808", "pause_db")
-GROUPED = ("pesq", "estoi", "sisdr", "ovrl", "nr_db", "att_db")
+GROUPED = ("pesq", "sisdr", "ovrl", "nr_db", "att_db")
 SINGLE = ("pesq", "sisdr", "ovrl", "att_db")  # of one clip
 OPINION = ("sig", "bak", "ovrl")  # what DNSMOS P.835 in the loss makes worthless as a measure
 COLUMNS = {"snr_db": "SNR", "snr": "SNR", "noise_category": "noise", "category": "noise"}
+SHORT = {"nr_db": "NR dB"}
 BY_SNR = "by SNR"
 TIMES = ("rtf", "rtf_live")
 FEWEST = 5  # clips that an interval is given for
@@ -43,7 +46,7 @@ def facts(network: Network) -> str:
         "licence": info.licence,
         "version": f"{info.version}, SHA-256 {network.model.sha256[:12]}…",
     }
-    return _table(["", ""], [[name, text] for name, text in rows.items() if text], numbers=False)
+    return table(["", ""], [[name, text] for name, text in rows.items() if text])
 
 
 def figures(evaluation: Evaluation) -> str:
@@ -73,7 +76,7 @@ def pictures(evaluation: Evaluation, links: Mapping[str, str]) -> str:
     shown = [name for name in SINGLE if any(name in row for row in rows.values())]
     parts: list[str] = []
     for clip, link in links.items():
-        traits = ", ".join(filter(None, _described(evaluation.traits[clip])))
+        traits = _described(evaluation.traits[clip])
         change = ", ".join(
             f"{MEASURES[name].title} {_change(name, before.get(clip, {}), rows[clip])}"
             for name in shown
@@ -118,10 +121,10 @@ def _means(evaluation: Evaluation) -> str:
         ]
         for name in shown
     ]
-    table = _table(["mean over the clips", "noisy", subject, "95 % interval", "change"], body)
+    means = table(["mean over the clips", "noisy", subject, "95 % interval", "change"], body)
     if not set(TIMES) & set(shown):
-        return table
-    return f"{table}\n\nReal-time factors are processor time on one thread of {processor()}."
+        return means
+    return f"{means}\n\nReal-time factors are processor time on one thread of {processor()}."
 
 
 def _others(evaluation: Evaluation) -> str:
@@ -143,10 +146,10 @@ def _others(evaluation: Evaluation) -> str:
         ]
         body.append([f"*{system}*" if system == subject else system, *cells])
     note = (
-        f"Bold: better than `{subject}` clip by clip, the 95 % interval of the mean difference "
-        f"leaves out zero. {_origin(evaluation)}"
+        f"NR: noise reduction. Bold: better than `{subject}` clip by clip, the 95 % interval of "
+        f"the mean difference leaves out zero. {_origin(evaluation)}"
     )
-    return f"{_table(['', *(MEASURES[n].title for n in shown)], body)}\n\n{note.strip()}"
+    return f"{table(['', *map(_short, shown)], body)}\n\n{note.strip()}"
 
 
 def _origin(evaluation: Evaluation) -> str:
@@ -166,7 +169,7 @@ def _checks(evaluation: Evaluation) -> str:
             body.append([check.condition.name, check.title, check.goal, value, kept])
     if not body:
         return ""
-    return _table(["under other conditions", "figure", "goal", evaluation.subject, "kept"], body)
+    return table(["under other conditions", "figure", "goal", evaluation.subject, "kept"], body)
 
 
 def _breakdowns(evaluation: Evaluation) -> Iterable[str]:
@@ -203,7 +206,7 @@ def _breakdown(evaluation: Evaluation, title: str, clips: Mapping[str, Sequence[
         ]
         for label, each in summaries.items()
     ]
-    return _table([title, "clips", *(MEASURES[name].title for name in shown)], body)
+    return table([title, "clips", *map(_short, shown)], body)
 
 
 def _worst(evaluation: Evaluation) -> str:
@@ -215,25 +218,30 @@ def _worst(evaluation: Evaluation) -> str:
     body = [
         [
             clip,
-            *_described(evaluation.traits[clip]),
+            _described(evaluation.traits[clip]),
             *(_change(name, before.get(clip, {}), rows[clip]) for name in shown),
         ]
         for clip in clips
     ]
-    head = [f"worst by {MEASURES[measure].title}", "SNR", "noise", "room"]
-    return _table([*head, *(MEASURES[name].title for name in shown)], body)
+    head = [f"worst by {MEASURES[measure].title}", "recording"]
+    return table([*head, *(MEASURES[name].title for name in shown)], body)
 
 
 def _referenced(evaluation: Evaluation) -> bool:
     return evaluation.clips[0].clean is not None
 
 
-def _described(traits: Traits) -> list[str]:
-    """Return signal-to-noise ratio, noise and room of a clip, as far as known."""
+def _described(traits: Traits) -> str:
+    """Name signal-to-noise ratio, noise and room of a clip, as far as known."""
     snr = traits.get("snr_db") or traits.get("snr") or ""
     noise = traits.get("noise") or traits.get("noise_category") or traits.get("category") or ""
     room = "in a room" if traits.get(ROOM) else ""
-    return [f"{float(snr):g} dB" if snr else "", noise.replace("_", " "), room]
+    parts = (f"{float(snr):g} dB" if snr else "", noise.replace("_", " "), room)
+    return ", ".join(filter(None, parts))
+
+
+def _short(name: str) -> str:
+    return SHORT.get(name, MEASURES[name].title)
 
 
 def _change(name: str, before: Row, after: Row) -> str:
@@ -249,7 +257,7 @@ def _mean(name: str, interval: Interval | None) -> str:
 
 
 def _cell(name: str, interval: Interval | None) -> str:
-    return cell(name, interval).replace("±", "± ") if interval else ""
+    return cell(name, interval) if interval else ""
 
 
 def _between(name: str, interval: Interval) -> str:
@@ -278,16 +286,3 @@ def _opinion(info: ModelInfo) -> float:
     """Return the weight of DNSMOS P.835 in the loss that the model was trained with."""
     recipe: Any = info.training.get("recipe", {})
     return float(recipe.get("loss", {}).get("opinion", 0))
-
-
-def _table(head: Sequence[str], body: Iterable[Sequence[str]], numbers: bool = True) -> str:
-    """Return a table; columns in which every cell is a number stand right."""
-    rows = list(body)
-    keep = [i for i in range(len(head)) if i == 0 or any(row[i] for row in rows)]
-    right = ["--:" if numbers and i and _numeric(row[i] for row in rows) else "---" for i in keep]
-    lines = [[head[i] for i in keep], right, *([row[i] for i in keep] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _numeric(cells: Iterable[str]) -> bool:
-    return all(not text or text.strip("*")[0] in "-0123456789–" for text in cells)
