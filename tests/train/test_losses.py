@@ -3,7 +3,13 @@ import math
 import pytest
 import torch
 
-from sordino.train.losses import LossConfig, spectral_loss, total_loss, waveform_loss
+from sordino.train.losses import (
+    LossConfig,
+    residual_loss,
+    spectral_loss,
+    total_loss,
+    waveform_loss,
+)
 
 RATE = 16000
 CONFIG = LossConfig()
@@ -57,6 +63,18 @@ def test_above_the_bandwidth_nothing_counts() -> None:
     hidden = spectral_loss(estimate, clean, narrow, RATE, CONFIG)["magnitude"]
     seen = spectral_loss(estimate, clean, FULL, RATE, CONFIG)["magnitude"]
     assert hidden < 0.01 * seen
+
+
+def test_residual_is_the_level_of_noise_where_nobody_speaks() -> None:
+    speech = torch.ones(2, 100)
+    speech[:, 50:] = 0
+    estimate = noise()
+    estimate[:, RATE // 2 :] *= 0.1
+    left = residual_loss(estimate, noise(), speech, RATE).item()
+    assert left == pytest.approx(-20, abs=0.1)
+    assert residual_loss(noise(), noise(), torch.ones(2, 100), RATE) == 0
+    assert residual_loss(0 * noise(), 0 * noise(), speech, RATE) == 0
+    assert residual_loss(0 * noise(), noise(), speech, RATE).item() == pytest.approx(-40)
 
 
 def test_the_level_of_the_recording_does_not_count() -> None:

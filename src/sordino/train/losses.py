@@ -31,6 +31,7 @@ class LossConfig:
         sdr: weight of the signal-to-distortion ratio of the waveform, per dB.
         attenuation: weight of the level that speech loses (its projection on the clean
             speech), per dB.
+        residual: weight of the level that noise keeps where there is no speech, per dB.
         speech: weight of the cross entropy of the speech probability.
         opinion: weight of what a listener's predicted opinion (DNSMOS P.835, overall) lacks
             to 5, from 16 kHz on; 0 leaves it out.  See `sordino.train.mos`.
@@ -45,6 +46,7 @@ class LossConfig:
     over: float = 0.3
     sdr: float = 0.01
     attenuation: float = 0.008
+    residual: float = 0.0
     speech: float = 0.02
     opinion: float = 0.0
     disturbance: float = 0.0
@@ -122,6 +124,31 @@ def waveform_loss(estimate: Tensor, clean: Tensor) -> dict[str, Tensor]:
     return {"sdr": (sdr * active).mean(), "attenuation": (attenuation * active).mean()}
 
 
+def residual_loss(estimate: Tensor, noisy: Tensor, speech: Tensor, rate: int) -> Tensor:
+    """Level of the estimate under the noisy sound where nobody speaks, in dB.
+
+    Args:
+        estimate: waveform, shape = (B, M).
+        noisy: what it was made of, in units of its own level, shape = (B, N), N >= M.
+        speech: activity of the target in frames of 10 ms, shape = (B, T).
+        rate: sample rate in Hz.
+
+    Returns:
+        Mean over the examples, softly limited at -40 dB; 0 for one that has less than 0.1 s
+        without speech, or nothing to be heard there.
+    """
+    hop = rate // 100
+    frames = min(estimate.shape[-1] // hop, speech.shape[-1])
+    quiet = 1 - speech[:, :frames]
+    left, there = (
+        (x[:, : frames * hop].unflatten(-1, (frames, hop)).square().mean(-1) * quiet).sum(-1)
+        for x in (estimate, noisy)
+    )
+    counts = ((quiet.sum(-1) >= 10) & (there > 1e-4)).to(left.dtype)
+    level = 10 * torch.log10(left / there.clamp_min(1e-4) + 1e-4)
+    return (level * counts).mean()
+
+
 def total_loss(
     estimate: Tensor,
     batch: tuple[Tensor, Tensor, Tensor, Tensor],
@@ -144,9 +171,10 @@ def total_loss(
     noisy, clean, bandwidth, speech = batch
     n = estimate.shape[-1]
     level = noisy[:, :n].square().mean(-1, keepdim=True).sqrt().clamp_min(1e-5)
-    estimate, clean = estimate / level, clean[:, :n] / level
+    estimate, clean, noisy = estimate / level, clean[:, :n] / level, noisy / level
     terms = spectral_loss(estimate, clean, bandwidth, rate, config)
     terms |= waveform_loss(estimate, clean)
+    terms["residual"] = residual_loss(estimate, noisy, speech, rate)
     terms["speech"] = functional.binary_cross_entropy_with_logits(speech_logit, speech)
     weighted = [getattr(config, name) * value for name, value in terms.items()]
     return torch.stack(weighted).sum(), terms
