@@ -1,43 +1,28 @@
 """Ports in memory, on the test's own account: what goes in, what came out."""
 
-import threading
-import time
-
 import numpy as np
 
 from sordino.live.ports import Sink, Source
-from sordino.live.ring import Ring
+from sordino.live.thread_port import ThreadPort
 
 
-class MemorySource(Source):
+class MemorySource(ThreadPort, Source):
     """Gives an array: as fast as it is taken, or in blocks of 10 ms in real time."""
 
-    name, latency, alive = "memory", 0.0, True
+    alive = True  # until the test says otherwise
 
     def __init__(self, sound, sample_rate=48000, realtime=False):
-        self.sample_rate, self.clocked = sample_rate, realtime
-        self.ring = Ring(sample_rate)
+        super().__init__("memory", sample_rate, speed=1.0 if realtime else None)
         self.stalled = False  # if set by the test, no more sound comes, and no word of it
         self._sound = sound
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def open(self):
-        self._thread.start()
-
-    def close(self):
-        self._stopping.set()
-        self._thread.join()
 
     def _run(self):
-        begun, done = time.perf_counter(), 0
+        done, size = 0, self.sample_rate // 100
         while done < len(self._sound) and not self._stopping.is_set():
             if self.clocked:
-                size = self.sample_rate // 100
-                due = begun + (done + size) / self.sample_rate
-                self._stopping.wait(max(0, due - time.perf_counter()))
                 block = self._sound[done : done + size]
                 done += size
+                self._wait_until(done)
                 if not self.stalled:
                     self.xruns += self.ring.write(block) < len(block)
             else:
@@ -46,40 +31,29 @@ class MemorySource(Source):
         self.ended = True
 
 
-class MemorySink(Sink):
+class MemorySink(ThreadPort, Sink):
     """Keeps what it is given."""
 
-    name, latency, alive = "memory", 0.0, True
+    alive = True  # until the test says otherwise
 
     def __init__(self, sample_rate=48000, realtime=False):
-        self.sample_rate, self.clocked = sample_rate, realtime
-        self.ring = Ring(sample_rate)
+        super().__init__("memory", sample_rate, speed=1.0 if realtime else None)
         self._blocks = []
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def open(self):
-        self._thread.start()
-
-    def close(self):
-        self._stopping.set()
-        self._thread.join()
 
     @property
     def sound(self):
         return np.concatenate(self._blocks)
 
     def _run(self):
-        begun, done = time.perf_counter(), 0
+        done = 0
         size = self.sample_rate // 100 if self.clocked else self.sample_rate
         while not self._stopping.is_set():
+            done += size
             if self.clocked:
-                due = begun + (done + size) / self.sample_rate
-                self._stopping.wait(max(0, due - time.perf_counter()))
+                self._wait_until(done)
             else:
                 self._stopping.wait(0.0005)
             self._pull(size)
-            done += size
         self._pull(self.ring.readable)
 
     def _pull(self, size):

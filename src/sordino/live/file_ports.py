@@ -1,7 +1,5 @@
 """Files in the place of devices: for tests, demonstrations and long runs."""
 
-import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,77 +9,33 @@ import numpy as np
 from sordino.audio import open_sink, open_source
 from sordino.live.drift import Samples
 from sordino.live.ports import BLOCK_SECONDS, RING_SECONDS, DeviceLost, Sink, Source
-from sordino.live.ring import Ring
 from sordino.live.systems.system import LOUDSPEAKER, MICROPHONE, Device
+from sordino.live.thread_port import ThreadPort
 from sordino.outputs import written_whole
 from sordino.sound import SoundInfo
 
 POLL_SECONDS = 0.002  # where a file waits for room, or for sound
 
 
-class Pace:
-    """The clock of a device that is none.
-
-    Args:
-        speed: 1.0 is real time, 1.0002 a clock that is 200 ppm fast; None: as fast as possible.
-    """
-
-    def __init__(self, speed: float | None) -> None:
-        self._speed = speed
-        self._begun = time.perf_counter()
-
-    def wait(self, seconds: float, stopping: threading.Event) -> None:
-        """Wait until so many seconds have gone by on this clock."""
-        if self._speed:
-            stopping.wait(max(0.0, self._begun + seconds / self._speed - time.perf_counter()))
-
-
-class FileSource(Source):
+class FileSource(ThreadPort, Source):
     """Plays a file as if it were a microphone; several channels are mixed to one.
 
     Args:
         path: of any sound file.
-        speed: see `Pace`.
+        speed: see `FileSystem`.
         loops: how often it is played; None: for ever.
     """
 
     def __init__(self, path: Path, speed: float | None = 1.0, loops: int | None = 1) -> None:
-        self.name, self._path, self._speed, self._loops = path.name, path, speed, loops
-        self.clocked = speed is not None
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    @property
-    def alive(self) -> bool:
-        """See `Port`."""
-        return self._thread is not None and not self._stopping.is_set()
-
-    @property
-    def latency(self) -> float:
-        """See `Port`."""
-        return 0.0
-
-    def open(self) -> None:
-        """See `Port`."""
-        if self._thread:
-            return
-        with open_source(self._path) as file:
-            self.sample_rate = file.info.sample_rate
-        self.ring = Ring(round(RING_SECONDS * self.sample_rate))
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """See `Port`."""
-        self._stopping.set()
-        if self._thread:
-            self._thread.join()
+        with open_source(path) as file:
+            super().__init__(path.name, file.info.sample_rate, speed)
+        self._path, self._loops = path, loops
 
     def _run(self) -> None:
-        pace, played = Pace(self._speed), 0
+        played = 0
         for block in self._blocks():
             played += len(block)
-            pace.wait(played / self.sample_rate, self._stopping)
+            self._wait_until(played)
             left = block[self.ring.write(block) :]
             if self.clocked:
                 self.xruns += len(left) > 0
@@ -106,44 +60,20 @@ class FileSource(Source):
                             return
 
 
-class FileSink(Sink):
-    """Records into a wav file as if it were a loudspeaker; the file appears when it is closed.
+class FileSink(ThreadPort, Sink):
+    """Records into a wav file as if it were a loudspeaker.
+
+    The file appears when the port is closed; what is still in the ring is written too.
 
     Args:
         path: of the file.
         sample_rate: in Hz.
-        speed: see `Pace`.
+        speed: see `FileSystem`.
     """
 
     def __init__(self, path: Path, sample_rate: int, speed: float | None = 1.0) -> None:
-        self.name, self.sample_rate, self._path, self._speed = path.name, sample_rate, path, speed
-        self.clocked = speed is not None
-        self.ring = Ring(round(RING_SECONDS * sample_rate))
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    @property
-    def alive(self) -> bool:
-        """See `Port`."""
-        return self._thread is not None and self._thread.is_alive()
-
-    @property
-    def latency(self) -> float:
-        """See `Port`."""
-        return 0.0
-
-    def open(self) -> None:
-        """See `Port`."""
-        if self._thread:
-            return
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """See `Port`; what is still in the ring is written too."""
-        self._stopping.set()
-        if self._thread:
-            self._thread.join()
+        super().__init__(path.name, sample_rate, speed)
+        self._path = path
 
     def _run(self) -> None:
         info = SoundInfo(self.sample_rate, channels=1, subtype="FLOAT")
@@ -154,12 +84,12 @@ class FileSink(Sink):
             file.close()
 
     def _blocks(self) -> Generator[Samples]:
-        pace, played = Pace(self._speed), 0
+        played = 0
         size = round(BLOCK_SECONDS * self.sample_rate) if self.clocked else self.ring.capacity
         while not self._stopping.is_set():
             if self.clocked:
                 played += size
-                pace.wait(played / self.sample_rate, self._stopping)
+                self._wait_until(played)
             elif not self.ring.readable:
                 self._stopping.wait(POLL_SECONDS)
                 continue
@@ -178,7 +108,7 @@ class FileSystem:
     Args:
         microphone: the file that is played.
         loudspeaker: the file that is written; it is the virtual microphone too.
-        speed: see `Pace`.
+        speed: 1.0 is real time, 1.0002 a clock that is 200 ppm fast; None: as fast as possible.
         loops: how often the microphone is played; None: for ever.
     """
 
