@@ -213,7 +213,10 @@ def models(
         if name not in entries:
             raise SordinoError(f"no model is called {name!r}: choose one of {', '.join(entries)}")
         card = entries[name].card
-        console.print(Markdown(card) if console.is_terminal else card, soft_wrap=True)
+        if console.is_terminal:
+            console.print(Markdown(card))
+        else:
+            typer.echo(card)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "kind", "parameters", "MMAC/s", "licence", "sha256", "summary"):
