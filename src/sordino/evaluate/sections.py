@@ -25,7 +25,7 @@ GROUPED = ("pesq", "sisdr", "ovrl", "nr_db", "att_db")
 SINGLE = ("pesq", "sisdr", "ovrl", "att_db")  # of one clip
 OPINION = ("sig", "bak", "ovrl")  # what DNSMOS P.835 in the loss makes worthless as a measure
 COLUMNS = {"snr_db": "SNR", "snr": "SNR", "noise_category": "noise", "category": "noise"}
-SHORT = {"nr_db": "NR dB"}
+SHORT = {"pesq": "PESQ", "nr_db": "NR dB"}
 BY_SNR = "by SNR"
 TIMES = ("rtf", "rtf_live")
 FEWEST = 5  # clips that an interval is given for
@@ -145,11 +145,13 @@ def _others(evaluation: Evaluation) -> str:
             for text in [_mean(name, systems[system].get(name))]
         ]
         body.append([f"*{system}*" if system == subject else system, *cells])
-    note = (
-        f"NR: noise reduction. Bold: better than `{subject}` clip by clip, the 95 % interval of "
-        f"the mean difference leaves out zero. {_origin(evaluation)}"
-    )
-    return f"{table(['', *map(_short, shown)], body)}\n\n{note.strip()}"
+    notes = [
+        "NR: noise reduction." if "nr_db" in shown else "",
+        f"Bold: better than `{subject}` clip by clip, the 95 % interval of the mean difference "
+        "leaves out zero.",
+        _origin(evaluation),
+    ]
+    return f"{table(['', *map(_short, shown)], body)}\n\n{' '.join(filter(None, notes))}"
 
 
 def _origin(evaluation: Evaluation) -> str:
