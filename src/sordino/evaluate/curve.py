@@ -68,7 +68,7 @@ def draw_curve(
     for across, (label, cost) in zip(grid, rows.items(), strict=True):
         for axes, name in zip(across, measures, strict=True):
             quality = {key: each[name] for key, each in summaries.items() if name in each}
-            _line(axes, cost, quality, ours, scaled=against is Cost.WORK)
+            _line(axes, cost, quality, ours, training=against is Cost.HOURS)
             axes.set_xlabel(label, **LABEL)
             axes.set_title(MEASURES[name].title, loc="left", color=INK, size=10, pad=6)
             shown = {key: (cost[key], quality[key]) for key in cost if key in quality}
@@ -112,28 +112,28 @@ def _line(
     cost: Mapping[str, float],
     quality: Mapping[str, Interval],
     ours: Mapping[str, str],
-    scaled: bool,
+    training: bool,
 ) -> None:
     """Draw systems with their intervals; join ours of one kind, as the first one is."""
-    shown = sorted((cost[name], name) for name in cost if name in quality)
     if UNPROCESSED in quality:
-        level = quality[UNPROCESSED].mean
-        axes.axhline(level, color=FAINT, lw=1, ls=":", zorder=0)
-        axes.annotate(
-            "unprocessed",
-            (0.005, level),
-            xycoords=("axes fraction", "data"),
-            color=FAINT,
-            size=8,
-            va="bottom",
-        )
+        _level(axes, quality[UNPROCESSED].mean, training)
+    shown = sorted((cost[name], name) for name in cost if name in quality)
+    kind = next(iter(ours.values()), "")
+    joined = [(value, quality[name]) for value, name in shown if ours.get(name) == kind]
+    places = [value for value, _ in joined]
+    if len(joined) > 1:
+        means = [interval.mean for _, interval in joined]
+        axes.plot(places, means, color=SUBJECT, lw=1.2, alpha=0.6, zorder=1)
+    if training:
+        low, high = ([interval[i] for _, interval in joined] for i in (1, 2))
+        axes.fill_between(places, low, high, color=SUBJECT, alpha=0.12, lw=0, zorder=0)
     for value, name in shown:
         interval, mine = quality[name], name in ours
         reach = np.nan_to_num([[interval.mean - interval.low], [interval.high - interval.mean]])
         axes.errorbar(
             value,
             interval.mean,
-            yerr=reach,
+            yerr=None if training else reach,
             fmt="o",
             color=SUBJECT if mine else OTHERS,
             ecolor=(*_rgb(SUBJECT), 0.45) if mine else GRID,
@@ -141,11 +141,7 @@ def _line(
             lw=1.4,
             zorder=3 if mine else 2,
         )
-    kind = next(iter(ours.values()), "")
-    mine = [(value, quality[name].mean) for value, name in shown if ours.get(name) == kind]
-    if len(mine) > 1:
-        axes.plot(*zip(*mine, strict=True), color=SUBJECT, lw=1.2, alpha=0.6, zorder=1)
-    if shown and scaled:
+    if shown and not training:
         axes.set_xscale("log")
         ticker: Any = import_module("matplotlib.ticker")
         axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
@@ -154,6 +150,20 @@ def _line(
         axes.margins(x=0.22, y=0.08)
     plain(axes)
     axes.tick_params(which="minor", length=0)
+
+
+def _level(axes: Any, level: float, right: bool) -> None:
+    """Draw the level of the unprocessed sound, named where the fewest points lie."""
+    axes.axhline(level, color=FAINT, lw=1, ls=":", zorder=0)
+    axes.annotate(
+        "unprocessed",
+        (0.995 if right else 0.005, level),
+        xycoords=("axes fraction", "data"),
+        color=FAINT,
+        size=8,
+        va="bottom",
+        ha="right" if right else "left",
+    )
 
 
 def _label(
