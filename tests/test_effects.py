@@ -23,7 +23,7 @@ from sordino.train.effects import (
     switch,
 )
 from sordino.train.fourier import irfft, rfft
-from sordino.train.levels import active_level, activity, background_level
+from sordino.train.levels import active_level, activity, background_level, per_sample
 from sordino.train.rooms import direct_sample, split_room
 
 SPEECH = sorted((FOLDER / "train" / "speech").iterdir())[0]
@@ -71,6 +71,13 @@ def test_activity_marks_speech_and_fills_short_gaps():
     expected[20:60] = 1
     np.testing.assert_array_equal(marked, expected)
     assert not activity(np.zeros(16000, np.float32), 16000).any()
+
+
+@pytest.mark.parametrize("samples", [800, 805, 959])
+def test_values_of_frames_are_drawn_as_lines_between_their_centres(samples):
+    values = np.array([1.0, 3.0, 2.0, 5.0, 4.0])
+    lines = np.interp(np.arange(samples), 80 + 160 * np.arange(5), values)
+    np.testing.assert_allclose(per_sample(values, 160, samples), lines, rtol=1e-6)
 
 
 def test_background_level_of_a_recording():
@@ -233,8 +240,11 @@ def test_coloured_noise_has_its_slope(slope):
     np.testing.assert_allclose(steps, slope, atol=1.0)
 
 
+MADE = [noises.hum, noises.fan, noises.clicks, noises.calls, noises.wind]
+
+
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("make", [noises.hum, noises.fan, noises.clicks, noises.calls])
+@pytest.mark.parametrize("make", MADE)
 def test_made_noises_are_finite_and_repeatable(make, rate):
     x = make(rng(5), 2 * rate + 17, rate)
     assert x.shape == (2 * rate + 17,)
@@ -250,3 +260,31 @@ def test_hum_lies_on_the_mains_harmonics():
     peak = np.argmax(spectrum) * 0.1
     base = min((50, 60), key=lambda f: abs(peak / f - round(peak / f)))
     assert peak / base == pytest.approx(round(peak / base), abs=0.05)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_wind_is_low_and_comes_in_gusts(rate):
+    swings = []
+    for i in range(20):
+        x = noises.wind(rng(i), 3 * rate, rate)
+        power = np.abs(np.fft.rfft(x)) ** 2
+        assert power[: 3 * 200].sum() > 0.8 * power.sum()
+        assert power[: 3 * 10].sum() < 0.2 * power.sum()  # microphones hear no infrasound
+        assert level_db(x) == pytest.approx(-20, abs=0.1)
+        swings.append(np.ptp([level_db(part) for part in np.array_split(x, 20)]))
+    assert np.median(swings) > 10
+
+
+def test_fans_speed_up_and_their_tones_slide():
+    def tone_and_level(x):
+        power = np.abs(np.fft.rfft(x * np.hanning(len(x)))) ** 2
+        return np.argmax(power[100:]) + 100, level_db(x)
+
+    slid = 0
+    for i in range(60):
+        x = noises.fan(rng(i), 64000, 16000)
+        (low, quiet), (high, loud) = sorted(
+            (tone_and_level(x[:16000]), tone_and_level(x[-16000:])), key=lambda end: end[1]
+        )
+        slid += loud - quiet > 4 and 0.55 < low / high < 0.97
+    assert 3 <= slid <= 40

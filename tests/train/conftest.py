@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from sordino.examples import FOLDER
+from sordino.train.corpus import Corpus, CorpusConfig, Source
 from sordino.train.finetune import corpus_of
 from sordino.train.mixing import MixConfig
 from sordino.train.recipe import LoopConfig, Recipe
@@ -50,3 +52,16 @@ def recipe(data: Path, tmp_path: Path) -> Recipe:
         network=TINY,
         train=LoopConfig(steps=4, batch=2, warmup=2, log_every=1, bf16=False, threads=0),
     )
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The bundled clips."""
+    train = FOLDER / "train"
+    config = CorpusConfig(
+        speech=(Source(str(train / "speech")),),
+        noise=(Source(str(train / "noise")),),
+        rirs=(Source(str(train / "rir")),),
+        cache=str(tmp_path_factory.mktemp("cache")),
+    )
+    return Corpus.open(config, progress=False)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
-from sordino.train.levels import FloatArray, db, frame_power
+from sordino.train.levels import FloatArray, db, frame_power, per_sample
 
 Rng = np.random.Generator
 
@@ -89,9 +89,7 @@ def expand(x: FloatArray, sample_rate: int, depth_db: float) -> FloatArray:
     # Wholly open from 10 ms before speech to 40 ms behind it, with ramps of 50 ms.
     gain = maximum_filter1d(gain, 10, origin=1)
     gain = np.convolve(np.pad(gain, 2, mode="edge"), np.full(5, 0.2, np.float32), "valid")
-    hop = sample_rate // 100
-    centres = (np.arange(len(gain)) + 0.5) * hop
-    return x * np.interp(np.arange(len(x)), centres, gain).astype(np.float32)
+    return x * per_sample(gain, sample_rate // 100, len(x))
 
 
 def insert_pause(x: FloatArray, sample_rate: int, at: float, seconds: float) -> FloatArray:
@@ -134,8 +132,7 @@ def modulate(
     count = max(2, int(frames / (period * 100)) + 2)
     points = rng.normal(0, depth_db, count)
     level = np.interp(np.linspace(0, count - 1, frames), np.arange(count), points)
-    gain = np.interp(np.arange(len(x)) * (100 / sample_rate), np.arange(frames), 10 ** (level / 20))
-    return x * gain.astype(np.float32)
+    return x * per_sample(10 ** (level / 20), sample_rate // 100, len(x))
 
 
 def switch(rng: Rng, x: FloatArray, sample_rate: int) -> FloatArray:

@@ -18,6 +18,20 @@ def frame_power(x: FloatArray, sample_rate: int) -> FloatArray:
     return np.einsum("th,th->t", frames, frames) / np.float32(hop)
 
 
+def per_sample(values: NDArray[np.floating], hop: int, samples: int) -> FloatArray:
+    """Values of frames of `hop` samples, an even number, for each sample: linear between centres.
+
+    Args:
+        values: shape `(frames,)`; the first and last hold up to the ends.
+        hop: samples of a frame.
+        samples: how many to return, at most one frame more than there are values for.
+    """
+    held = np.pad(values.astype(np.float32), (1, 2), mode="edge")
+    way = (np.arange(hop) / hop).astype(np.float32)
+    lines = held[:-1, None] + (held[1:] - held[:-1])[:, None] * way
+    return lines.reshape(-1)[hop // 2 : hop // 2 + samples].astype(np.float32, copy=False)
+
+
 def active_level(x: FloatArray, sample_rate: int, span_db: float = ACTIVE_RANGE_DB) -> float:
     """RMS level in dBFS of the frames at most `span_db` under the loudest one.
 

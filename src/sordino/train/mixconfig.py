@@ -39,12 +39,19 @@ class MixConfig:
     hum: float = 0.03  # share that are mains hum
     clicks: float = 0.04  # share that are synthetic clicks
     calls: float = 0.05  # share that are synthetic calls: beeps, whistles, cries
+    wind: float = 0.03  # share that are synthetic wind in the microphone
+    handling: float = 0.02  # share that are synthetic thumps and rubs of a touched microphone
+    keyboard: float = 0.02  # share that are synthetic typing close to the microphone
+    echo: float = 0.03  # share that are what an echo canceller leaves of another speaker
+    close_db: tuple[float, float] = (0.0, 10.0)  # dB, wind, handling, typing are louder by this
+    echo_db: tuple[float, float] = (5.0, 20.0)  # dB, echo is quieter than other noise by this
     noise_speed: tuple[float, float] = (
         0.6,
         1.6,
     )  # recorded noise is played at a speed between these
     backwards: float = 0.2  # probability that it is played backwards
     scatter: float = 0.6  # probability that a clip of short sounds is scattered anew
+    thump: float = 0.3  # probability that each of those sounds shakes the microphone's table
     modulate: float = 0.15  # probability of a slow random change of a noise's level
     modulate_db: tuple[float, float] = (2.0, 8.0)  # dB, standard deviation of that level
     modulate_seconds: tuple[float, float] = (0.2, 1.5)  # s, its period
@@ -63,6 +70,13 @@ class MixConfig:
     clipping_db: tuple[float, float] = (1.0, 12.0)  # dB under its peak
     codec: float = 0.02  # probability that the mixture went through a codec
     opus_kbps: tuple[float, float] = (12.0, 32.0)  # kbit/s
+    agc: float = 0.05  # probability of automatic gain on mixture and target
+    agc_db: tuple[float, float] = (6.0, 18.0)  # dB, its most gain: what it makes of pauses
+    agc_attack: tuple[float, float] = (0.02, 0.2)  # s, time constant while it falls
+    agc_release: tuple[float, float] = (0.2, 1.5)  # s, and while it rises
+    packet_loss: float = 0.03  # probability of lost packets in mixture and target
+    packet_loss_share: tuple[float, float] = (0.01, 0.15)  # share of packets that are lost
+    packet_loss_burst: tuple[float, float] = (1.0, 3.0)  # mean number of them in a row
 
     active_range_db: float = 35.0  # dB, a frame this far under the loudest is no speech
     active_floor_dbfs: float = -85.0  # dBFS, nor is one under this

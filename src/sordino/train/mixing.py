@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sordino.errors import SordinoError
-from sordino.train import noises
+from sordino.train.background import Background
 from sordino.train.codec import draw_codec, through_codec
 from sordino.train.corpus import Corpus
 from sordino.train.effects import (
@@ -13,15 +13,23 @@ from sordino.train.effects import (
     clip_peaks,
     expand,
     insert_pause,
-    modulate,
     random_eq,
     rumble_filter,
-    switch,
 )
+from sordino.train.excerpts import excerpt
 from sordino.train.fourier import good_size, irfft, rfft
-from sordino.train.levels import FloatArray, active_level, activity, background_level, db
+from sordino.train.levels import (
+    HOPS_PER_SECOND,
+    FloatArray,
+    active_level,
+    activity,
+    background_level,
+    db,
+)
+from sordino.train.line import PACKETS, automatic_gain, draw_losses, lose_packets
 from sordino.train.mixconfig import MixConfig
-from sordino.train.rooms import split_room
+from sordino.train.noises import log_uniform
+from sordino.train.rooms import draw_room
 
 Rng = np.random.Generator
 
@@ -69,6 +77,7 @@ class Mixer:
                 raise SordinoError(f"rates: {rate} Hz is not one of 8000, 16000, 24000, 48000")
         self.config = config
         self.corpus = corpus
+        self.background = Background(config, corpus)
 
     def batch(self, seed: int, index: int, size: int, first: int = 0) -> Batch:
         """Batch number `index` of the run `seed`, a pure function of its arguments.
@@ -83,28 +92,26 @@ class Mixer:
         weights = np.array(list(rates.values())) / sum(rates.values())
         rate = int(_rng(seed, index, 0).choice(list(rates), p=weights))
         examples = [self._example(_rng(seed, index, 1 + first + i), rate) for i in range(size)]
-        speech = [
-            activity(clean, rate, self.config.active_range_db, self.config.active_floor_dbfs)
-            for _, clean, _ in examples
-        ]
+        noisy, clean, bandwidth, speech = zip(*examples, strict=True)
         return Batch(
-            noisy=np.stack([noisy for noisy, _, _ in examples]),
-            clean=np.stack([clean for _, clean, _ in examples]),
+            noisy=np.stack(noisy),
+            clean=np.stack(clean),
             sample_rate=rate,
-            bandwidth=np.array([bandwidth for *_, bandwidth in examples], np.float32),
+            bandwidth=np.array(bandwidth, np.float32),
             speech=np.stack(speech),
         )
 
-    def _example(self, rng: Rng, rate: int) -> tuple[FloatArray, FloatArray, float]:
-        """(noisy, clean, bandwidth in Hz) of one example.
+    def _example(self, rng: Rng, rate: int) -> tuple[FloatArray, FloatArray, float, FloatArray]:
+        """(noisy, clean, bandwidth in Hz, speech activity) of one example.
 
-        What happens behind the microphone is here: clipping, level, codec.
+        What happens behind the microphone is here: clipping, gain, level, codec, packets.
         """
         config = self.config
         samples = round(config.seconds * rate)
         if rng.random() < config.silence:
             silence = np.zeros(samples, np.float32)
-            return silence, silence.copy(), rate / 2
+            frames = samples // (rate // HOPS_PER_SECOND)
+            return silence, silence.copy(), rate / 2, np.zeros(frames, np.float32)
         limit = rate / 2
         if rng.random() < config.band_limit:
             limit = min(limit, float(rng.choice(config.band_limits)))
@@ -119,6 +126,11 @@ class Mixer:
             noisy, clean, bandwidth = self._mixture(rng, samples, rate, limit)
         if rng.random() < config.clipping:
             noisy = clip_peaks(noisy, rng.uniform(*config.clipping_db))
+        curve = np.ones(1, np.float32)
+        if rng.random() < config.agc:
+            most, attack = rng.uniform(*config.agc_db), rng.uniform(*config.agc_attack)
+            curve = automatic_gain(noisy, rate, most, attack, rng.uniform(*config.agc_release))
+            noisy, clean = noisy * curve, clean * curve
         power = float(np.dot(noisy, noisy)) / samples
         peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)
         gain = db(rng.uniform(*config.level_dbfs)) / np.sqrt(max(power, 1e-18))
@@ -126,7 +138,24 @@ class Mixer:
         noisy, clean = noisy * gain, clean * gain
         if codec is not None:
             noisy = np.clip(through_codec(noisy, rate, codec), -1, 1)
-        return noisy, clean, bandwidth
+        if rng.random() < config.packet_loss:
+            noisy, clean = self._packets(rng, noisy, clean, rate)
+        # What automatic gain pumps up in the pauses of the target is no speech.
+        speech = activity(clean / curve, rate, config.active_range_db, config.active_floor_dbfs)
+        return noisy, clean, bandwidth, speech
+
+    def _packets(
+        self, rng: Rng, noisy: FloatArray, clean: FloatArray, rate: int
+    ) -> tuple[FloatArray, FloatArray]:
+        """Both with the same packets lost, and concealed in the same way."""
+        config = self.config
+        seconds = float(rng.choice(PACKETS))
+        share = rng.uniform(*config.packet_loss_share)
+        burst = rng.uniform(*config.packet_loss_burst)
+        lost = draw_losses(rng, int(config.seconds / seconds), share, burst)
+        both = np.stack([noisy, clean])
+        noisy, clean = lose_packets(both, lost, rate, seconds, rng.random() < 0.7)
+        return noisy, clean
 
     def _pair(
         self, rng: Rng, samples: int, rate: int, limit: float
@@ -174,13 +203,14 @@ class Mixer:
             clean = irfft(target_spectrum, size)[lead:]
         if not with_noise:
             return wet, clean, bandwidth
-        spectrum = rfft(self._noises(rng, size, rate, label))
+        noise, louder = self.background.draw(rng, size, rate, label)
+        spectrum = rfft(noise)
         spectrum *= self._filter(rng, size, rate, limit, config.noise_eq_db)
         if in_room and rng.random() < config.noise_room:
             spectrum *= rfft(self._room(rng, size, rate)[0])
         noise = irfft(spectrum, size)[lead:]
         if with_speech:
-            snr = rng.normal(config.snr_mean_db, config.snr_spread_db)
+            snr = rng.normal(config.snr_mean_db - louder, config.snr_spread_db)
             noise = mix(clean, noise, float(np.clip(snr, *config.snr_db)), rate)
         return wet + noise, clean, bandwidth
 
@@ -192,10 +222,9 @@ class Mixer:
         return gain
 
     def _room(self, rng: Rng, size: int, rate: int) -> tuple[FloatArray, FloatArray]:
-        rirs = self.corpus.rirs
+        rirs, config = self.corpus.rirs, self.config
         assert rirs is not None
-        response = rirs.read(rirs.draw(rng), rate)[: round(self.config.room_seconds * rate)]
-        return split_room(response, rate, size, self.config.early_seconds)
+        return draw_room(rng, rirs, rate, size, config.room_seconds, config.early_seconds)
 
     def _speech(
         self, rng: Rng, samples: int, rate: int, wide: bool
@@ -204,11 +233,11 @@ class Mixer:
         config, pool = self.config, self.corpus.speech
         assert pool is not None
         # Sound read at another rate than it is taken for is played at another speed.
-        speed = noises.log_uniform(rng, *config.speech_speed)
+        speed = log_uniform(rng, *config.speech_speed)
         tries = 4
         while True:
             number = pool.draw(rng, wide)
-            x = noises.excerpt(rng, pool, number, samples, round(rate / speed))
+            x = excerpt(rng, pool, number, samples, round(rate / speed))
             quiet = background_level(x, rate) < config.background_db
             tries -= 1
             # A long pause or a noisy recording is no good target: draw again.
@@ -230,55 +259,6 @@ class Mixer:
         source = expand(x, rate, config.expand_db)
         target = expand(x, rate, config.target_expand_db)
         return source, target, clip.label, clip.bandwidth * speed
-
-    def _noises(self, rng: Rng, samples: int, rate: int, avoid: str) -> FloatArray:
-        """The sum of one or more noises, the first at an active level of -25 dBFS."""
-        config = self.config
-        weights = np.cumsum(config.noises)
-        count = 1 + int(np.searchsorted(weights / weights[-1], rng.random(), "right"))
-        total = np.zeros(samples, np.float32)
-        for i in range(count):
-            x = self._noise(rng, samples, rate, avoid)
-            if rng.random() < config.modulate:
-                depth = rng.uniform(*config.modulate_db)
-                x = modulate(rng, x, rate, depth, rng.uniform(*config.modulate_seconds))
-            if rng.random() < config.switch:
-                x = switch(rng, x, rate)
-            level = active_level(x, rate)
-            if level > -150:
-                under = rng.uniform(0, config.noise_range_db) if i else 0.0
-                total += x * db(-25 - under - level)
-        return total
-
-    def _noise(self, rng: Rng, samples: int, rate: int, avoid: str) -> FloatArray:
-        """One noise of a random kind."""
-        config, pool = self.config, self.corpus.noise
-        assert pool is not None
-        assert self.corpus.speech is not None
-        kind = rng.random()
-        wide = rate > 16000 and rng.random() < config.wide_speech
-        if (kind := kind - config.babble) < 0:
-            return noises.babble(rng, self.corpus.speech, avoid, samples, rate, wide)
-        if (kind := kind - config.coloured) < 0:
-            return noises.coloured(rng, samples, rate, rng.uniform(-7, 2))
-        if (kind := kind - config.fan) < 0:
-            return noises.fan(rng, samples, rate)
-        if (kind := kind - config.hum) < 0:
-            return noises.hum(rng, samples, rate)
-        if (kind := kind - config.clicks) < 0:
-            return noises.clicks(rng, samples, rate)
-        if kind - config.calls < 0:
-            return noises.calls(rng, samples, rate)
-        read_rate = round(rate / noises.log_uniform(rng, *config.noise_speed))
-        for _ in range(4):
-            number = pool.draw(rng, wide)
-            if pool.clips[number].events and rng.random() < config.scatter:
-                x = noises.scatter(rng, pool, number, samples, read_rate)
-            else:
-                x = noises.excerpt(rng, pool, number, samples, read_rate)
-            if active_level(x, rate) > -65:
-                return x[::-1] if rng.random() < config.backwards else x
-        return noises.coloured(rng, samples, rate, -3.0)
 
 
 def _rng(seed: int, *key: int) -> Rng:

@@ -1,11 +1,10 @@
-"""Noises that are made, not recorded: coloured noise, hum, fans, clicks, calls, babble, typing."""
+"""Noises that are made, not recorded: coloured noise, wind, hum, fans, clicks, calls."""
 
 import numpy as np
 
-from sordino.train.corpus import Pool
 from sordino.train.effects import modulate, random_eq
 from sordino.train.fourier import irfft, rfft
-from sordino.train.levels import FloatArray, active_level, db
+from sordino.train.levels import FloatArray, db
 
 Rng = np.random.Generator
 
@@ -15,12 +14,26 @@ def coloured(rng: Rng, samples: int, sample_rate: int, slope_db: float) -> Float
 
     0 is white, -3 pink, -6 brown; positive slopes hiss.  The root mean square is 0.1.
     """
-    bins = samples // 2 + 1
-    spectrum = np.empty((bins, 2), np.float32)
-    rng.standard_normal(out=spectrum, dtype=np.float32)
-    frequency = np.maximum(np.arange(bins, dtype=np.float32) * (sample_rate / samples), 50.0)
-    gain = (frequency / 50) ** np.float32(slope_db / 6.0206)
-    return _unit(irfft(spectrum.view(np.complex64)[:, 0] * gain, samples))
+    ratio = np.maximum(_frequencies(samples, sample_rate) / np.float32(50), 1)
+    return _gaussian(rng, samples, ratio ** np.float32(slope_db / 6.0206))
+
+
+def wind(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
+    """Wind in a microphone: low rumbling in gusts, which overload it at times, RMS 0.1.
+
+    Turbulence is flat up to a corner between 40 and 90 Hz, and falls by 7 to 14 dB per octave
+    above it; microphones hear less of it under 25 Hz.
+    """
+    ratio = _frequencies(samples, sample_rate) / np.float32(log_uniform(rng, 40, 90))
+    gain = np.maximum(ratio, 1) ** np.float32(rng.uniform(-14, -7) / 6.0206)
+    gain *= np.minimum(1, _frequencies(samples, sample_rate) / 25)
+    x = _gaussian(rng, samples, gain)
+    x = modulate(rng, x, sample_rate, rng.uniform(4, 10), rng.uniform(0.3, 1.2))  # gusts
+    x = modulate(rng, x, sample_rate, rng.uniform(1, 4), rng.uniform(0.03, 0.12))  # flutter
+    if rng.random() < 0.4:
+        limit = np.float32(np.abs(x).max() * db(-rng.uniform(3, 12)))
+        x = limit * np.tanh(x / limit)
+    return _unit(x)
 
 
 def hum(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
@@ -39,15 +52,27 @@ def hum(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
 
 
 def fan(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
-    """A fan: coloured noise with a random spectrum, blade tones and slow modulation."""
+    """A fan: coloured noise with a random spectrum and blade tones, at times changing its speed.
+
+    Blade tones go up to those of a laptop's blower, 30 to 60 blades at 50 to 80 turns a second.
+    With the speed they slide, and the level changes by 50 dB per decade.
+    """
     x = coloured(rng, samples, sample_rate, rng.uniform(-9, -1))
     shaped = rfft(x) * random_eq(rng, samples, sample_rate, 6.0)
     x = _unit(irfft(shaped, samples))
-    if rng.random() < 0.5:
-        blade = rng.uniform(60, 400)
-        time = np.arange(samples, dtype=np.float32) * np.float32(2 * np.pi * blade / sample_rate)
-        for k in range(1, int(rng.integers(1, 5)) + 1):
-            x += np.float32(0.1 * rng.uniform(0.05, 0.6) / k) * np.sin(np.float32(k) * time)
+    way = np.ones(samples)
+    if rng.random() < 0.4:
+        seconds = np.arange(samples) / sample_rate - rng.uniform(-1, samples / sample_rate)
+        way = np.clip(seconds / rng.uniform(0.5, 3.0), 0, 1)
+    speed = 1 - rng.uniform(0, 0.4) * (way if rng.random() < 0.5 else 1 - way)
+    if rng.random() < 0.6:
+        blade = log_uniform(rng, 60, min(4000, 0.2 * sample_rate))
+        angle = np.cumsum(speed) * (2 * np.pi * blade / sample_rate)
+        angle = np.remainder(angle, 2 * np.pi).astype(np.float32)
+        highest = min(int(rng.integers(1, 5)), int(0.45 * sample_rate / blade))
+        for k in range(1, highest + 1):
+            x += np.float32(0.1 * rng.uniform(0.05, 0.6) / k) * np.sin(np.float32(k) * angle)
+    x *= (speed**2.5).astype(np.float32)
     return modulate(rng, x, sample_rate, rng.uniform(0.2, 1.5), rng.uniform(0.1, 1.0))
 
 
@@ -62,8 +87,8 @@ def clicks(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
         else:
             body = np.sin(2 * np.pi * rng.uniform(150, 0.4 * sample_rate) * time)
         at = int(rng.integers(0, samples))
-        burst = (body * np.exp(-time / decay) * db(rng.uniform(-12, 0)))[: samples - at]
-        x[at : at + len(burst)] += burst.astype(np.float32)
+        burst = body * np.exp(-time / decay) * db(rng.uniform(-12, 0))
+        overlay(x, burst.astype(np.float32), at)
     return x
 
 
@@ -91,72 +116,32 @@ def calls(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
     gap = log_uniform(rng, 0.03, 1.5)
     at = int(rng.uniform(-seconds, seconds + gap) * sample_rate)
     while at < samples:
-        piece = tone[max(0, -at) : samples - at] * db(rng.uniform(-4, 0))
-        x[max(0, at) : max(0, at) + len(piece)] += piece
+        overlay(x, tone * db(rng.uniform(-4, 0)), at)
         at += int((seconds + gap * rng.uniform(0.7, 1.3)) * sample_rate)
     return x
 
 
-def babble(
-    rng: Rng, speech: Pool, avoid: str, samples: int, sample_rate: int, wide: bool
-) -> FloatArray:
-    """4 to 10 speakers at once, each within 4 dB of the others; none of them is `avoid`."""
-    x = np.zeros(samples, np.float32)
-    for _ in range(int(rng.integers(4, 11))):
-        number = speech.draw(rng, wide)
-        if avoid and speech.clips[number].label == avoid:
-            continue
-        voice = excerpt(rng, speech, number, samples, sample_rate)
-        level = active_level(voice, sample_rate)
-        if level > -60:
-            x += voice * db(rng.uniform(-4, 0) - 25 - level)
-    return x
-
-
-def excerpt(rng: Rng, pool: Pool, number: int, samples: int, sample_rate: int) -> FloatArray:
-    """A random stretch of a clip; one shorter than that is repeated with small pauses."""
-    seconds, clip = samples / sample_rate, pool.clips[number]
-    if clip.seconds >= seconds:
-        start = rng.uniform(0, clip.seconds - seconds)
-        return pool.read(number, sample_rate, start, samples)
-    once = pool.read(number, sample_rate)
-    x = np.zeros(samples, np.float32)
-    at = -int(rng.integers(0, max(1, len(once))))
-    while at < samples:
-        first = max(0, -at)
-        piece = once[first : first + samples - max(0, at)]
-        x[max(0, at) : max(0, at) + len(piece)] = piece
-        at += len(once) + int(rng.uniform(0.05, 0.5) * sample_rate)
-    return x
-
-
-def scatter(rng: Rng, pool: Pool, number: int, samples: int, sample_rate: int) -> FloatArray:
-    """The short sounds of a clip at random times: single key strokes become typing.
-
-    Sounds of other clips with the same label come in too, so that a folder of single
-    strokes, one a file, makes typing as well.
-    """
-    kin = pool.kin(number)
-    x = np.zeros(samples, np.float32)
-    mean_gap = log_uniform(rng, 0.05, 0.8)  # seconds between sounds
-    at = rng.exponential(mean_gap) - 0.2
-    while at < samples / sample_rate:
-        clip = pool.clips[number]
-        start, stop = clip.events[int(rng.integers(len(clip.events)))]
-        sound = pool.read(number, sample_rate, start, int((stop - start) * sample_rate))
-        sound = sound * db(rng.uniform(-6, 0))
-        first = round(at * sample_rate)
-        piece = sound[max(0, -first) : max(0, samples - first)]
-        x[max(0, first) : max(0, first) + len(piece)] += piece
-        # A long sound (a bark) is heard out; strokes may overlap as they do on a keyboard.
-        at += rng.exponential(mean_gap) + (stop - start if stop - start > 0.35 else 0.03)
-        number = int(kin[int(rng.integers(len(kin)))])
-    return x
+def overlay(x: FloatArray, piece: FloatArray, at: int) -> None:
+    """Add `piece` to `x` from sample `at` on, which may be negative; what juts out is cut off."""
+    piece = piece[max(0, -at) : max(0, len(x) - at)]
+    x[max(0, at) : max(0, at) + len(piece)] += piece
 
 
 def log_uniform(rng: Rng, low: float, high: float) -> float:
     """A number between two, equally likely in every octave."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _frequencies(samples: int, sample_rate: int) -> FloatArray:
+    """Hz of the FFT bins."""
+    return np.arange(samples // 2 + 1, dtype=np.float32) * np.float32(sample_rate / samples)
+
+
+def _gaussian(rng: Rng, samples: int, gain: FloatArray) -> FloatArray:
+    """Gaussian noise with this gain per FFT bin, RMS 0.1."""
+    spectrum = np.empty((len(gain), 2), np.float32)
+    rng.standard_normal(out=spectrum, dtype=np.float32)
+    return _unit(irfft(spectrum.view(np.complex64)[:, 0] * gain, samples))
 
 
 def _unit(x: FloatArray) -> FloatArray:

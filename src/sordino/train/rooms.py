@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from sordino.train.corpus import Pool
 from sordino.train.levels import FloatArray
+
+Rng = np.random.Generator
 
 EARLY_SECONDS = 0.050  # reflections that the target keeps: they help to understand speech
 FADE_SECONDS = 0.010  # later ones are faded out over this long
@@ -49,3 +52,11 @@ def split_room(
     if before:
         whole[-before:] = early[-before:] = rir[direct - before : direct]
     return whole, early
+
+
+def draw_room(
+    rng: Rng, rirs: Pool, sample_rate: int, length: int, seconds: float, early_seconds: float
+) -> tuple[FloatArray, FloatArray]:
+    """A random room of a pool, cut to `seconds` and split as `split_room` does."""
+    response = rirs.read(rirs.draw(rng), sample_rate)[: round(seconds * sample_rate)]
+    return split_room(response, sample_rate, length, early_seconds)

@@ -9,57 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import correlate
 
+from mixtures import PLAIN, batch
 from signals import level_db, noise
 from sordino.errors import SordinoError
 from sordino.examples import FOLDER
 from sordino.train.corpus import Corpus, CorpusConfig, Source
+from sordino.train.excerpts import excerpt, scatter
 from sordino.train.levels import active_level, frame_power
 from sordino.train.mixing import MixConfig, Mixer, mix
-from sordino.train.noises import excerpt, scatter
 from sordino.train.picture import draw_batch
 
 RATES = (8000, 16000, 24000, 48000)
-# Nothing but speech and one recorded noise; each test switches on what it looks at.
-PLAIN = MixConfig(
-    seconds=2.0,
-    rates={16000: 1.0},
-    speech_only=0,
-    noise_only=0,
-    silence=0,
-    noises=(1.0,),
-    babble=0,
-    coloured=0,
-    fan=0,
-    hum=0,
-    clicks=0,
-    calls=0,
-    room=0,
-    eq=0,
-    band_limit=0,
-    clipping=0,
-    codec=0,
-)
-
-
-@pytest.fixture(scope="session")
-def corpus(tmp_path_factory):
-    """The bundled clips."""
-    train = FOLDER / "train"
-    config = CorpusConfig(
-        speech=(Source(str(train / "speech")),),
-        noise=(Source(str(train / "noise")),),
-        rirs=(Source(str(train / "rir")),),
-        cache=str(tmp_path_factory.mktemp("cache")),
-    )
-    return Corpus.open(config, progress=False)
-
-
-def batch(corpus, size=6, seed=0, index=0, **changes):
-    return Mixer(replace(PLAIN, **changes), corpus).batch(seed, index, size)
+LINE = {"agc": 0.5, "packet_loss": 0.5}
 
 
 def test_batch_is_a_pure_function_of_seed_and_index(corpus):
-    config = MixConfig(seconds=1.0, codec=0.1)
+    config = MixConfig(seconds=1.0, codec=0.1, agc=0.5, packet_loss=0.5, echo=0.2)
     one, other = Mixer(config, corpus), Mixer(config, corpus)
     other.batch(9, 9, 2)  # what was drawn before does not matter
     for index in range(4):
@@ -74,7 +39,7 @@ def test_batch_is_a_pure_function_of_seed_and_index(corpus):
 
 @pytest.mark.parametrize("rate", RATES)
 def test_shapes_and_limits_with_everything_on(corpus, rate):
-    config = MixConfig(seconds=1.5, rates={rate: 1.0}, codec=0.1, silence=0.1)
+    config = MixConfig(seconds=1.5, rates={rate: 1.0}, codec=0.1, silence=0.1, **LINE)
     drawn = Mixer(config, corpus).batch(2, 0, 12)
     samples = round(1.5 * rate)
     assert drawn.sample_rate == rate
@@ -185,9 +150,10 @@ def test_bandwidth_of_the_speech_limits_the_example(corpus):
 
 def test_noise_played_faster_is_higher_and_backwards_is_reversed(corpus):
     def centroid(speed):
-        drawn = batch(corpus, noise_speed=(speed, speed), backwards=0, scatter=0, noise_only=1.0)
-        power = (np.abs(np.fft.rfft(drawn.noisy)) ** 2).mean(0)
-        return np.average(np.arange(len(power)), weights=power)
+        steady = {"noise_speed": (speed, speed), "backwards": 0, "scatter": 0, "switch": 0}
+        drawn = batch(corpus, size=12, noise_only=1.0, **steady)
+        power = np.abs(np.fft.rfft(drawn.noisy)) ** 2
+        return np.median((power * np.arange(power.shape[1])).sum(1) / power.sum(1))
 
     assert centroid(1.5) > 1.05 * centroid(1.0) > 1.1 * centroid(0.7)
     same = {"noise_speed": (1.0, 1.0), "noise_only": 1.0, "scatter": 0, "modulate": 0, "switch": 0}
@@ -231,12 +197,6 @@ def test_pauses_leave_noise_going_on(corpus):
     late = [level_db(clean[:1600]) < level_db(clean) - 60 for clean in drawn.clean]
     assert sum(late) >= 6
     assert all(level_db(noisy[:1600]) > level_db(noisy) - 12 for noisy in drawn.noisy)
-
-
-@pytest.mark.parametrize("kind", ["babble", "coloured", "fan", "hum", "clicks", "calls"])
-def test_every_kind_of_noise_can_be_drawn(corpus, kind):
-    drawn = batch(corpus, noise_only=1.0, **{kind: 1.0})
-    assert (np.abs(drawn.noisy).max(axis=1) > 1e-4).all()
 
 
 def test_short_clips_fill_an_excerpt(tmp_path):

@@ -1,0 +1,106 @@
+"""Lines: what an application for calls does to a mixture, beside its codec.
+
+Automatic gain and packet loss are done to the target as they are done to the mixture.  Both are
+linear once they are drawn, so the target is exactly the speech in the mixture: the network is
+asked neither to turn a gain back, nor to invent speech that was lost, nor to take away speech
+that a concealment repeated.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sordino.train.levels import HOPS_PER_SECOND, FloatArray, active_level, frame_power, per_sample
+
+Rng = np.random.Generator
+
+PACKETS = (0.010, 0.020, 0.040, 0.060)  # s, lengths of packets in use
+# Concealment as in ITU-T G.711 Appendix I: the last pitch period goes on, from 10 ms on it
+# fades, after 60 ms there is silence.
+HOLD, FADED = 0.010, 0.060  # s
+LAGS = (0.0025, 0.015)  # s, shortest and longest pitch period
+RECOVERY = 0.005  # s, cross-fade from the repetition to the next packet
+
+
+def automatic_gain(
+    x: FloatArray, sample_rate: int, most_db: float, attack: float, release: float
+) -> FloatArray:
+    """Gain per sample of an automatic gain control that heard `x`, shape `(samples,)`.
+
+    It holds every 10 ms at the level of the active ones, slowly: speech stays what it is,
+    give or take, and noise is pumped up in the pauses.
+
+    Args:
+        x: mixture, shape `(samples,)`, one frame of 10 ms at least.
+        sample_rate: in Hz.
+        most_db: limit of the gain and of the attenuation in dB.
+        attack: time constant in seconds while the gain falls.
+        release: the same while it rises.
+    """
+    level = 10 * np.log10(frame_power(x, sample_rate) + 1e-20)
+    wanted = np.clip(active_level(x, sample_rate) - level, -most_db, most_db)
+    fall, rise = (1 - np.exp(-1 / (HOPS_PER_SECOND * seconds)) for seconds in (attack, release))
+    gain = float(wanted[0])
+    gains = np.empty(len(wanted))
+    for i, goal in enumerate(wanted.tolist()):
+        gain += (goal - gain) * (fall if goal < gain else rise)
+        gains[i] = gain
+    return per_sample(10 ** (gains / 20), sample_rate // HOPS_PER_SECOND, len(x))
+
+
+def draw_losses(rng: Rng, packets: int, share: float, burst: float) -> NDArray[np.bool_]:
+    """Which packets are lost, shape `(packets,)`: a Markov chain of two states.
+
+    The Gilbert-Elliott model where all packets arrive in the good state and none in the bad.
+
+    Args:
+        rng: random numbers.
+        packets: how many are sent.
+        share: of them that is lost, from above 0 to below 1.
+        burst: mean number of packets lost in a row, at least 1.
+    """
+    begin, end = min(1.0, share / ((1 - share) * burst)), 1 / burst
+    first = int(rng.random() < share)
+    runs = np.empty((packets, 2), np.int64)
+    runs[:, first] = rng.geometric(begin, packets)
+    runs[:, 1 - first] = rng.geometric(end, packets)
+    run = np.searchsorted(np.cumsum(runs), np.arange(packets), "right")
+    return (run + first) % 2 == 1
+
+
+def lose_packets(
+    signals: FloatArray, lost: NDArray[np.bool_], sample_rate: int, seconds: float, repeat: bool
+) -> FloatArray:
+    """`signals` with lost packets concealed, all in the same way.
+
+    Args:
+        signals: shape `(channels, samples)`; the pitch is sought in the first.
+        lost: which packets, shape `(packets,)`.
+        sample_rate: in Hz.
+        seconds: length of a packet.
+        repeat: conceal by fading repetition of the last pitch period; else by silence.
+    """
+    y = signals.copy()
+    samples, packet = y.shape[1], round(seconds * sample_rate)
+    edges = np.flatnonzero(np.diff(lost.astype(np.int8), prepend=0, append=0)) * packet
+    for start, stop in edges.reshape(-1, 2):
+        if not repeat or start < round((HOLD + LAGS[1]) * sample_rate):
+            y[:, start:stop] = 0
+            continue
+        count = np.arange(min(samples, stop + round(RECOVERY * sample_rate)) - start)
+        lag = _pitch_period(y[0, :start], sample_rate)
+        gain = np.clip((FADED - count / sample_rate) / (FADED - HOLD), 0, 1)
+        arrived = np.clip((count - (stop - start) + 1) / (RECOVERY * sample_rate + 1), 0, 1)
+        repeated = y[:, start - lag + count % lag] * (gain * (1 - arrived)).astype(np.float32)
+        y[:, start : start + len(count)] *= arrived.astype(np.float32)
+        y[:, start : start + len(count)] += repeated
+    return y
+
+
+def _pitch_period(past: FloatArray, sample_rate: int) -> int:
+    """Samples after which the last 10 ms of `past` are most like themselves."""
+    shortest, longest = (round(lag * sample_rate) for lag in LAGS)
+    size = sample_rate // HOPS_PER_SECOND
+    earlier = past[-size - longest : -shortest]
+    energy = np.convolve(earlier * earlier, np.ones(size, np.float32), "valid")
+    alike = np.correlate(earlier, past[-size:], "valid") / np.sqrt(energy + 1e-12)
+    return longest - int(np.argmax(alike))

@@ -1,0 +1,37 @@
+"""Batches mixed from the bundled clips, with everything off that a test does not look at."""
+
+from dataclasses import replace
+
+from sordino.train.mixing import MixConfig, Mixer
+
+# Nothing but speech and one recorded noise; each test switches on what it looks at.
+PLAIN = MixConfig(
+    seconds=2.0,
+    rates={16000: 1.0},
+    speech_only=0,
+    noise_only=0,
+    silence=0,
+    noises=(1.0,),
+    babble=0,
+    coloured=0,
+    fan=0,
+    hum=0,
+    clicks=0,
+    calls=0,
+    wind=0,
+    handling=0,
+    keyboard=0,
+    echo=0,
+    thump=0,
+    room=0,
+    eq=0,
+    band_limit=0,
+    clipping=0,
+    codec=0,
+    agc=0,
+    packet_loss=0,
+)
+
+
+def batch(corpus, size=6, seed=0, index=0, **changes):
+    return Mixer(replace(PLAIN, **changes), corpus).batch(seed, index, size)
