@@ -5,9 +5,9 @@ frames, a voice and a state to mask frames, speech probabilities and the next st
 time axis may be one frame or thousands.
 
 Shapes: B batch (channels of audio), T frames of 10 ms, K bins of the sample rate,
-F bands or their halvings, C channels.  Tensors are kept as (B, T, F, C): the channels
-are contiguous for the recurrent blocks, and a convolution sees the same memory as
-`channels_last`.
+F bands or their halvings, C channels.  Convolutions take (B, T, F, C), the memory of
+`channels_last`, recurrences (T * B, F, C).  Some reshapes are there because ONNX Runtime is
+slow without them (docs/training-notes.md, "Speed of a step, again").
 
 Sources: U-Net (Ronneberger et al., 2015); dual-path recurrence (Luo et al., "Dual-path
 RNN", 2020) with the frequency path as a small mixing network instead of a recurrence, as
@@ -104,17 +104,18 @@ class Features(nn.Module):
 
     def forward(self, spectrum: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Spectrum (B, T, K, 2) to features (B, T, bands, 3)."""
-        power = spectrum.square().sum(-1, keepdim=True)
-        planes = torch.cat([power.sqrt(), spectrum], -1)
-        planes = planes * (power + self.FLOOR).pow((self.POWER - 1) / 2)
-        low, high = planes[:, :, : self.single], planes[:, :, self.single :]
-        merge = self.merge[: spectrum.shape[2] - self.single]
-        bands = torch.cat([low, (high.transpose(2, 3) @ merge).transpose(2, 3)], 2)
-        level = bands[:, :, : self.LEVEL_BANDS, 0].mean(2, keepdim=True)
+        b, t, bins, _ = spectrum.shape
+        parts = spectrum.transpose(2, 3).reshape(b, t, 2 * bins)
+        power = parts.square().reshape(b, t, 2, bins).sum(2)
+        scale = torch.exp((power + self.FLOOR).log() * ((self.POWER - 1) / 2))
+        planes = torch.cat([power.sqrt(), parts], 2).reshape(b, t, 3, bins) * scale[:, :, None]
+        merge = self.merge[: bins - self.single]
+        bands = torch.cat([planes[..., : self.single], planes[..., self.single :] @ merge], 3)
+        level = bands[:, :, 0, : self.LEVEL_BANDS].mean(2, keepdim=True)
         mean, last = self.mean(level, state[None])
         running = mean[..., :1] / mean[..., 1:]
         level = torch.maximum(running, self.ATTACK * level)
-        return bands / (level + self.SILENCE)[..., None], last[0]
+        return (bands / (level + self.SILENCE)[..., None]).transpose(2, 3), last[0]
 
 
 def _single(x: Tensor) -> Tensor:
@@ -138,8 +139,16 @@ class CausalConv(nn.Module):
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, F, C) to (B, T, F / stride, C')."""
         x = torch.cat([state.to(x.dtype), x], 1)
-        y = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        y = functional.leaky_relu(self.conv(x.permute(0, 3, 1, 2)), 0.1).permute(0, 2, 3, 1)
         return y, _single(x[:, x.shape[1] - self.past :])
+
+
+class BandLinear(nn.Linear):
+    """A linear layer over the bands of (N, F, C)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, F, C) to the same."""
+        return functional.conv1d(input, self.weight[:, :, None], self.bias)
 
 
 class Block(nn.Module):
@@ -148,25 +157,21 @@ class Block(nn.Module):
     def __init__(self, bands: int, channels: int, hidden: int) -> None:
         super().__init__()
         self.norm_freq = nn.LayerNorm(channels)
-        self.freq_in = nn.Linear(bands, bands)
-        self.freq_out = nn.Linear(bands, bands)
+        self.freq_in = BandLinear(bands, bands)
+        self.freq_out = BandLinear(bands, bands)
         self.norm_time = nn.LayerNorm(channels)
         self.time = nn.LSTM(channels, hidden)
         self.time_out = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, T, F, C) to the same; h and c are (B, F, hidden)."""
-        b, t, f, ch = x.shape
-        y = self.norm_freq(x).transpose(2, 3)
-        y = self.freq_out(functional.leaky_relu(self.freq_in(y), 0.1)).transpose(2, 3)
-        x = x + y
-        y = self.norm_time(x).transpose(0, 1).reshape(t, b * f, ch)
-        hidden = h.shape[-1]
-        past = (h.reshape(1, b * f, hidden).to(y.dtype), c.reshape(1, b * f, hidden).to(y.dtype))
+        """(T * B, F, C) to the same; h and c are (B, F, hidden)."""
+        (_, f, ch), (b, _, hidden) = x.shape, h.shape
+        x = x + self.freq_out(functional.leaky_relu(self.freq_in(self.norm_freq(x)), 0.1))
+        y = self.norm_time(x).reshape(-1, b * f, ch)
+        past = (h.reshape(1, -1, hidden).to(y.dtype), c.reshape(1, -1, hidden).to(y.dtype))
         y, (h, c) = self.time(y, past)
-        y = self.time_out(y).reshape(t, b, f, ch).transpose(0, 1)
-        shape = (b, f, hidden)
-        return x + y, _single(h.reshape(shape)), _single(c.reshape(shape))
+        x = x + self.time_out(y.reshape(-1, hidden)).reshape(-1, f, ch)
+        return x, _single(h.reshape(-1, f, hidden)), _single(c.reshape(-1, f, hidden))
 
 
 class Memory(nn.Module):
@@ -191,11 +196,12 @@ class Memory(nn.Module):
         nn.init.zeros_(self.expand.bias)
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, T, F, C) to the same; h and c are (B, units)."""
-        y = self.squeeze(self.norm(x)).flatten(2).transpose(0, 1)
+        """(T * B, F, C) to the same; h and c are (B, units)."""
+        _, f, ch = x.shape
+        y = self.squeeze(self.norm(x).reshape(-1, ch)).reshape(-1, h.shape[0], f * self.CHANNELS)
         y, (h, c) = self.time(y, (h[None].to(y.dtype), c[None].to(y.dtype)))
-        y = self.spread(y).transpose(0, 1).unflatten(2, (x.shape[2], self.CHANNELS))
-        return x + self.expand(y), _single(h[0]), _single(c[0])
+        y = self.spread(y.reshape(-1, y.shape[-1])).reshape(-1, self.CHANNELS)
+        return x + self.expand(y).reshape(-1, f, ch), _single(h[0]), _single(c[0])
 
 
 class UNet(nn.Module):
@@ -265,25 +271,30 @@ class UNet(nn.Module):
         x, skips = planes, []
         for i, down in enumerate(self.down):
             x, new[f"down{i}"] = down(x, state[f"down{i}"])
-            x = functional.leaky_relu(x, 0.1)
             skips.append(x)
-        scale, shift = self.film(voice)[:, None, None].chunk(2, -1)
-        x = (x + self.position) * (1 + scale) + shift
+        b, t, f, width = x.shape
+        scale, shift = self.film(voice)[:, None].chunk(2, -1)
+        x = x.reshape(b, t, f * width).transpose(0, 1).reshape(t, b, f, width)
+        x = ((x + self.position) * (1 + scale) + shift).reshape(-1, f, width)
         if self.memory is not None:
             past = state["memory"], state["memory_cell"]
             x, new["memory"], new["memory_cell"] = self.memory(x, *past)
         for i, block in enumerate(self.blocks):
             x, new[f"hidden{i}"], new[f"cell{i}"] = block(x, state[f"hidden{i}"], state[f"cell{i}"])
-        speech = self.speech(x.mean(2)).squeeze(-1)
+        speech = self.speech(x.mean(1)).reshape(t, b).transpose(0, 1)
+        x = x.reshape(t, b, f * width).transpose(0, 1).reshape(b, t, f, width)
         for i, (up, skip) in enumerate(zip(self.up, self.skip, strict=True)):
-            x, new[f"up{i}"] = up(x + skip(skips[-1 - i]), state[f"up{i}"])
-            b, t, f, c = x.shape
-            x = functional.leaky_relu(x, 0.1).reshape(b, t, 2 * f, c // 2)
-        x = self.head(x + self.input_skip(planes))
+            y = skip(skips[-1 - i].reshape(-1, x.shape[3])).reshape(x.shape)
+            x, new[f"up{i}"] = up(x + y, state[f"up{i}"])
+            x = x.reshape(b, t, 2 * x.shape[2], x.shape[3] // 2)
+        # head(x + input_skip(planes)), without a wide tensor for the planes.
+        skip, last = self.input_skip, self.head.weight
+        y = functional.linear(planes.reshape(-1, 3), last @ skip.weight)
+        y = (self.head(x.reshape(-1, x.shape[3])) + y).reshape(*x.shape[:3], 2)
         with torch.autocast(spectrum.device.type, enabled=False):
-            bands = torch.tanh(x.float() + self.head_bias)
-            low, high = bands[:, :, : self.config.single], bands[:, :, self.config.single :]
-            spread = self.spread[:, : spectrum.shape[2] - self.config.single]
-            high = (high.transpose(2, 3) @ spread).transpose(2, 3)
-            mask = torch.cat([low, high], 2)
-        return Output(mask, speech.float(), new)
+            bias = self.head_bias + last @ skip.bias
+            bands = torch.tanh(y.float() + bias).transpose(2, 3)
+            single = self.config.single
+            high = bands[..., single:] @ self.spread[:, : spectrum.shape[2] - single]
+            mask = torch.cat([bands[..., :single], high], 3)
+        return Output(mask.flatten(2).reshape(mask.shape).transpose(2, 3), speech.float(), new)
