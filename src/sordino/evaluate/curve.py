@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,15 @@ PLACES = (
 )
 
 
+ACROSS, PANEL = 2, (4.6, 3.2)  # panels in a row; inches: text stays legible on a narrow page
+STEPS = np.linspace(0, 1, 40)  # along a line
+
+
 class Cost(StrEnum):
     """What stands below the curve."""
 
     WORK = "work"
-    """Multiply-accumulates, and in a second row the time taken."""
+    """Multiply-accumulates on the left, the time taken on the right."""
     HOURS = "hours"
     """Hours of sound that our models have heard in training."""
 
@@ -38,11 +43,11 @@ def draw_curve(
     macs: Mapping[str, float],
     against: Cost = Cost.WORK,
 ) -> None:
-    """Draw measures, a column each, against what they cost, as PNG.
+    """Draw measures against what they cost, as PNG, two panels in a row.
 
     Systems whose multiply-accumulates are unknown, or that have no network, stand in the
-    row of the time taken only; those that ran elsewhere in the first only, if their figures
-    say no more.
+    panels of the time taken only; those that ran elsewhere in the first only, if their
+    figures say no more.
 
     Args:
         path: Where to.
@@ -55,24 +60,33 @@ def draw_curve(
     Raises:
         SordinoError: Matplotlib is missing, or the file cannot be written.
     """
-    rows = (_hours if against is Cost.HOURS else _work)(evaluation, macs)
+    costs = (_hours if against is Cost.HOURS else _work)(evaluation, macs)
     summaries = evaluation.summaries()
     ours = {
         each.name: each.model.info.kind for each in evaluation.systems if isinstance(each, Network)
     }
-    chart = figure(4.3 * len(measures), 3.5 * len(rows) + 0.4)
+    panels = [(name, label) for name in measures for label in costs]
+    down = -(-len(panels) // ACROSS)
+    chart = figure(PANEL[0] * min(ACROSS, len(panels)), PANEL[1] * down + 0.4)
     # Labels are laid out by their size in pixels.
     import_module("matplotlib.backends.backend_agg").FigureCanvasAgg(chart)
-    grid = chart.subplots(len(rows), len(measures), squeeze=False, sharey="col")
+    grid = chart.subplots(
+        down,
+        min(ACROSS, len(panels)),
+        squeeze=False,
+        sharey="row" if len(costs) == ACROSS else False,
+    )
     points: list[tuple[Any, Mapping[str, tuple[float, Interval]]]] = []
-    for across, (label, cost) in zip(grid, rows.items(), strict=True):
-        for axes, name in zip(across, measures, strict=True):
-            quality = {key: each[name] for key, each in summaries.items() if name in each}
-            _line(axes, cost, quality, ours, training=against is Cost.HOURS)
-            axes.set_xlabel(label, **LABEL)
-            axes.set_title(MEASURES[name].title, loc="left", color=INK, size=10, pad=6)
-            shown = {key: (cost[key], quality[key]) for key in cost if key in quality}
-            points.append((axes, shown if against is Cost.WORK else {}))
+    for axes, (name, label) in zip(grid.flat, panels, strict=False):
+        cost = costs[label]
+        quality = {key: each[name] for key, each in summaries.items() if name in each}
+        _line(axes, cost, quality, ours, training=against is Cost.HOURS)
+        axes.set_xlabel(label, **LABEL)
+        axes.set_title(MEASURES[name].title, loc="left", color=INK, size=10, pad=6)
+        shown = {key: (cost[key], quality[key]) for key in cost if key in quality}
+        points.append((axes, shown if against is Cost.WORK else {}))
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_visible(False)
     title = f"{Path(evaluation.title).resolve().name}: {len(evaluation.clips)} clips"
     chart.suptitle(title, x=0.012, ha="left", color=FAINT, size=9)
     chart.tight_layout(w_pad=2.5, h_pad=2)
@@ -147,7 +161,10 @@ def _line(
         axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("")
-        axes.margins(x=0.22, y=0.08)
+        first, last = shown[0][0], shown[-1][0]
+        spread = max(last / first, 2)
+        axes.set_xlim(first / spread**0.2, last * spread**0.5)  # room for names on the right
+        axes.margins(y=0.08)
     plain(axes)
     axes.tick_params(which="minor", length=0)
 
@@ -172,11 +189,22 @@ def _label(
     """Write names beside points, each where it covers least of what is drawn there."""
     renderer = axes.figure.canvas.get_renderer()
     within = axes.get_window_extent(renderer)
-    taken = [each.get_window_extent(renderer) for each in (*axes.texts, *axes.lines)]
+    # What is drawn already, and how much it matters: a name beside another's point misleads.
+    taken = [(each.get_window_extent(renderer), 1.0) for each in axes.texts]
+    kind = next(iter(ours.values()), "")
+    joined = sorted(
+        axes.transData.transform((value, interval.mean)).tolist()
+        for name, (value, interval) in points.items()
+        if ours.get(name) == kind
+    )
+    for (x, y), (to_x, to_y) in pairwise(joined):
+        for step in STEPS:
+            height = y + step * (to_y - y)
+            taken.append((_box(x + step * (to_x - x), height, height, 2), 1.0))
     for value, interval in points.values():
         x, y = axes.transData.transform((value, interval.mean))
         (_, low), (_, high) = axes.transData.transform([(value, each) for each in interval[1:3]])
-        taken += [_box(x, y, y, 8), _box(x, low, high, 2)]
+        taken += [(_box(x, y, y, 12), 4.0), (_box(x, low, high, 2), 0.5)]
     for name, (value, interval) in sorted(points.items(), key=lambda item: item[0] not in ours):
         text = axes.annotate(
             name,
@@ -191,11 +219,11 @@ def _label(
         for rank, place in enumerate(PLACES):
             _put(text, place)
             box = text.get_window_extent(renderer)
-            area = sum(_shared(box, other) for other in taken)
+            area = sum(weight * _shared(box, other) for other, weight in taken)
             outside = box.width * box.height - _shared(box, within)
-            covered.append((area + 10 * outside, rank))
+            covered.append((area + 4 * outside + 8 * rank, rank))
         _put(text, PLACES[min(covered)[1]])
-        taken.append(text.get_window_extent(renderer))
+        taken.append((text.get_window_extent(renderer), 2.0))
 
 
 def _put(text: Any, place: tuple[int, int]) -> None:
