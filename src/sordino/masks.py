@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sordino.livestep import LiveStep
 from sordino.model import Array, Model, State
 from sordino.spectrum import Spectra
 
@@ -25,13 +26,19 @@ class MaskFilter:
         self._model = model
         self._voice = np.zeros((channels, model.info.voice_size), np.float32)
         self._state = model.initial_state(channels)
+        self._live: LiveStep | None = None
 
     def process(self, spectra: Spectra) -> Spectra:
         """Take frames and return them without the noise."""
-        if not spectra.shape[1]:
+        channels, frames, bins = spectra.shape
+        if not frames:
             return spectra
-        mask, speech, state = self._model.run(_pairs(spectra), self._voice, self._state)
-        return self._subtracted(spectra, mask, speech, state)
+        run = self._model.run
+        if frames == 1:
+            if self._live is None:
+                self._live = LiveStep(self._model, channels, bins)
+            run = self._live.run
+        return self._subtracted(spectra, *run(_pairs(spectra), self._voice, self._state))
 
     def flush(self) -> Spectra:
         """Return nothing: no frame waits here."""
@@ -40,10 +47,10 @@ class MaskFilter:
 
     def _subtracted(self, spectra: Spectra, mask: Array, speech: Array, state: State) -> Spectra:
         self._state = state
-        self.speech_probability = float(speech[:, -1].max())
+        self.speech_probability = max(speech[:, -1].tolist())
         noise: Spectra = mask.view(np.complex64)[..., 0] * spectra
         noise *= self.strength
-        return spectra - noise
+        return np.subtract(spectra, noise, out=noise)
 
 
 class HeldMaskFilter(MaskFilter):

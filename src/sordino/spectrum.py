@@ -162,6 +162,11 @@ class StreamingSynthesis:
             return np.zeros((channels, 0), np.float32)
         length, hop = len(self._window), self._hop
         frames = np.fft.irfft(spectra, n=self._size)[..., -length:] * self._window
+        if count == 1:  # live
+            frame: Samples = frames[:, 0].astype(np.float32, copy=False)
+            frame[:, : length - hop] += self._tail
+            self._tail = frame[:, hop:]
+            return frame[:, :hop]
         overlap = -(-length // hop)
         sound = np.zeros((channels, (count + overlap - 1) * hop), np.float32)
         sound[:, : length - hop] = self._tail
