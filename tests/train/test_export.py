@@ -4,6 +4,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -39,6 +40,31 @@ def test_onnx_equals_the_network(checkpoint: Path, tmp_path: Path, rate: int) ->
     np.testing.assert_allclose(step.speech, torch.sigmoid(output.speech), atol=1e-4)
     for name, value in output.state.items():
         np.testing.assert_allclose(step.state[name], value, atol=1e-4)
+
+
+def test_sizes_are_constants_where_they_can_be(checkpoint: Path, tmp_path: Path) -> None:
+    export_checkpoint(load_checkpoint(checkpoint), tmp_path / "m.onnx", "1")
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    constants = {weight.name for weight in graph.initializer}
+    targets = [node.input[1] for node in graph.node if node.op_type == "Reshape"]
+    assert sum(name in constants for name in targets) > len(targets) / 2
+    used = {name for node in graph.node for name in node.input}
+    assert constants <= used
+
+
+@pytest.mark.parametrize(("batch", "frames"), [(1, 1), (1, 40), (4, 1)])
+def test_any_batch_and_length_in_pieces(
+    checkpoint: Path, tmp_path: Path, batch: int, frames: int
+) -> None:
+    export_checkpoint(load_checkpoint(checkpoint), tmp_path / "m.onnx", "1")
+    model = load_model(tmp_path / "m.onnx")
+    x = 0.1 * torch.randn(batch, 2 * frames, bins(48000), 2).numpy()
+    voice = np.zeros((batch, 192), np.float32)
+    whole = model.run(x, voice, model.initial_state(batch))
+    first = model.run(x[:, :frames], voice, model.initial_state(batch))
+    second = model.run(x[:, frames:], voice, first.state)
+    masks = np.concatenate([first.mask, second.mask], 1)
+    np.testing.assert_allclose(masks, whole.mask, atol=1e-5)
 
 
 def test_metadata_tells_what_the_file_is(checkpoint: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from sordino.train.complexity import count_macs, count_parameters
 from sordino.train.objective import make_objective
 from sordino.train.poc_unet import PocUNet
 from sordino.train.recipe import Recipe, to_tree
+from sordino.train.shapes import fix_shapes
 from sordino.train.unet import UNet
 
 LICENCE = "Apache-2.0"
@@ -92,6 +93,8 @@ def export_checkpoint(
     # Where the data lay on the machine that trained is nobody's business.
     metadata["training"]["recipe"].pop("data")
     model = onnx.load(temporary)
+    if recipe.kind == NOISE_MASK:
+        fix_shapes(model)
     if graph.half:
         _halve_weights(model)
     entry = model.metadata_props.add()
