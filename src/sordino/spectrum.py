@@ -123,8 +123,9 @@ class StreamingAnalysis:
 
     def __init__(self, config: SpectrumConfig, channels: int) -> None:
         self._hop = config.hop
-        self._window = config.analysis
-        self._past = np.zeros((channels, len(config.analysis) - config.hop), np.float32)
+        size = len(config.analysis)
+        self._window = config.analysis * np.float32(size)  # the FFT divides by it
+        self._past = np.zeros((channels, size - config.hop), np.float32)
 
     def __call__(self, samples: Samples) -> Spectra:
         """Take samples, shape = (channels, samples); return shape = (channels, frames, bins)."""
@@ -138,8 +139,10 @@ class StreamingAnalysis:
             frames = np.lib.stride_tricks.sliding_window_view(sound, size, axis=1)[:, ::hop]
         else:
             frames = np.zeros((len(sound), 0, size), np.float32)
-        # NumPy 1 computes in double precision whatever it is given.
-        return np.fft.rfft(frames * self._window).astype(np.complex64, copy=False)
+        # NumPy 1 computes in double precision whatever it is given; NumPy 2 too, but for this
+        # norm, with which it takes a sixth of the time.
+        spectra = np.fft.rfft(frames * self._window, norm="forward")
+        return spectra.astype(np.complex64, copy=False)
 
 
 class StreamingSynthesis:
