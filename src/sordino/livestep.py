@@ -1,55 +1,78 @@
 """One frame at a time through a network, with memory made beforehand.
 
-`Model.run` hands ONNX Runtime an array for each input by name and gets a new one for each output;
+Usually ONNX Runtime is handed an array for each input by name and makes a new one for each output;
 in a live step that takes a seventh of the time.  Here all of them are bound once.
 """
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sordino.model import Array, Model, State, Step
+Array = NDArray[np.float32]
+
+
+class LiveState(dict[str, Array]):
+    """A state that knows the quick way to the next one; from `LiveStep.state`."""
+
+    advance: "Callable[[Array, Array], tuple[Array, Array, LiveState]]"
+    """(spectrum, voice) of one frame to mask, speech and the next state."""
 
 
 class LiveStep:
-    """Runs single frames of one stream; it belongs to that stream alone.
+    """The memory for single frames of one stream; it belongs to that stream alone.
 
     Args:
-        model: the network, of the kind "noise-mask".
+        session: of ONNX Runtime.
+        states: the state before the first frame, by name.
         channels: the batch of every frame.
         bins: of every frame.
+        voice_size: length of a speaker embedding.
     """
 
-    def __init__(self, model: Model, channels: int, bins: int) -> None:
-        self._session = model.session(channels, 1, bins)
+    def __init__(
+        self, session: Any, states: Mapping[str, Array], channels: int, bins: int, voice_size: int
+    ) -> None:
+        self._session = session
         self._spectrum = np.zeros((channels, 1, bins, 2), np.float32)
-        self._voice = np.zeros((channels, model.info.voice_size), np.float32)
+        self._voice = np.zeros((channels, voice_size), np.float32)
         self._mask = np.zeros_like(self._spectrum)
         self._speech = np.zeros((channels, 1), np.float32)
         # What one frame leaves behind, the next one reads, so two sets take turns.
-        self._states = model.initial_state(channels), model.initial_state(channels)
-        self._bindings = self._bound(0), self._bound(1)
+        first, second = (
+            LiveState({name: values.copy() for name, values in states.items()}) for _ in range(2)
+        )
+        first.advance = partial(self._advance, self._bound(first, second), second)
+        second.advance = partial(self._advance, self._bound(second, first), first)
+        self._states = first, second
 
-    def run(self, spectrum: Array, voice: Array, state: State) -> Step:
-        """Do what `Model.run` does, for one frame; what it returns is valid until the next call.
+    def state(self, state: Mapping[str, Array]) -> LiveState:
+        """Return a state as one to go on from: as it is if it comes from here, else copied.
 
-        It is quickest with the state that the call before returned; any other is copied.
+        What `advance` returns then is valid until it is called again.
         """
-        turn = 1 if state is self._states[1] else 0
-        if state is not self._states[turn]:
-            for name, values in state.items():
-                self._states[turn][name][...] = values
+        for own in self._states:
+            if state is own:
+                return own
+        for name, values in state.items():
+            self._states[0][name][...] = values
+        return self._states[0]
+
+    def _advance(
+        self, binding: Any, following: LiveState, spectrum: Array, voice: Array
+    ) -> tuple[Array, Array, LiveState]:
         self._spectrum[...] = spectrum
         self._voice[...] = voice
-        self._session.run_with_iobinding(self._bindings[turn])
-        return Step(self._mask, self._speech, self._states[1 - turn])
+        self._session.run_with_iobinding(binding)
+        return self._mask, self._speech, following
 
-    def _bound(self, turn: int) -> Any:
-        """Return all inputs and outputs, with the state going from one set into the other."""
+    def _bound(self, state: LiveState, following: LiveState) -> Any:
         inputs = {"spectrum": self._spectrum, "voice": self._voice}
         outputs = {"mask": self._mask, "speech": self._speech}
-        inputs |= {f"state.{name}": values for name, values in self._states[turn].items()}
-        outputs |= {f"next.{name}": values for name, values in self._states[1 - turn].items()}
+        inputs |= {f"state.{name}": values for name, values in state.items()}
+        outputs |= {f"next.{name}": values for name, values in following.items()}
         binding = self._session.io_binding()
         for bind, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
             for name, values in arrays.items():

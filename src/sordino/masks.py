@@ -33,12 +33,11 @@ class MaskFilter:
         channels, frames, bins = spectra.shape
         if not frames:
             return spectra
-        run = self._model.run
+        state = self._state
         if frames == 1:
-            if self._live is None:
-                self._live = LiveStep(self._model, channels, bins)
-            run = self._live.run
-        return self._subtracted(spectra, *run(_pairs(spectra), self._voice, self._state))
+            self._live = self._live or self._model.live_step(channels, bins)
+            state = self._live.state(state)
+        return self._subtracted(spectra, *self._model.run(_pairs(spectra), self._voice, state))
 
     def flush(self) -> Spectra:
         """Return nothing: no frame waits here."""

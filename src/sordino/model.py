@@ -17,6 +17,7 @@ import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
 from sordino.errors import SordinoError
+from sordino.livestep import LiveState, LiveStep
 from sordino.spectrum import HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS
 
 FORMAT = 1
@@ -162,12 +163,16 @@ class Model:
         Args:
             spectrum: real and imaginary part, shape = (batch, frames, bins, 2).
             voice: embeddings, shape = (batch, voice_size); zeros stand for any voice.
-            state: `initial_state(batch)`, later the state of the step before.
+            state: `initial_state(batch)`, later the state of the step before.  With one from
+                `live_step`, a single frame is quicker, and what is returned is valid until the
+                next call.
         """
+        batch, frames, bins, _ = spectrum.shape
+        if frames == 1 and isinstance(state, LiveState):
+            return Step(*state.advance(spectrum, voice))
         feeds = {"spectrum": spectrum, "voice": voice}
         feeds.update({f"state.{name}": value for name, value in state.items()})
-        batch, frames, bins, _ = spectrum.shape
-        session = self.session(batch, frames, bins) if batch == 1 else self._session
+        session = self._frame_session(1, bins) if batch == frames == 1 else self._session
         mask, speech, *following = session.run(self._outputs, feeds)
         return Step(mask, speech, dict(zip(self.info.states, following, strict=True)))
 
@@ -185,17 +190,20 @@ class Model:
             name: np.zeros((batch, *shape), np.float32) for name, shape in self.info.states.items()
         }
 
-    def session(self, batch: int, frames: int, bins: int) -> Any:
-        """Return the ONNX Runtime session for spectra of a shape.
+    def live_step(self, channels: int, bins: int) -> LiveStep:
+        """Return memory for a stream that takes its frames one by one."""
+        session = self._frame_session(channels, bins) if channels <= 2 else self._session
+        states, voice_size = self.initial_state(channels), self.info.voice_size
+        return LiveStep(session, states, channels, bins, voice_size)
 
-        There is one for all shapes, and one for each of those of a live step in mono or stereo:
-        with every size known, ONNX Runtime works out all shapes when it loads the graph, which
+    def _frame_session(self, batch: int, bins: int) -> Any:
+        """Return a session for one frame of some channels.
+
+        With every shape known, ONNX Runtime works out all shapes when it loads the graph, which
         takes a fifth off the time of a step.
         """
-        if frames != 1 or batch > 2:
-            return self._session
         if (batch, bins) not in self._sessions:
-            sizes = {"batch": batch, "time": frames, "bins": bins}
+            sizes = {"batch": batch, "time": 1, "bins": bins}
             self._sessions[batch, bins] = _session(self._data, sizes)
         return self._sessions[batch, bins]
 
