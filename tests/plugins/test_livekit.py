@@ -109,6 +109,7 @@ def check_clean(out, delivered):
 
 def test_an_audio_stream_hears_what_the_engine_makes_of_a_file(delivered, processor):
     """A microphone track is read through the processor by LiveKit's own AudioStream."""
+
     async def read(track):
         stream = rtc.AudioStream.from_track(
             track=track, sample_rate=RATE, num_channels=1, noise_cancellation=processor
