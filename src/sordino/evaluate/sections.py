@@ -23,7 +23,11 @@ BESIDE = ("pesq", "estoi", "sisdr", "covl", "sig", "ovrl", "p808", "nr_db", "att
 UNREFERENCED = ("sig", "bak", "ovrl", "p808", "pause_db")
 GROUPED = ("pesq", "sisdr", "ovrl", "nr_db", "att_db")
 SINGLE = ("pesq", "sisdr", "ovrl", "att_db")  # of one clip
-OPINION = ("sig", "bak", "ovrl")  # what DNSMOS P.835 in the loss makes worthless as a measure
+# Terms of a loss, what they are, and the measures that they make worthless.
+IN_LOSS = {
+    "opinion": ("DNSMOS P.835", ("sig", "bak", "ovrl")),
+    "disturbance": ("A model near PESQ", ("pesq", "csig", "cbak", "covl")),
+}
 COLUMNS = {"snr_db": "SNR", "snr": "SNR", "noise_category": "noise", "category": "noise"}
 SHORT = {"pesq": "PESQ", "nr_db": "NR dB"}
 BY_SNR = "by SNR"
@@ -94,9 +98,11 @@ def _about(evaluation: Evaluation) -> str:
         f"with the weights {model}… on {day}."
     )
     network = next(each for each in evaluation.systems if each.name == evaluation.subject)
-    if isinstance(network, Network) and _opinion(network.model.info):
-        names = ", ".join(MEASURES[name].title for name in OPINION)
-        text += f" DNSMOS P.835 was in its loss: its {names} are no independent measure."
+    if isinstance(network, Network):
+        for term, (what, measures) in IN_LOSS.items():
+            if _weight(network.model.info, term):
+                names = ", ".join(MEASURES[name].title for name in measures)
+                text += f" {what} was in its loss: its {names} are no independent measure."
     return text
 
 
@@ -284,7 +290,7 @@ def _heard(info: ModelInfo) -> str:
     return f"{hours:,.0f} hours of mixed sound, {step:,} updates"
 
 
-def _opinion(info: ModelInfo) -> float:
-    """Return the weight of DNSMOS P.835 in the loss that the model was trained with."""
+def _weight(info: ModelInfo, term: str) -> float:
+    """Return the weight of a term in the loss that the model was trained with."""
     recipe: Any = info.training.get("recipe", {})
-    return float(recipe.get("loss", {}).get("opinion", 0))
+    return float(recipe.get("loss", {}).get(term, 0))
