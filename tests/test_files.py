@@ -18,6 +18,7 @@ from media import lag, packets_of, rumble, sound_of, write_video
 from sordino import examples, files
 from sordino.cleaning import Settings
 from sordino.errors import SordinoError
+from sordino.evaluate.metrics import si_sdr
 from sordino.files import denoise_file, denoise_files
 from sordino.jobs import plan
 from sordino.outputs import TEMPORARY, sweep, written_whole
@@ -128,13 +129,6 @@ def test_bundled_recordings_get_cleaner(tmp_path, name):
     assert report.noise_taken_db > 6
     noisy, clean = (read(examples.path(name, kind)).mean(1) for kind in ("noisy", "clean"))
     assert si_sdr(clean, read(target).mean(1)) > si_sdr(clean, noisy) + 0.5
-
-
-def si_sdr(reference, estimate):
-    """Scale-invariant ratio of speech to all else, in dB."""
-    speech = reference * (reference @ estimate) / (reference @ reference)
-    rest = estimate - speech
-    return 10 * np.log10((speech @ speech) / (rest @ rest))
 
 
 def test_noise_and_speech_make_up_the_input(recording, tmp_path):
