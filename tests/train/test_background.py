@@ -22,6 +22,9 @@ KINDS = (
     "wind",
     "handling",
     "keyboard",
+    "engine",
+    "bursts",
+    "impacts",
 )
 
 
@@ -34,8 +37,8 @@ def test_every_kind_of_noise_can_be_drawn(corpus, kind):
 def test_default_shares_leave_most_noise_to_recordings():
     background = Background(MixConfig(), Corpus())
     assert tuple(background.shares) == (*KINDS, "echo")
-    assert 0.5 < 1 - sum(background.shares.values()) < 0.7
-    assert all(0.02 <= share <= 0.08 for share in background.shares.values())
+    assert 0.45 < 1 - sum(background.shares.values()) < 0.7
+    assert all(0.02 <= share <= 0.10 for share in background.shares.values())
 
 
 def test_kinds_are_drawn_by_share_and_no_echo_where_nobody_speaks():
@@ -66,7 +69,7 @@ def test_close_noise_is_louder_and_echo_is_quieter(corpus):
     # Nothing is heard where all draws gave the speaker in front, or the other one paused.
     heard = [ratio for ratio in snr_db(far) if ratio < 30]
     assert len(heard) >= 5
-    np.testing.assert_allclose(heard, 20, atol=1.5)
+    np.testing.assert_allclose(heard, 20, atol=2)
 
 
 def test_echo_is_never_of_the_speaker_in_front(corpus):

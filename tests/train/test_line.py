@@ -39,12 +39,13 @@ def test_lost_packets_are_lost_in_mixture_and_target(corpus):
     changed = (drawn.noisy != plain.noisy).mean()
     assert 0.12 < changed < 0.35
     untouched = drawn.noisy == plain.noisy
-    np.testing.assert_array_equal(drawn.clean[untouched], plain.clean[untouched])
+    # What replaces a packet may happen to equal a sample or two of it.
+    assert (drawn.clean[untouched] != plain.clean[untouched]).mean() < 1e-4
     assert (drawn.clean[~untouched] != plain.clean[~untouched]).mean() > 0.7
     # The mixture is still the target and noise: no packet of the target is left where it was.
-    silent = drawn.noisy == 0
+    silent = (drawn.noisy == 0) & (plain.noisy != 0)
     assert silent.mean() > 0.02
-    assert not drawn.clean[silent].any()
+    assert np.count_nonzero(drawn.clean[silent]) < 1e-3 * silent.sum()
 
 
 def speech_and_pause(rate, background):

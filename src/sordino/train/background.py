@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from sordino.train import handling, noises
+from sordino.train import handling, noises, textures
 from sordino.train.corpus import Corpus
 from sordino.train.echo import echo
 from sordino.train.effects import modulate, switch
+from sordino.train.envelope import imprint
 from sordino.train.excerpts import babble, excerpt, other_voice, scatter
 from sordino.train.levels import FloatArray, active_level, db
 from sordino.train.mixconfig import MixConfig
@@ -21,6 +22,9 @@ MADE = {
     "wind": noises.wind,
     "handling": handling.handling,
     "keyboard": handling.keyboard,
+    "engine": textures.engine,
+    "bursts": textures.bursts,
+    "impacts": textures.impacts,
 }
 CLOSE = ("wind", "handling", "keyboard")
 
@@ -46,6 +50,9 @@ class Background:
             "wind": config.wind,
             "handling": config.handling,
             "keyboard": config.keyboard,
+            "engine": config.engine,
+            "bursts": config.bursts,
+            "impacts": config.impacts,
             "echo": config.echo,
         }
 
@@ -101,7 +108,11 @@ class Background:
             return noises.coloured(rng, samples, rate, rng.uniform(-7, 2))
         wide = rate > 16000 and rng.random() < self.config.wide_speech
         if kind == "recorded":
-            return self._recorded(rng, samples, rate, wide)
+            x = self._recorded(rng, samples, rate, wide)
+            if rng.random() < self.config.imprint:
+                other = self._recorded(rng, samples, rate, wide)
+                x = imprint(x, other, rate, rng.uniform(0.5, 1))
+            return x
         speech, rirs = self.corpus.speech, self.corpus.rirs
         assert speech is not None
         if kind == "babble":

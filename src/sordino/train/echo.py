@@ -1,9 +1,8 @@
 """Echo: what an echo canceller leaves of the far speaker's voice."""
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
-from sordino.train.fourier import irfft, rfft
+from sordino.train.fourier import from_frames, irfft, rfft, to_frames
 from sordino.train.levels import FloatArray, active_level, db
 from sordino.train.noises import log_uniform
 
@@ -52,17 +51,12 @@ def _loudspeaker(rng: Rng, size: int, sample_rate: int) -> FloatArray:
 def _suppress(rng: Rng, x: FloatArray, sample_rate: int) -> FloatArray:
     """`x` in patches of 60 ms and 400 Hz, the others 15 to 40 dB lower, with breaks in all."""
     hop = sample_rate // 100
-    window = np.sin(np.pi * (np.arange(2 * hop) + 0.5) / (2 * hop)).astype(np.float32)
-    frames = sliding_window_view(np.pad(x, (hop, 2 * hop)), 2 * hop)[::hop] * window
-    count, bins = len(frames), hop + 1
+    frames = to_frames(x, hop)
+    count, bins = frames.shape
     passed = rng.random((count // 6 + 1, bins // 8 + 1)) < rng.uniform(0.2, 0.7)
     bursts = rng.random(count // 18 + 1) < rng.uniform(0.4, 1)
     passed &= bursts.repeat(3)[: len(passed), None]
     gain = np.where(passed, np.float32(1), db(-rng.uniform(15, 40)))
     gain = gain.repeat(6, 0)[:count].repeat(8, 1)[:, :bins]
     gain[1:] = 0.5 * (gain[1:] + gain[:-1])
-    halves = (irfft(rfft(frames) * gain, 2 * hop) * window).reshape(count, 2, hop)
-    y = np.zeros((count + 1, hop), np.float32)
-    y[:-1] += halves[:, 0]
-    y[1:] += halves[:, 1]
-    return y.reshape(-1)[hop : hop + len(x)]
+    return from_frames(frames * gain, len(x))

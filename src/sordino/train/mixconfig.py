@@ -22,7 +22,9 @@ class MixConfig:
     silence: float = 0.01  # probability of digital silence
     pairs: float = 0.25  # probability of a recorded pair, where the corpus has pairs
     wide_speech: float = 0.7  # probability of a clip above 16 kHz in 24 and 48 kHz batches
-    speech_speed: tuple[float, float] = (0.88, 1.14)  # speech is played at a speed between these
+    speech_speed: tuple[float, float] = (0.84, 1.2)  # speech is played at a speed between these
+    formants: float = 0.35  # probability that a voice gets another vocal tract
+    formant_ratio: tuple[float, float] = (0.86, 1.16)  # its formants are at these times their Hz
     expand_db: float = 12.0  # dB, a recording's own background is lowered by up to this in pauses
     target_expand_db: float = 30.0  # dB, the same for the target: what is left is noise to take
     background_db: float = -28.0  # dB under loud speech, recordings with more are drawn again
@@ -33,15 +35,18 @@ class MixConfig:
 
     noises: tuple[float, ...] = (0.60, 0.28, 0.12)  # weights of 1, 2, 3 ... noises at once
     noise_range_db: float = 12.0  # dB, a further noise is up to this much under the first
-    babble: float = 0.08  # share of noises that are babble of other speakers
-    coloured: float = 0.08  # share that are white, pink, brown ... noise
+    babble: float = 0.10  # share of noises that are babble of other speakers
+    coloured: float = 0.05  # share that are white, pink, brown ... noise
     fan: float = 0.05  # share that are a synthetic fan
     hum: float = 0.03  # share that are mains hum
-    clicks: float = 0.04  # share that are synthetic clicks
-    calls: float = 0.05  # share that are synthetic calls: beeps, whistles, cries
+    clicks: float = 0.02  # share that are synthetic clicks
+    calls: float = 0.04  # share that are synthetic calls: beeps, whistles, cries
     wind: float = 0.03  # share that are synthetic wind in the microphone
     handling: float = 0.02  # share that are synthetic thumps and rubs of a touched microphone
     keyboard: float = 0.02  # share that are synthetic typing close to the microphone
+    engine: float = 0.03  # share that are a synthetic motor, saw or insect
+    bursts: float = 0.04  # share that are synthetic bursts: coughs, sprays, rustling
+    impacts: float = 0.04  # share that are synthetic things that are struck
     echo: float = 0.03  # share that are what an echo canceller leaves of another speaker
     close_db: tuple[float, float] = (0.0, 10.0)  # dB, wind, handling, typing are louder by this
     echo_db: tuple[float, float] = (5.0, 20.0)  # dB, echo is quieter than other noise by this
@@ -50,6 +55,7 @@ class MixConfig:
         1.6,
     )  # recorded noise is played at a speed between these
     backwards: float = 0.2  # probability that it is played backwards
+    imprint: float = 0.25  # probability that it moves as another recorded noise does
     scatter: float = 0.6  # probability that a clip of short sounds is scattered anew
     thump: float = 0.3  # probability that each of those sounds shakes the microphone's table
     modulate: float = 0.15  # probability of a slow random change of a noise's level

@@ -16,6 +16,7 @@ from sordino.train.effects import (
     random_eq,
     rumble_filter,
 )
+from sordino.train.envelope import move_formants
 from sordino.train.excerpts import excerpt
 from sordino.train.fourier import good_size, irfft, rfft
 from sordino.train.levels import (
@@ -256,9 +257,14 @@ class Mixer:
         if np.dot(paused[lead:], paused[lead:]) > 0.25 * np.dot(x[lead:], x[lead:]):
             x = paused
         clip = pool.clips[number]
+        bandwidth = clip.bandwidth * speed
+        if rng.random() < config.formants:
+            ratio = log_uniform(rng, *config.formant_ratio)
+            x = move_formants(x, rate, ratio)
+            bandwidth *= min(1.0, ratio)  # what was moved down from above is not there
         source = expand(x, rate, config.expand_db)
         target = expand(x, rate, config.target_expand_db)
-        return source, target, clip.label, clip.bandwidth * speed
+        return source, target, clip.label, bandwidth
 
 
 def _rng(seed: int, *key: int) -> Rng:
