@@ -63,17 +63,18 @@ def test_its_gradient_leads_to_less(disturbance):
     assert after < before - 1e-3
 
 
-def test_a_loss_with_it_has_its_term_and_a_finite_gradient(recipe):
-    objective = make_objective(replace(recipe, loss=replace(recipe.loss, disturbance=0.1)))
+@pytest.mark.parametrize("term", ["disturbance", "intelligibility"])
+def test_a_loss_with_it_has_its_term_and_a_finite_gradient(recipe, term):
+    objective = make_objective(replace(recipe, loss=replace(recipe.loss, **{term: 0.1})))
     noisy, clean = (torch.tensor(x[: 2 * RATE].reshape(2, RATE)) for x in pair())
     clean[1] = 0  # an example without speech counts as undisturbed
     batch = TensorBatch(noisy, clean, RATE, torch.full((2,), 8000.0), torch.ones(2, 100))
     step = objective(batch)
-    assert 0 < step.terms["disturbance"] < 3
+    assert 0 < step.terms[term] < 3
     step.loss.backward()
     gradients = [p.grad for p in objective.network.parameters() if p.grad is not None]
     assert all(torch.isfinite(g).all() for g in gradients)
     silent = batch._replace(clean=torch.zeros_like(noisy))
-    assert objective(silent).terms["disturbance"] == 0
+    assert objective(silent).terms[term] == 0
     narrow = batch._replace(sample_rate=8000, speech=torch.ones(2, 200))
-    assert "disturbance" not in objective(narrow).terms
+    assert term not in objective(narrow).terms

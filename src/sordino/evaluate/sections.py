@@ -27,6 +27,7 @@ SINGLE = ("pesq", "sisdr", "ovrl", "att_db")  # of one clip
 IN_LOSS = {
     "opinion": ("DNSMOS P.835", ("sig", "bak", "ovrl")),
     "disturbance": ("A model near PESQ", ("pesq", "csig", "cbak", "covl")),
+    "intelligibility": ("ESTOI", ("stoi", "estoi")),
 }
 COLUMNS = {"snr_db": "SNR", "snr": "SNR", "noise_category": "noise", "category": "noise"}
 SHORT = {"pesq": "PESQ", "nr_db": "NR dB"}

@@ -52,9 +52,13 @@ def band_limit(size: int, sample_rate: int, cutoff: float) -> FloatArray:
 
 @lru_cache(maxsize=16)
 def rumble_filter(size: int, sample_rate: int) -> FloatArray:
-    """Gain per FFT bin of a high-pass under every voice: 0 up to 30 Hz, 1 from 65 Hz on."""
+    """Gain per FFT bin of a high-pass under all that is heard: 0 up to 10 Hz, 1 from 25 Hz on.
+
+    Voices have nothing under 65 Hz but the puffs of their breath.  These stay, as they are part
+    of the recording that a listener compares with.
+    """
     frequency = np.fft.rfftfreq(size, 1 / sample_rate)
-    ramp = np.clip((frequency - 30) / 35, 0, 1)
+    ramp = np.clip((frequency - 10) / 15, 0, 1)
     return _frozen(0.5 - 0.5 * np.cos(np.pi * ramp))
 
 

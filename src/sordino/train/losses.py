@@ -37,6 +37,8 @@ class LossConfig:
             to 5, from 16 kHz on; 0 leaves it out.  See `sordino.train.mos`.
         disturbance: weight of the audible disturbance, in raw points of PESQ, from 16 kHz on;
             0 leaves it out.  See `sordino.train.disturbance`.
+        intelligibility: weight of what is lost of it (1 minus ESTOI), from 16 kHz on; 0 leaves
+            it out.  See `sordino.train.intelligibility`.
     """
 
     windows: tuple[float, ...] = (0.008, 0.02, 0.05)
@@ -50,6 +52,7 @@ class LossConfig:
     speech: float = 0.02
     opinion: float = 0.0
     disturbance: float = 0.0
+    intelligibility: float = 0.0
 
 
 @lru_cache(maxsize=32)

@@ -11,6 +11,7 @@ from sordino.model import NOISE_MASK, SLICE_MAGNITUDE
 from sordino.slices import FRAMES, HOP, RATE
 from sordino.train import mos
 from sordino.train.disturbance import Disturbance
+from sordino.train.intelligibility import Intelligibility
 from sordino.train.losses import total_loss
 from sordino.train.pictures import draw_pictures, picture_loss, without_noise
 from sordino.train.poc_unet import PocUNet
@@ -85,6 +86,7 @@ class MaskObjective(Objective):
         self.voice_size = recipe.network.voice_size
         self.config = recipe.loss
         self.disturbance = Disturbance()
+        self.intelligibility = Intelligibility()
         self.opinion: mos.OpinionScore | None = None  # loaded when a loss is asked for
 
     def forward(self, batch: TensorBatch) -> Step:
@@ -101,7 +103,11 @@ class MaskObjective(Objective):
         loss, terms = total_loss(estimate, targets, output.speech, rate, self.config)
         if rate >= mos.RATE:
             spoken = (batch.clean.square().mean(-1) > SILENT).nonzero()[:, 0]
-            for name, term in (("disturbance", self._disturbed), ("opinion", self._disliked)):
+            for name, term in (
+                ("disturbance", self._disturbed),
+                ("intelligibility", self._misheard),
+                ("opinion", self._disliked),
+            ):
                 if weight := getattr(self.config, name):
                     none = estimate.new_zeros(())
                     terms[name] = term(estimate, batch, spoken) if len(spoken) else none
@@ -110,11 +116,19 @@ class MaskObjective(Objective):
 
     def _disturbed(self, estimate: Tensor, batch: TensorBatch, spoken: Tensor) -> Tensor:
         """Audible disturbance, mean over the batch; examples without speech count as 0."""
-        heard, clean = (
-            mos.lowered(x[spoken], batch.sample_rate)
-            for x in (estimate, batch.clean[:, : estimate.shape[-1]])
-        )
+        heard, clean = self._lowered(estimate, batch, spoken)
         return self.disturbance(heard, clean, batch.bandwidth[spoken]).sum() / len(estimate)
+
+    def _misheard(self, estimate: Tensor, batch: TensorBatch, spoken: Tensor) -> Tensor:
+        """What is lost of intelligibility, mean over the batch as above."""
+        return self.intelligibility(*self._lowered(estimate, batch, spoken)).sum() / len(estimate)
+
+    def _lowered(
+        self, estimate: Tensor, batch: TensorBatch, spoken: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Estimate and clean sound of the examples with speech, at 16 kHz."""
+        heard = mos.lowered(estimate[spoken], batch.sample_rate)
+        return heard, mos.lowered(batch.clean[spoken, : estimate.shape[-1]], batch.sample_rate)
 
     def _disliked(self, estimate: Tensor, batch: TensorBatch, spoken: Tensor) -> Tensor:
         """What the predicted overall opinion of some examples with speech lacks to 5."""
