@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -191,8 +192,12 @@ class Server:
             return info.default_source_name, info.default_sink_name
 
     def set_default_source(self, name):
-        with pulsectl.Pulse("test") as pulse:
-            pulse.source_default_set(self.sources()[name])
+        def accepted():  # PipeWire refuses while it has not told this client of all there is
+            with pulsectl.Pulse("test") as pulse, suppress(pulsectl.PulseOperationFailed):
+                pulse.source_default_set(self.sources()[name])
+                return True
+
+        wait_for(accepted, f"leave to make {name} the default")
         wait_for(lambda: self.defaults()[0] == name, f"{name} as the default")
 
 

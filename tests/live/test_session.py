@@ -220,11 +220,13 @@ def test_it_may_start_before_its_devices(bench, settings):
         flows(session)
 
 
-def test_a_new_default_is_followed(bench, settings):
+@pytest.mark.parametrize("told", [True, False])
+def test_a_new_default_is_followed(bench, settings, told):
     with Session(settings, bench) as session:
         flows(session)
         bench.inputs.insert(0, "headset")
-        bench.change()
+        if told:
+            bench.change()
         wait_until(lambda: session.status().input_name == "headset")
         flows(session)
 

@@ -9,6 +9,7 @@ from sordino.live.systems.system import System
 
 STALL_SECONDS = 1.0  # without any sound, after which a device counts as lost
 SLEEP_SECONDS = 0.5  # between two looks at the devices, which should come far more often
+COMPARE_SECONDS = 2.0  # from one search for better devices to the next, without any news
 
 
 class Wiring:
@@ -27,6 +28,7 @@ class Wiring:
         self._source: Source | None = None
         self._sink: Sink | None = None
         self._devices = ("", "")  # names of the devices in use
+        self._compared = 0.0  # when these devices were last known to be the right ones
         self._looked = 0.0  # by the wall clock: the only one that no system stops in its sleep
         self._virtual: AbstractContextManager[str] | None = None
         self._virtual_name = ""
@@ -47,7 +49,7 @@ class Wiring:
         except BaseException:
             self.disconnect()
             raise
-        self._looked = time.time()
+        self._compared, self._looked = time.perf_counter(), time.time()
         return source, sink
 
     def disconnect(self) -> None:
@@ -86,12 +88,23 @@ class Wiring:
             return f"no sound comes from {source.name}"
         if sink and sink.clocked and now - sink.ring.taken_at > STALL_SECONDS:
             return f"{sink.name} takes no sound"
-        if changed:
-            try:
-                if self._find() != self._devices:
-                    return "changing over to another device"
-            except DeviceLost as error:
-                return str(error)
+        if changed or now - self._compared > COMPARE_SECONDS:
+            return self._mismatch(changed)
+        return ""
+
+    def _mismatch(self, changed: bool) -> str:
+        """Say why other devices should be in use; "" if these are right.
+
+        News alone does not do: see `System.changes`.
+        """
+        try:
+            if self._find() != self._devices:
+                return "changing over to another device"
+        except DeviceLost as error:
+            if changed:
+                return str(error)  # else sound flows, and only the question has failed
+        # A busy server takes its time to answer: that was no sleep.
+        self._compared, self._looked = time.perf_counter(), time.time()
         return ""
 
     def _find(self) -> tuple[str, str]:

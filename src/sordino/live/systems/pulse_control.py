@@ -39,13 +39,14 @@ class Watch:
     """Counts what happens to a server and its devices, in a thread of its own.
 
     `count` grows when a device comes or goes, when a default changes, and when the server
-    goes or is there again.
+    goes or is there again.  A new default may be missed: while any program connects, PipeWire
+    tells it to that program only (its module-metadata), and those connected before, like this
+    one, keep the old one.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self._closed = threading.Event()
-        self._pulse: pulsectl.Pulse | None = None
         self._thread = threading.Thread(target=self._run, name="pulse watch", daemon=True)
         self._thread.start()
 

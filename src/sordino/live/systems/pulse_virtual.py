@@ -159,10 +159,13 @@ def _remove(pulse: pulsectl.Pulse, modules: Sequence[_Module]) -> None:
     now = defaults(pulse)
     going = {name for module in modules for name in (module.device, f"{module.device}.monitor")}
     for before in {module.before for module in modules}:
-        if now.source in going and before.source in _names(pulse.source_list()):
-            pulse.source_default_set(before.source)
-        if now.sink in going and before.sink in _names(pulse.sink_list()):
-            pulse.sink_default_set(before.sink)
+        # A PipeWire that is busy may refuse: then it chooses, and the devices go all the same.
+        with suppress(pulsectl.PulseOperationFailed):
+            if now.source in going and before.source in _names(pulse.source_list()):
+                pulse.source_default_set(before.source)
+        with suppress(pulsectl.PulseOperationFailed):
+            if now.sink in going and before.sink in _names(pulse.sink_list()):
+                pulse.sink_default_set(before.sink)
     for module in reversed(modules):
         with suppress(pulsectl.PulseOperationFailed):  # somebody else has unloaded it
             pulse.module_unload(module.number)

@@ -113,7 +113,8 @@ class System(Protocol):
     def changes(self) -> int:
         """Return a number that grows when a device, a default or the server comes or goes.
 
-        Cheap; a system that cannot tell always returns the same number.
+        Cheap.  It may miss a new default, so that who must know has to look now and then too;
+        a system that cannot tell always returns the same number.
         """
         ...
 
