@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import soundfile as sf
+
+from sordino.examples import FOLDER
 from sordino.train.mixing import MixConfig, Mixer
 
 # Nothing but speech and one recorded noise; each test switches on what it looks at.
@@ -41,3 +44,10 @@ PLAIN = MixConfig(
 
 def batch(corpus, size=6, seed=0, index=0, **changes):
     return Mixer(replace(PLAIN, **changes), corpus).batch(seed, index, size)
+
+
+def noisy_and_clean():
+    """Return a bundled recording at 16 kHz and its reference."""
+    return [
+        sf.read(FOLDER / kind / "cafe_16k.flac", dtype="float32")[0] for kind in ("noisy", "clean")
+    ]

@@ -5,24 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pesq
 import pytest
-import soundfile as sf
 import torch
 
-from sordino.examples import FOLDER
+from mixtures import noisy_and_clean
 from sordino.train.disturbance import RATE, Disturbance
 from sordino.train.objective import TensorBatch, make_objective
 
 WIDE = torch.tensor([8000.0])
-KINDS = ("noisy", "clean")
 
 
 @pytest.fixture(scope="module")
 def disturbance():
     return Disturbance()
-
-
-def pair():
-    return [sf.read(FOLDER / kind / "cafe_16k.flac", dtype="float32")[0] for kind in KINDS]
 
 
 def score(disturbance, degraded, clean):
@@ -33,21 +27,21 @@ def score(disturbance, degraded, clean):
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.2, 0.05])
 def test_it_is_near_pesq(disturbance, share):
-    noisy, clean = pair()
+    noisy, clean = noisy_and_clean()
     degraded = clean + share * (noisy - clean)
     expected = pesq.pesq(RATE, clean, degraded, "wb")
     assert score(disturbance, degraded, clean) == pytest.approx(expected, abs=0.25)
 
 
 def test_equal_sounds_differ_by_nothing_and_level_makes_no_difference(disturbance):
-    noisy, clean = (torch.tensor(x)[None] for x in pair())
+    noisy, clean = (torch.tensor(x)[None] for x in noisy_and_clean())
     assert disturbance(clean, clean, WIDE) < 0.01
     loud, quiet = (disturbance(gain * noisy, clean, WIDE) for gain in (1.0, 0.01))
     torch.testing.assert_close(loud, quiet, rtol=1e-3, atol=0)
 
 
 def test_what_lies_in_unknown_bands_does_not_count(disturbance):
-    clean = torch.tensor(pair()[1])[None]
+    clean = torch.tensor(noisy_and_clean()[1])[None]
     time = torch.arange(clean.shape[1], dtype=torch.float64) / RATE
     whistle = clean + (0.05 * torch.sin(2 * torch.pi * 6000 * time)).float()
     assert disturbance(whistle, clean, WIDE) > 0.5
@@ -55,7 +49,7 @@ def test_what_lies_in_unknown_bands_does_not_count(disturbance):
 
 
 def test_its_gradient_leads_to_less(disturbance):
-    noisy, clean = (torch.tensor(x)[None] for x in pair())
+    noisy, clean = (torch.tensor(x)[None] for x in noisy_and_clean())
     noisy.requires_grad_()
     before = disturbance(noisy, clean, WIDE).sum()
     (gradient,) = torch.autograd.grad(before, noisy)
@@ -66,7 +60,7 @@ def test_its_gradient_leads_to_less(disturbance):
 @pytest.mark.parametrize("term", ["disturbance", "intelligibility"])
 def test_a_loss_with_it_has_its_term_and_a_finite_gradient(recipe, term):
     objective = make_objective(replace(recipe, loss=replace(recipe.loss, **{term: 0.1})))
-    noisy, clean = (torch.tensor(x[: 2 * RATE].reshape(2, RATE)) for x in pair())
+    noisy, clean = (torch.tensor(x[: 2 * RATE].reshape(2, RATE)) for x in noisy_and_clean())
     clean[1] = 0  # an example without speech counts as undisturbed
     batch = TensorBatch(noisy, clean, RATE, torch.full((2,), 8000.0), torch.ones(2, 100))
     step = objective(batch)

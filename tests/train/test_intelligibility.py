@@ -1,11 +1,10 @@
 """What is lost of intelligibility is what ESTOI finds lost."""
 
 import pytest
-import soundfile as sf
 import torch
 from pystoi import stoi
 
-from sordino.examples import FOLDER
+from mixtures import noisy_and_clean
 from sordino.train.intelligibility import RATE, SIZE, Intelligibility
 
 
@@ -14,23 +13,16 @@ def lack():
     return Intelligibility()
 
 
-def pair():
-    noisy, clean = (
-        sf.read(FOLDER / kind / "cafe_16k.flac", dtype="float32")[0] for kind in ("noisy", "clean")
-    )
-    return noisy, clean
-
-
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.2, 0.05])
 def test_it_is_near_estoi(lack, share):
-    noisy, clean = pair()
+    noisy, clean = noisy_and_clean()
     degraded = clean + share * (noisy - clean)
     ours = 1 - float(lack(torch.tensor(degraded)[None], torch.tensor(clean)[None]))
     assert ours == pytest.approx(stoi(clean, degraded, RATE, extended=True), abs=0.04)
 
 
 def test_level_and_pauses_make_no_difference(lack):
-    noisy, clean = (torch.tensor(x) for x in pair())
+    noisy, clean = (torch.tensor(x) for x in noisy_and_clean())
     lead = torch.zeros(78 * (SIZE // 2))  # one second of whole steps between frames
     once = lack(noisy[None], clean[None])
     torch.testing.assert_close(lack(0.1 * noisy[None], clean[None]), once, rtol=0.01, atol=0)

@@ -47,7 +47,7 @@ def test_bursts_and_impacts_come_and_go(kind):
 
 
 def test_what_is_struck_rings_and_dies_away():
-    """Behind its last strike a sound is far under its peak, and a strike is a sudden rise."""
+    """A strike is a sudden rise of level, and no fall is as steep."""
     rises = 0
     for seed in SEEDS:
         power = frame_power(draw(textures.impacts, seed, seconds=4), 16000) + 1e-9

@@ -12,7 +12,7 @@ from sordino.train.fourier import ComplexArray, from_frames, good_size, to_frame
 from sordino.train.levels import FloatArray, db
 
 FRAME_SECONDS = 0.032  # square-root Hann window, half a frame from one to the next
-FORMANT_HZ = 300.0  # width of smoothing: harmonics vanish, formants stay
+SMOOTH_HZ = 300.0  # width of smoothing: harmonics vanish, formants stay
 FORMANT_LIMIT_DB = 15.0  # most that a moved formant lifts or lowers
 IMPRINT_SECONDS = 0.05  # smoothing over time of what is taken over from another sound
 IMPRINT_LIMIT_DB = 45.0  # most that it lifts or lowers; quieter parts of either count as this
@@ -30,7 +30,7 @@ def move_formants(x: FloatArray, sample_rate: int, ratio: float) -> FloatArray:
     """
     frames = _analyse(x, sample_rate)
     bins = frames.shape[1]
-    power = _smooth_bins(np.abs(frames) ** 2, sample_rate, FORMANT_HZ) + np.float32(1e-14)
+    power = _smooth_power(frames, sample_rate) + np.float32(1e-14)
     place = np.minimum(np.arange(bins) / ratio, bins - 1)
     below = place.astype(int)
     share = (place - below).astype(np.float32)
@@ -52,15 +52,14 @@ def imprint(x: FloatArray, other: FloatArray, sample_rate: int, share: float) ->
     """
     frames = _analyse(x, sample_rate)
     own = _imprint_level(frames, sample_rate)
-    gain = np.exp(
-        np.float32(share) * (_imprint_level(_analyse(other, sample_rate), sample_rate) - own)
-    )
+    theirs = _imprint_level(_analyse(other, sample_rate), sample_rate)
+    gain = np.exp(np.float32(share) * (theirs - own))
     return from_frames(frames * gain, len(x))
 
 
 def _imprint_level(frames: ComplexArray, sample_rate: int) -> FloatArray:
     """The envelope as natural logarithms of amplitude, at most `IMPRINT_LIMIT_DB` under its top."""
-    power = _smooth_bins(np.abs(frames) ** 2, sample_rate, FORMANT_HZ)
+    power = _smooth_power(frames, sample_rate)
     width = max(1, round(IMPRINT_SECONDS / FRAME_SECONDS * 2))
     power = uniform_filter1d(power, width, axis=0)
     top = float(power.max(initial=0.0))
@@ -68,10 +67,10 @@ def _imprint_level(frames: ComplexArray, sample_rate: int) -> FloatArray:
     return np.float32(0.5) * np.log(np.maximum(power, np.float32(floor)))
 
 
-def _smooth_bins(power: FloatArray, sample_rate: int, width_hz: float) -> FloatArray:
-    """Power over bins, averaged twice over a stretch of this width: a triangle."""
-    bins = max(1, round(width_hz * 2 * (power.shape[1] - 1) / sample_rate))
-    once = uniform_filter1d(power, bins, axis=1, mode="nearest")
+def _smooth_power(frames: ComplexArray, sample_rate: int) -> FloatArray:
+    """Power over bins, averaged twice over `SMOOTH_HZ`: a triangle."""
+    bins = max(1, round(SMOOTH_HZ * 2 * (frames.shape[1] - 1) / sample_rate))
+    once = uniform_filter1d(np.abs(frames) ** 2, bins, axis=1, mode="nearest")
     return np.asarray(uniform_filter1d(once, bins, axis=1, mode="nearest"), np.float32)
 
 

@@ -20,6 +20,7 @@ from sordino.train.stft import istft, stft, subtract
 from sordino.train.unet import UNet
 
 OPINIONS = 4  # examples of a batch that an opinion is predicted of: it costs half a step
+PERCEIVED = ("disturbance", "intelligibility", "opinion")  # terms of the loss at 16 kHz
 SILENT = 1e-9  # mean square of a target without speech, -90 dBFS
 
 
@@ -102,40 +103,39 @@ class MaskObjective(Objective):
         targets = (batch.noisy, batch.clean, batch.bandwidth, batch.speech)
         loss, terms = total_loss(estimate, targets, output.speech, rate, self.config)
         if rate >= mos.RATE:
-            spoken = (batch.clean.square().mean(-1) > SILENT).nonzero()[:, 0]
-            for name, term in (
-                ("disturbance", self._disturbed),
-                ("intelligibility", self._misheard),
-                ("opinion", self._disliked),
-            ):
-                if weight := getattr(self.config, name):
-                    none = estimate.new_zeros(())
-                    terms[name] = term(estimate, batch, spoken) if len(spoken) else none
-                    loss = loss + weight * terms[name]
+            for name, term in self._perceived(estimate, batch).items():
+                terms[name] = term
+                loss = loss + getattr(self.config, name) * term
         return Step(loss, terms, estimate)
 
-    def _disturbed(self, estimate: Tensor, batch: TensorBatch, spoken: Tensor) -> Tensor:
-        """Audible disturbance, mean over the batch; examples without speech count as 0."""
-        heard, clean = self._lowered(estimate, batch, spoken)
-        return self.disturbance(heard, clean, batch.bandwidth[spoken]).sum() / len(estimate)
+    def _perceived(self, estimate: Tensor, batch: TensorBatch) -> dict[str, Tensor]:
+        """Terms of what a listener makes of it at 16 kHz, those that have a weight.
 
-    def _misheard(self, estimate: Tensor, batch: TensorBatch, spoken: Tensor) -> Tensor:
-        """What is lost of intelligibility, mean over the batch as above."""
-        return self.intelligibility(*self._lowered(estimate, batch, spoken)).sum() / len(estimate)
+        Disturbance and intelligibility are means over the batch, in which examples without
+        speech count as 0.
+        """
+        asked = [name for name in PERCEIVED if getattr(self.config, name)]
+        spoken = (batch.clean.square().mean(-1) > SILENT).nonzero()[:, 0]
+        if not asked or not len(spoken):
+            return {name: estimate.new_zeros(()) for name in asked}
+        heard, clean = (
+            mos.lowered(x[spoken], batch.sample_rate)
+            for x in (estimate, batch.clean[:, : estimate.shape[-1]])
+        )
+        size, bandwidth = len(estimate), batch.bandwidth[spoken]
+        measures: dict[str, Callable[[], Tensor]] = {
+            "disturbance": lambda: self.disturbance(heard, clean, bandwidth).sum() / size,
+            "intelligibility": lambda: self.intelligibility(heard, clean).sum() / size,
+            "opinion": lambda: self._disliked(heard[:OPINIONS]),
+        }
+        return {name: measures[name]() for name in asked}
 
-    def _lowered(
-        self, estimate: Tensor, batch: TensorBatch, spoken: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Estimate and clean sound of the examples with speech, at 16 kHz."""
-        heard = mos.lowered(estimate[spoken], batch.sample_rate)
-        return heard, mos.lowered(batch.clean[spoken, : estimate.shape[-1]], batch.sample_rate)
-
-    def _disliked(self, estimate: Tensor, batch: TensorBatch, spoken: Tensor) -> Tensor:
-        """What the predicted overall opinion of some examples with speech lacks to 5."""
+    def _disliked(self, heard: Tensor) -> Tensor:
+        """What the predicted overall opinion of sounds at 16 kHz lacks to 5."""
         if self.opinion is None:
-            self.opinion = mos.OpinionScore().to(estimate.device)
-        with torch.autocast(estimate.device.type, torch.bfloat16, enabled=self.bf16):
-            scores = self.opinion(mos.lowered(estimate[spoken[:OPINIONS]], batch.sample_rate))
+            self.opinion = mos.OpinionScore().to(heard.device)
+        with torch.autocast(heard.device.type, torch.bfloat16, enabled=self.bf16):
+            scores = self.opinion(heard)
         return (5 - scores.float()).mean()
 
 

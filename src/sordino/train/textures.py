@@ -5,6 +5,8 @@ thing in particular: what a network learns from them is that there are more soun
 has heard.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sordino.train.effects import modulate, random_eq
@@ -49,7 +51,6 @@ def engine(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
 
 def bursts(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
     """Coughs, sneezes, sprays, splashes, rustling: coloured noise that comes and goes."""
-    x = np.zeros(samples, np.float32)
     gap = log_uniform(rng, 0.02, 1.2)  # mean seconds between bursts
     attack, decay = log_uniform(rng, 0.002, 0.15), log_uniform(rng, 0.01, 0.5)  # seconds
     rough = rng.uniform(15, 140) if rng.random() < 0.4 else 0.0  # Hz
@@ -63,12 +64,7 @@ def bursts(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
         body = coloured(rng, length, sample_rate, rng.uniform(-8, 4))
         body = irfft(rfft(body) * random_eq(rng, length, sample_rate, 9.0), length)
         kinds.append((body * shape).astype(np.float32))
-    at = rng.uniform(-0.2, 0.9) * min(gap, samples / sample_rate)
-    while at < samples / sample_rate:
-        piece = kinds[int(rng.integers(len(kinds)))]
-        overlay(x, piece * db(rng.uniform(-12, 0)), round(at * sample_rate))
-        at += 0.015 + rng.exponential(gap)
-    return x
+    return _strew(rng, kinds, samples, sample_rate, gap, quietest_db=-12)
 
 
 def impacts(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
@@ -76,7 +72,6 @@ def impacts(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
 
     Modal synthesis: a sum of decaying sines, higher ones dying sooner, and the blow itself.
     """
-    x = np.zeros(samples, np.float32)
     longest = log_uniform(rng, 0.008, 0.35)  # seconds until the lowest mode falls by 8.7 dB
     length = int(4 * longest * sample_rate) + 1
     time = np.arange(length, dtype=np.float32) / np.float32(sample_rate)
@@ -98,10 +93,35 @@ def impacts(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
         overlay(body, (blow * db(rng.uniform(-30, 0))).astype(np.float32), 0)
         kinds.append(body)
     gap = log_uniform(rng, 0.08, 1.5)
-    regular = rng.random() < 0.4
+    if rng.random() < 0.4:
+        return _strew(rng, kinds, samples, sample_rate, gap, quietest_db=-3, regular=True)
+    return _strew(rng, kinds, samples, sample_rate, gap, quietest_db=-15)
+
+
+def _strew(
+    rng: Rng,
+    kinds: Sequence[FloatArray],
+    samples: int,
+    sample_rate: int,
+    gap: float,
+    quietest_db: float,
+    regular: bool = False,
+) -> FloatArray:
+    """Sounds one after another, each the full sound or up to `quietest_db` under it.
+
+    Args:
+        rng: random numbers.
+        kinds: which are drawn from.
+        samples: length of what is returned.
+        sample_rate: in Hz.
+        gap: seconds from one to the next, in the mean.
+        quietest_db: dB, the least level.
+        regular: each comes exactly `gap` after the one before.
+    """
+    x = np.zeros(samples, np.float32)
     at = rng.uniform(-0.2, 0.9) * min(gap, samples / sample_rate)
     while at < samples / sample_rate:
         piece = kinds[int(rng.integers(len(kinds)))]
-        overlay(x, piece * db(rng.uniform(-15 if not regular else -3, 0)), round(at * sample_rate))
+        overlay(x, piece * db(rng.uniform(quietest_db, 0)), round(at * sample_rate))
         at += gap if regular else 0.02 + rng.exponential(gap)
     return x
