@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sordino.errors import SordinoError
@@ -97,14 +99,19 @@ def test_fine_tuning_starts_from_the_averaged_weights(recipe: Recipe, tmp_path: 
         torch.testing.assert_close(tuned.part("network")[name], weight)
 
 
-def test_a_memory_can_be_added_to_a_trained_network(recipe: Recipe, tmp_path: Path) -> None:
-    path = train(recipe, tmp_path / "base")
-    still = with_loop(recipe, learning_rate=0.0, steps=1)
-    larger = replace(still, network=replace(recipe.network, memory=8))
-    grown = load_checkpoint(train(larger, tmp_path / "grown", init=path))
+def test_a_gate_can_be_added_to_a_trained_network(recipe: Recipe, tmp_path: Path) -> None:
+    path = train(with_loop(recipe, learning_rate=0.0, steps=1), tmp_path / "base")
+    old = load_checkpoint(path)
+    without = {k: v for k, v in old.tensors.items() if ".gate." not in k}
+    assert len(without) < len(old.tensors)
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+    save_file(without, tmp_path / "older.safetensors", about)
+    still = with_loop(recipe, learning_rate=0.0, steps=1, seed=2)
+    grown = load_checkpoint(train(still, tmp_path / "grown", init=tmp_path / "older.safetensors"))
     spectrum = torch.randn(1, 20, 257, 2, generator=torch.Generator().manual_seed(0))
     masks = []
-    for checkpoint in (load_checkpoint(path), grown):
+    for checkpoint in (old, grown):
         network = UNet(checkpoint.recipe.network)
         network.load_state_dict(checkpoint.part("average"))
         voice = torch.zeros(1, network.config.voice_size)

@@ -5,6 +5,7 @@ import torch
 
 from sordino.train.losses import (
     LossConfig,
+    band_distortion,
     residual_loss,
     spectral_loss,
     total_loss,
@@ -41,9 +42,36 @@ def test_distortion_of_equal_power_is_zero_decibels() -> None:
     assert sdr == pytest.approx(10 * math.log10(1 + 1e-3), abs=0.1)
 
 
+def test_a_band_counts_by_its_own_ratio_not_by_its_energy() -> None:
+    t = torch.arange(RATE) / RATE
+    low, high = torch.sin(2 * torch.pi * 400 * t), 0.03 * torch.sin(2 * torch.pi * 5000 * t)
+    clean = torch.stack([low + high, low + high])
+    without_high, with_half = torch.stack([low, low]), torch.stack([low + high / 2] * 2)
+    lost = band_distortion(without_high, clean, FULL, RATE).item()
+    half = band_distortion(with_half, clean, FULL, RATE).item()
+    perfect = band_distortion(clean, clean, FULL, RATE).item()
+    assert perfect == pytest.approx(-30, abs=1e-3)
+    assert waveform_loss(without_high, clean)["sdr"].item() < -27  # nobody would learn to keep it
+    bands_hit = (lost - perfect) / 30
+    assert half - perfect == pytest.approx(bands_hit * (30 - 6.02), abs=0.1)
+    assert 0.1 < bands_hit < 0.9
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 24000, 48000])
+def test_white_noise_distorts_every_band_of_white_noise_alike(rate: int) -> None:
+    full = torch.full((2,), rate / 2)
+    generator = torch.Generator().manual_seed(3)
+    clean, error = torch.randn(2, 2, 2 * rate, generator=generator)
+    value = band_distortion(clean + 0.1 * error, clean, full, rate).item()
+    assert value == pytest.approx(10 * math.log10(0.01 + 1e-3), abs=0.3)
+    above = band_distortion(clean + 0.1 * error, clean, full / 2, rate).item()
+    assert above == pytest.approx(value, abs=0.3)
+
+
 def test_silent_targets_have_no_waveform_terms() -> None:
     terms = waveform_loss(noise(), torch.zeros(2, RATE))
     assert all(v.item() == 0 for v in terms.values())
+    assert band_distortion(noise(), torch.zeros(2, RATE), FULL, RATE).item() == 0
 
 
 def test_eating_speech_costs_more_than_leaving_noise() -> None:

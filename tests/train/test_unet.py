@@ -8,14 +8,13 @@ from sordino.spectrum import NATIVE_RATES, bins
 from sordino.train.complexity import count_parameters
 from sordino.train.unet import UNet, UNetConfig
 
-SMALL = UNetConfig(channels=(4, 8), blocks=2, hidden=8, memory=8)
+SMALL = UNetConfig(channels=(4, 8), blocks=2, hidden=8)
 
 
 def network(seed: int = 0) -> UNet:
     torch.manual_seed(seed)
     net = UNet(SMALL).eval()
-    assert net.memory is not None
-    torch.nn.init.normal_(net.memory.expand.weight)  # it starts as an identity
+    torch.nn.init.normal_(net.gate.weight)  # as if it had learnt something
     return net
 
 
@@ -87,6 +86,20 @@ def test_no_voice_is_the_universal_network() -> None:
     torch.nn.init.normal_(net.film.weight)
     torch.testing.assert_close(run(net, x, anyone)[0], before)
     assert not torch.allclose(run(net, x, someone)[0], before, atol=1e-3)
+
+
+def test_a_closed_gate_takes_everything_and_an_open_one_nothing_away() -> None:
+    net, x = network(), frames(10)
+    torch.nn.init.zeros_(net.gate.weight)
+    torch.nn.init.constant_(net.gate.bias, -30.0)
+    everything = torch.zeros_like(x)
+    everything[..., 0] = 1
+    torch.testing.assert_close(run(net, x)[0], everything)
+    kept = []
+    for logit in (30.0, 0.0):  # gates of 1 and 1/2
+        torch.nn.init.constant_(net.gate.bias, logit)
+        kept.append(everything - run(net, x)[0])
+    torch.testing.assert_close(kept[1], kept[0] / 2, atol=1e-6, rtol=0)
 
 
 def test_silence_and_onset_stay_finite() -> None:

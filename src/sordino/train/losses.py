@@ -13,9 +13,12 @@ al., "Personalized speech enhancement", 2022).
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from sordino.train.bands import erb_rate
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class LossConfig:
         phase: weight of the squared error of compressed complex spectra.
         over: extra weight of magnitudes that fall short of the clean ones (eaten speech).
         sdr: weight of the signal-to-distortion ratio of the waveform, per dB.
+        bands: weight of the same ratio in every band of hearing, their mean, per dB.
         attenuation: weight of the level that speech loses (its projection on the clean
             speech), per dB.
         residual: weight of the level that noise keeps where there is no speech, per dB.
@@ -47,12 +51,17 @@ class LossConfig:
     phase: float = 0.3
     over: float = 0.3
     sdr: float = 0.01
+    bands: float = 0.0
     attenuation: float = 0.008
     residual: float = 0.0
     speech: float = 0.02
     opinion: float = 0.0
     disturbance: float = 0.0
     intelligibility: float = 0.0
+
+
+BAND_SECONDS = 0.032  # window of the distortion in bands
+BAND_ERB = 2.0  # width of a band in equivalent rectangular bandwidths; the lowest is rumble
 
 
 @lru_cache(maxsize=32)
@@ -127,6 +136,45 @@ def waveform_loss(estimate: Tensor, clean: Tensor) -> dict[str, Tensor]:
     return {"sdr": (sdr * active).mean(), "attenuation": (attenuation * active).mean()}
 
 
+@lru_cache(maxsize=32)
+def _bands(bins: int, rate: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Which bins lie in which band, shape = (bins, bands), and the frequency of each in Hz."""
+    hz = np.arange(bins) * (rate / 2 / (bins - 1))
+    number = (erb_rate(hz) // BAND_ERB).astype(int) - 1
+    inside = np.arange(number.max() + 1) == number[:, None]
+    return (
+        torch.from_numpy(inside.astype(np.float32)).to(device),
+        torch.from_numpy(hz.astype(np.float32)).to(device),
+    )
+
+
+def band_distortion(estimate: Tensor, clean: Tensor, bandwidth: Tensor, rate: int) -> Tensor:
+    """Distortion relative to the clean speech in bands of hearing, in dB, their mean.
+
+    The ratio of the whole waveform is made below 1 kHz, where the energy is; here a band
+    of fricatives counts as much as one of vowels.
+
+    Args:
+        estimate: waveform, shape = (B, N), in units of the input's level.
+        clean: its target, same shape.
+        bandwidth: Hz above which the target is unknown, shape = (B,).
+        rate: sample rate in Hz.
+
+    Returns:
+        Mean over the examples, softly limited at -30 dB in every band; bands that hold next
+        to no speech do not count, nor do examples without any.
+    """
+    size = 2 * round(BAND_SECONDS * rate / 2)
+    s, e = _spectrum(clean, size), _spectrum(estimate, size)
+    inside, hz = _bands(s.shape[-1], rate, s.device)
+    known = (hz < bandwidth[:, None]).to(s.real.dtype)
+    error, power = (((x.real**2 + x.imag**2).mean(-2) * known) @ inside for x in (s - e, s))
+    total = power.sum(-1, keepdim=True)
+    counts = ((power > 1e-6 * total) & (total > 1e-3)).to(power.dtype)
+    ratio = 10 * torch.log10(error / power.clamp_min(1e-9) + 1e-3) * counts
+    return (ratio.sum(-1) / counts.sum(-1).clamp_min(1)).mean()
+
+
 def residual_loss(estimate: Tensor, noisy: Tensor, speech: Tensor, rate: int) -> Tensor:
     """Level of the estimate under the noisy sound where nobody speaks, in dB.
 
@@ -177,6 +225,7 @@ def total_loss(
     estimate, clean, noisy = estimate / level, clean[:, :n] / level, noisy / level
     terms = spectral_loss(estimate, clean, bandwidth, rate, config)
     terms |= waveform_loss(estimate, clean)
+    terms["bands"] = band_distortion(estimate, clean, bandwidth, rate)
     terms["residual"] = residual_loss(estimate, noisy, speech, rate)
     terms["speech"] = functional.binary_cross_entropy_with_logits(speech_logit, speech)
     weighted = [getattr(config, name) * value for name, value in terms.items()]

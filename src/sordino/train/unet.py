@@ -40,7 +40,6 @@ class UNetConfig:
         kernel_freq: bands that a convolution sees; odd.
         blocks: recurrent blocks at the bottleneck.
         hidden: units of the recurrence over time in every block.
-        memory: units of one recurrence over all bands at once, before the blocks; 0 leaves it out.
         voice_size: length of a speaker embedding.
     """
 
@@ -51,7 +50,6 @@ class UNetConfig:
     kernel_freq: int = 3
     blocks: int = 2
     hidden: int = 48
-    memory: int = 0
     voice_size: int = 192
 
 
@@ -174,44 +172,21 @@ class Block(nn.Module):
         return x, _single(h.reshape(-1, f, hidden)), _single(c.reshape(-1, f, hidden))
 
 
-class Memory(nn.Module):
-    """Remembers the whole spectrum in one recurrence over all bands, added as a residual.
-
-    The blocks share their recurrence among the bands, so that none of them can know what
-    a voice or a noise looks like as a whole; here it is cheap, because every band comes
-    with few channels.  It starts as an identity.  Source: the full-band half of
-    FullSubNet (Hao et al., 2021).
-    """
-
-    CHANNELS = 4  # of a band
-
-    def __init__(self, bands: int, channels: int, units: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(channels)
-        self.squeeze = nn.Linear(channels, self.CHANNELS)
-        self.time = nn.LSTM(bands * self.CHANNELS, units)
-        self.spread = nn.Linear(units, bands * self.CHANNELS)
-        self.expand = nn.Linear(self.CHANNELS, channels)
-        nn.init.zeros_(self.expand.weight)
-        nn.init.zeros_(self.expand.bias)
-
-    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(T * B, F, C) to the same; h and c are (B, units)."""
-        _, f, ch = x.shape
-        y = self.squeeze(self.norm(x).reshape(-1, ch)).reshape(-1, h.shape[0], f * self.CHANNELS)
-        y, (h, c) = self.time(y, (h[None].to(y.dtype), c[None].to(y.dtype)))
-        y = self.spread(y.reshape(-1, y.shape[-1])).reshape(-1, self.CHANNELS)
-        return x + self.expand(y).reshape(-1, f, ch), _single(h[0]), _single(c[0])
-
-
 class UNet(nn.Module):
     """The causal U-Net of Sordino.
+
+    A gate, one number a frame, closes on all bands at once where nobody speaks, so that
+    what is left, 1 - mask, is multiplied by it: a tanh alone comes near 1 too slowly to
+    silence every band.  It starts open.
 
     Args:
         config: its size.
     """
 
+    OPEN = 5.0  # logit of a gate that has learnt nothing yet: -0.06 dB
+
     spread: Tensor
+    real: Tensor
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -225,11 +200,13 @@ class UNet(nn.Module):
         self.position = nn.Parameter(torch.zeros(bottom, channels))
         self.film = nn.Linear(config.voice_size, 2 * channels, bias=False)
         nn.init.zeros_(self.film.weight)
-        self.memory = Memory(bottom, channels, config.memory) if config.memory else None
         self.blocks = nn.ModuleList(
             [Block(bottom, channels, config.hidden) for _ in range(config.blocks)]
         )
         self.speech = nn.Linear(channels, 1)
+        self.gate = nn.Linear(channels, 1)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, self.OPEN)
         top = config.channels[0]
         ups = [*((b, a) for a, b in pairs[:0:-1]), (top, top)]
         self.up = nn.ModuleList([CausalConv(a, 2 * b, config) for a, b in ups])
@@ -239,6 +216,7 @@ class UNet(nn.Module):
         self.head_bias = nn.Parameter(torch.zeros(config.bands, 2))
         spread = torch.from_numpy(spread_matrix(config.bands, config.single)).T.contiguous()
         self.register_buffer("spread", spread, persistent=False)
+        self.register_buffer("real", torch.tensor([[1.0], [0.0]]), persistent=False)
 
     def initial_state(self, batch: int = 1, device: torch.device | str = "cpu") -> State:
         """A silent past: zeros, by name."""
@@ -247,8 +225,6 @@ class UNet(nn.Module):
         shapes: dict[str, tuple[int, ...]] = {"level": (2,)}
         for i, width in enumerate((3, *c.channels[:-1])):
             shapes[f"down{i}"] = (past, c.bands >> i, width)
-        if c.memory:
-            shapes["memory"] = shapes["memory_cell"] = (c.memory,)
         for i in range(c.blocks):
             shapes[f"hidden{i}"] = shapes[f"cell{i}"] = (bottom, c.hidden)
         for i, width in enumerate(c.channels[::-1]):
@@ -276,12 +252,12 @@ class UNet(nn.Module):
         scale, shift = self.film(voice)[:, None].chunk(2, -1)
         x = x.reshape(b, t, f * width).transpose(0, 1).reshape(t, b, f, width)
         x = ((x + self.position) * (1 + scale) + shift).reshape(-1, f, width)
-        if self.memory is not None:
-            past = state["memory"], state["memory_cell"]
-            x, new["memory"], new["memory_cell"] = self.memory(x, *past)
         for i, block in enumerate(self.blocks):
             x, new[f"hidden{i}"], new[f"cell{i}"] = block(x, state[f"hidden{i}"], state[f"cell{i}"])
-        speech = self.speech(x.mean(1)).reshape(t, b).transpose(0, 1)
+        pooled = x.mean(1)
+        speech, gate = (
+            head(pooled).reshape(t, b).transpose(0, 1) for head in (self.speech, self.gate)
+        )
         x = x.reshape(t, b, f * width).transpose(0, 1).reshape(b, t, f, width)
         for i, (up, skip) in enumerate(zip(self.up, self.skip, strict=True)):
             y = skip(skips[-1 - i].reshape(-1, x.shape[3])).reshape(x.shape)
@@ -293,7 +269,9 @@ class UNet(nn.Module):
         y = (self.head(x.reshape(-1, x.shape[3])) + y).reshape(*x.shape[:3], 2)
         with torch.autocast(spectrum.device.type, enabled=False):
             bias = self.head_bias + last @ skip.bias
+            gate = torch.sigmoid(gate.float())[..., None, None]
             bands = torch.tanh(y.float() + bias).transpose(2, 3)
+            bands = gate * bands + (1 - gate) * self.real
             single = self.config.single
             high = bands[..., single:] @ self.spread[:, : spectrum.shape[2] - single]
             mask = torch.cat([bands[..., :single], high], 3)
