@@ -76,6 +76,17 @@ def _spectrum(x: Tensor, size: int) -> Tensor:
     return torch.fft.rfft(frames * _window(size, x.device))
 
 
+def _frequencies(bins: int, rate: int) -> Tensor:
+    """Hz of the bins of a spectrum."""
+    return torch.arange(bins) * (rate / (2 * bins - 2))
+
+
+def _known(spectrum: Tensor, bandwidth: Tensor, rate: int) -> Tensor:
+    """1 for each bin under the bandwidth of its example, else 0, shape = (B, bins)."""
+    hz = _frequencies(spectrum.shape[-1], rate).to(spectrum.device)
+    return (hz < bandwidth[:, None]).to(spectrum.real.dtype)
+
+
 def spectral_loss(
     estimate: Tensor, clean: Tensor, bandwidth: Tensor, rate: int, config: LossConfig
 ) -> dict[str, Tensor]:
@@ -100,8 +111,7 @@ def spectral_loss(
         s, e = _spectrum(clean, size), _spectrum(estimate, size)
         ps, pe = s.real**2 + s.imag**2 + floor, e.real**2 + e.imag**2 + floor
         ms, me = ps.pow(half), pe.pow(half)
-        hz = torch.arange(s.shape[-1], device=s.device) * (rate / size)
-        known = (hz < bandwidth[:, None]).to(ms.dtype)
+        known = _known(s, bandwidth, rate)
         known = (known / known.sum(-1, keepdim=True).clamp_min(1))[:, None]
         gap = ms - me
         cs, ce = ms * ps.rsqrt(), me * pe.rsqrt()
@@ -137,15 +147,11 @@ def waveform_loss(estimate: Tensor, clean: Tensor) -> dict[str, Tensor]:
 
 
 @lru_cache(maxsize=32)
-def _bands(bins: int, rate: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Which bins lie in which band, shape = (bins, bands), and the frequency of each in Hz."""
-    hz = np.arange(bins) * (rate / 2 / (bins - 1))
-    number = (erb_rate(hz) // BAND_ERB).astype(int) - 1
+def _bands(bins: int, rate: int, device: torch.device) -> Tensor:
+    """Which bins lie in which band, shape = (bins, bands)."""
+    number = (erb_rate(_frequencies(bins, rate).numpy()) // BAND_ERB).astype(int) - 1
     inside = np.arange(number.max() + 1) == number[:, None]
-    return (
-        torch.from_numpy(inside.astype(np.float32)).to(device),
-        torch.from_numpy(hz.astype(np.float32)).to(device),
-    )
+    return torch.from_numpy(inside.astype(np.float32)).to(device)
 
 
 def band_distortion(estimate: Tensor, clean: Tensor, bandwidth: Tensor, rate: int) -> Tensor:
@@ -166,8 +172,8 @@ def band_distortion(estimate: Tensor, clean: Tensor, bandwidth: Tensor, rate: in
     """
     size = 2 * round(BAND_SECONDS * rate / 2)
     s, e = _spectrum(clean, size), _spectrum(estimate, size)
-    inside, hz = _bands(s.shape[-1], rate, s.device)
-    known = (hz < bandwidth[:, None]).to(s.real.dtype)
+    inside = _bands(s.shape[-1], rate, s.device)
+    known = _known(s, bandwidth, rate)
     error, power = (((x.real**2 + x.imag**2).mean(-2) * known) @ inside for x in (s - e, s))
     total = power.sum(-1, keepdim=True)
     counts = ((power > 1e-6 * total) & (total > 1e-3)).to(power.dtype)
