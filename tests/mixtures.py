@@ -27,6 +27,7 @@ PLAIN = MixConfig(
     engine=0,
     bursts=0,
     impacts=0,
+    creatures=0,
     echo=0,
     imprint=0,
     thump=0,

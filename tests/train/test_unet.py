@@ -14,7 +14,8 @@ SMALL = UNetConfig(channels=(4, 8), blocks=2, hidden=8)
 def network(seed: int = 0) -> UNet:
     torch.manual_seed(seed)
     net = UNet(SMALL).eval()
-    torch.nn.init.normal_(net.gate.weight)  # as if it had learnt something
+    for learnt in (net.gate.weight, net.noise.weight, net.presence.out.weight):
+        torch.nn.init.normal_(learnt)
     return net
 
 
@@ -90,7 +91,8 @@ def test_no_voice_is_the_universal_network() -> None:
 
 def test_a_closed_gate_takes_everything_and_an_open_one_nothing_away() -> None:
     net, x = network(), frames(10)
-    torch.nn.init.zeros_(net.gate.weight)
+    for learnt in (net.gate.weight, net.presence.out.weight):
+        torch.nn.init.zeros_(learnt)
     torch.nn.init.constant_(net.gate.bias, -30.0)
     everything = torch.zeros_like(x)
     everything[..., 0] = 1
@@ -100,6 +102,20 @@ def test_a_closed_gate_takes_everything_and_an_open_one_nothing_away() -> None:
         torch.nn.init.constant_(net.gate.bias, logit)
         kept.append(everything - run(net, x)[0])
     torch.testing.assert_close(kept[1], kept[0] / 2, atol=1e-6, rtol=0)
+
+
+def test_without_noise_nothing_is_taken() -> None:
+    net, x = network(), frames(10)
+    for learnt in (net.noise.weight, net.gate.weight, net.presence.out.weight):
+        torch.nn.init.zeros_(learnt)
+    torch.nn.init.constant_(net.gate.bias, 30.0)
+    taken = []
+    for logit in (30.0, 0.0, -30.0):
+        torch.nn.init.constant_(net.noise.bias, logit)
+        taken.append(run(net, x)[0])
+    assert taken[0].abs().max() > 0.01
+    torch.testing.assert_close(taken[1], taken[0] / 2, atol=1e-6, rtol=0)
+    torch.testing.assert_close(taken[2], torch.zeros_like(x), atol=1e-6, rtol=0)
 
 
 def test_silence_and_onset_stay_finite() -> None:

@@ -53,6 +53,7 @@ class Background:
             "engine": config.engine,
             "bursts": config.bursts,
             "impacts": config.impacts,
+            "creatures": config.creatures,
             "echo": config.echo,
         }
 
@@ -115,6 +116,10 @@ class Background:
             return x
         speech, rirs = self.corpus.speech, self.corpus.rirs
         assert speech is not None
+        if kind == "creatures":
+            speed = noises.log_uniform(rng, *self.config.creature_speed)
+            speed = speed if rng.random() < 0.7 else 1 / speed
+            return other_voice(rng, speech, avoid, samples, round(rate / speed), wide)
         if kind == "babble":
             return babble(rng, speech, avoid, samples, rate, wide)
         room = None

@@ -116,21 +116,22 @@ def mean_checkpoint(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     return replace(first, tensors=tensors)
 
 
-def restore_weights(
-    network: nn.Module, weights: dict[str, Tensor], where: str, new: Sequence[str] = ()
-) -> None:
+def restore_weights(network: nn.Module, weights: dict[str, Tensor], where: str) -> None:
     """Put weights into a network.
+
+    It may have weights that they lack, where it says in `identities` that these start as an
+    identity: what an earlier version trained is still of use.
 
     Args:
         network: that takes them.
         weights: by name.
         where: they come from, for messages.
-        new: prefixes of names that `weights` may lack; these stay as they are.
 
     Raises:
         SordinoError: if they belong to a network of another shape.
     """
-    own = {k: v for k, v in network.state_dict().items() if k.startswith(tuple(new))}
+    new = getattr(network, "identities", ())
+    own = {k: v for k, v in network.state_dict().items() if k.startswith(new)}
     weights = own | weights
     try:
         network.load_state_dict(weights)

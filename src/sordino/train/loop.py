@@ -89,8 +89,7 @@ def train(recipe: Recipe, folder: Path, init: Path | None = None) -> Path:
             resumed = init is None or (folder / LAST).exists()
             part = "network" if resumed else "average"
             where = str(folder / LAST if resumed else init)
-            new = () if resumed else objective.identities
-            restore_weights(network, saved.part(part), where, new)
+            restore_weights(network, saved.part(part), where)
             progress = saved.progress if resumed else Progress(0, saved.progress.hours)
         average = AveragedWeights(network, config.ema)
         optimizer = make_optimizer(network, config)

@@ -27,6 +27,7 @@ class MixConfig:
     formant_ratio: tuple[float, float] = (0.86, 1.16)  # its formants are at these times their Hz
     expand_db: float = 12.0  # dB, a recording's own background is lowered by up to this in pauses
     target_expand_db: float = 30.0  # dB, the same for the target: what is left is noise to take
+    clean_db: float = -36.0  # dB under loud speech, a recording's own background is left alone
     background_db: float = -28.0  # dB under loud speech, recordings with more are drawn again
     late_start: float = 0.15  # probability that speech begins after a pause
     pause: float = 0.25  # probability of pauses inserted in speech
@@ -47,6 +48,7 @@ class MixConfig:
     engine: float = 0.03  # share that are a synthetic motor, saw or insect
     bursts: float = 0.04  # share that are synthetic bursts: coughs, sprays, rustling
     impacts: float = 0.04  # share that are synthetic things that are struck
+    creatures: float = 0.05  # share that are voices at speeds that nobody speaks at
     echo: float = 0.03  # share that are what an echo canceller leaves of another speaker
     close_db: tuple[float, float] = (0.0, 10.0)  # dB, wind, handling, typing are louder by this
     echo_db: tuple[float, float] = (5.0, 20.0)  # dB, echo is quieter than other noise by this
@@ -54,6 +56,7 @@ class MixConfig:
         0.6,
         1.6,
     )  # recorded noise is played at a speed between these
+    creature_speed: tuple[float, float] = (1.9, 4.0)  # those are played this much faster or slower
     backwards: float = 0.2  # probability that it is played backwards
     imprint: float = 0.25  # probability that it moves as another recorded noise does
     scatter: float = 0.6  # probability that a clip of short sounds is scattered anew

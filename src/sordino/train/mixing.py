@@ -191,10 +191,14 @@ class Mixer:
         bandwidth, label = rate / 2, ""
         clean = wet = np.zeros(samples, np.float32)
         if with_speech:
-            source, target, label, source_bandwidth = self._speech(rng, size, rate, wide)
+            source, target, label, source_bandwidth = self._speech(
+                rng, size, rate, wide, with_noise
+            )
             bandwidth = min(limit, source_bandwidth)
             spectrum = self._filter(rng, size, rate, limit, config.eq_db)
-            target_spectrum = rfft(target) * spectrum * rumble_filter(size, rate)
+            target_spectrum = rfft(target) * spectrum
+            if with_noise:
+                target_spectrum *= rumble_filter(size, rate)
             spectrum = rfft(source) * spectrum
             if in_room:
                 room, early = self._room(rng, size, rate)
@@ -228,9 +232,12 @@ class Mixer:
         return draw_room(rng, rirs, rate, size, config.room_seconds, config.early_seconds)
 
     def _speech(
-        self, rng: Rng, samples: int, rate: int, wide: bool
+        self, rng: Rng, samples: int, rate: int, wide: bool, with_noise: bool
     ) -> tuple[FloatArray, FloatArray, str, float]:
-        """(excerpt, target, speaker, bandwidth in Hz) with pauses where drawn."""
+        """(excerpt, target, speaker, bandwidth in Hz) with pauses where drawn.
+
+        Where no noise is added, a quiet background is part of a clean recording and stays.
+        """
         config, pool = self.config, self.corpus.speech
         assert pool is not None
         # Sound read at another rate than it is taken for is played at another speed.
@@ -263,7 +270,8 @@ class Mixer:
             x = move_formants(x, rate, ratio)
             bandwidth *= min(1.0, ratio)  # what was moved down from above is not there
         source = expand(x, rate, config.expand_db)
-        target = expand(x, rate, config.target_expand_db)
+        clean = not with_noise and background_level(source, rate) < config.clean_db
+        target = source if clean else expand(x, rate, config.target_expand_db)
         return source, target, clip.label, bandwidth
 
 

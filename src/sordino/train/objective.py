@@ -56,13 +56,7 @@ class Objective(nn.Module):
     Args:
         network: what is trained.
         recipe: of the run.
-
-    Attributes:
-        identities: prefixes of the names of weights that start as an identity, so that a run
-            can begin from a checkpoint of a network that does not have them yet.
     """
-
-    identities: tuple[str, ...] = ()
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         super().__init__()
@@ -77,8 +71,6 @@ class MaskObjective(Objective):
     Args:
         recipe: its `network` and `loss` sections.
     """
-
-    identities = ("gate.",)
 
     def __init__(self, recipe: Recipe) -> None:
         network = UNet(recipe.network)

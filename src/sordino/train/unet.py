@@ -40,6 +40,7 @@ class UNetConfig:
         kernel_freq: bands that a convolution sees; odd.
         blocks: recurrent blocks at the bottleneck.
         hidden: units of the recurrence over time in every block.
+        presence: units of the recurrence that tells whether there is speech, and noise.
         voice_size: length of a speaker embedding.
     """
 
@@ -50,6 +51,7 @@ class UNetConfig:
     kernel_freq: int = 3
     blocks: int = 2
     hidden: int = 48
+    presence: int = 32
     voice_size: int = 192
 
 
@@ -172,18 +174,44 @@ class Block(nn.Module):
         return x, _single(h.reshape(-1, f, hidden)), _single(c.reshape(-1, f, hidden))
 
 
+class Presence(nn.Module):
+    """What the frames so far add to what one frame says about speech and noise.
+
+    A frame alone does not tell a pause from a quiet consonant, nor a clean recording from a
+    lull in the noise.  It starts by adding nothing.
+    """
+
+    def __init__(self, channels: int, units: int, heads: int) -> None:
+        super().__init__()
+        self.time = nn.LSTM(channels, units)
+        self.out = nn.Linear(units, heads, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(T, B, C) to logits (T, B, heads); h and c are (B, units)."""
+        y, (h, c) = self.time(x, (h[None].to(x.dtype), c[None].to(x.dtype)))
+        return self.out(y), _single(h[0]), _single(c[0])
+
+
 class UNet(nn.Module):
     """The causal U-Net of Sordino.
 
-    A gate, one number a frame, closes on all bands at once where nobody speaks, so that
-    what is left, 1 - mask, is multiplied by it: a tanh alone comes near 1 too slowly to
-    silence every band.  It starts open.
+    Two numbers a frame act on all bands at once, because a tanh alone comes near its ends too
+    slowly.  A gate closes where nobody speaks: what is left, 1 - mask, is multiplied by it.
+    And the mask is multiplied by the presence of noise, so that clean speech stays as it is.
+    Both start at 1.
 
     Args:
         config: its size.
+
+    Attributes:
+        identities: prefixes of the names of weights that start as an identity, so that the
+            weights of a network that does not have them yet fit.
     """
 
     OPEN = 5.0  # logit of a gate that has learnt nothing yet: -0.06 dB
+
+    identities = ("noise.", "presence.")
 
     spread: Tensor
     real: Tensor
@@ -203,10 +231,11 @@ class UNet(nn.Module):
         self.blocks = nn.ModuleList(
             [Block(bottom, channels, config.hidden) for _ in range(config.blocks)]
         )
-        self.speech = nn.Linear(channels, 1)
-        self.gate = nn.Linear(channels, 1)
-        nn.init.zeros_(self.gate.weight)
-        nn.init.constant_(self.gate.bias, self.OPEN)
+        self.speech, self.gate, self.noise = (nn.Linear(channels, 1) for _ in range(3))
+        for head in (self.gate, self.noise):
+            nn.init.zeros_(head.weight)
+            nn.init.constant_(head.bias, self.OPEN)
+        self.presence = Presence(channels, config.presence, 3)
         top = config.channels[0]
         ups = [*((b, a) for a, b in pairs[:0:-1]), (top, top)]
         self.up = nn.ModuleList([CausalConv(a, 2 * b, config) for a, b in ups])
@@ -227,6 +256,7 @@ class UNet(nn.Module):
             shapes[f"down{i}"] = (past, c.bands >> i, width)
         for i in range(c.blocks):
             shapes[f"hidden{i}"] = shapes[f"cell{i}"] = (bottom, c.hidden)
+        shapes["presence_hidden"] = shapes["presence_cell"] = (c.presence,)
         for i, width in enumerate(c.channels[::-1]):
             shapes[f"up{i}"] = (past, bottom << i, width)
         return {k: torch.zeros(batch, *s, device=device) for k, s in shapes.items()}
@@ -254,10 +284,14 @@ class UNet(nn.Module):
         x = ((x + self.position) * (1 + scale) + shift).reshape(-1, f, width)
         for i, block in enumerate(self.blocks):
             x, new[f"hidden{i}"], new[f"cell{i}"] = block(x, state[f"hidden{i}"], state[f"cell{i}"])
-        pooled = x.mean(1)
-        speech, gate = (
-            head(pooled).reshape(t, b).transpose(0, 1) for head in (self.speech, self.gate)
+        pooled = x.mean(1).reshape(t, b, width)
+        past, new["presence_hidden"], new["presence_cell"] = self.presence(
+            pooled, state["presence_hidden"], state["presence_cell"]
         )
+        heads = (self.speech, self.gate, self.noise)
+        weight = torch.cat([head.weight for head in heads])
+        bias = torch.cat([head.bias for head in heads])
+        present = _single(functional.linear(pooled, weight, bias) + past).transpose(0, 1)
         x = x.reshape(t, b, f * width).transpose(0, 1).reshape(b, t, f, width)
         for i, (up, skip) in enumerate(zip(self.up, self.skip, strict=True)):
             y = skip(skips[-1 - i].reshape(-1, x.shape[3])).reshape(x.shape)
@@ -269,10 +303,10 @@ class UNet(nn.Module):
         y = (self.head(x.reshape(-1, x.shape[3])) + y).reshape(*x.shape[:3], 2)
         with torch.autocast(spectrum.device.type, enabled=False):
             bias = self.head_bias + last @ skip.bias
-            gate = torch.sigmoid(gate.float())[..., None, None]
+            gate, noise = torch.sigmoid(present[..., 1:, None, None]).unbind(2)
             bands = torch.tanh(y.float() + bias).transpose(2, 3)
-            bands = gate * bands + (1 - gate) * self.real
+            bands = gate * noise * bands + (1 - gate) * self.real
             single = self.config.single
             high = bands[..., single:] @ self.spread[:, : spectrum.shape[2] - single]
             mask = torch.cat([bands[..., :single], high], 3)
-        return Output(mask.flatten(2).reshape(mask.shape).transpose(2, 3), speech.float(), new)
+        return Output(mask.flatten(2).reshape(mask.shape).transpose(2, 3), present[..., 0], new)
