@@ -6,6 +6,7 @@ import torch
 from sordino.train.losses import (
     LossConfig,
     band_distortion,
+    noise_presence,
     residual_loss,
     spectral_loss,
     total_loss,
@@ -105,13 +106,23 @@ def test_residual_is_the_level_of_noise_where_nobody_speaks() -> None:
     assert residual_loss(0 * noise(), noise(), speech, RATE).item() == pytest.approx(-40)
 
 
+def test_noise_is_present_until_half_a_second_after_it() -> None:
+    sound = torch.zeros(2, RATE)
+    sound[0, 1600:3200] = 0.02
+    sound[1] = 0.009
+    there = noise_presence(sound, RATE)
+    assert there.shape == (2, 100)
+    assert there[0].nonzero()[:, 0].tolist() == list(range(10, 70))
+    assert not there[1].any()
+
+
 def test_the_level_of_the_recording_does_not_count() -> None:
     noisy, clean = noise(1) + noise(), noise()
-    speech, logit = torch.ones(2, 100), torch.zeros(2, 100)
+    speech, logits = torch.ones(2, 100), (torch.zeros(2, 100), torch.ones(2, 100))
 
     def loss(gain: float) -> float:
         batch = (gain * noisy, gain * clean, FULL, speech)
-        return total_loss(0.7 * gain * noisy, batch, logit, RATE, CONFIG)[0].item()
+        return total_loss(0.7 * gain * noisy, batch, logits, RATE, CONFIG)[0].item()
 
     assert loss(1e-3) == pytest.approx(loss(1.0), rel=1e-3)
 
@@ -120,11 +131,12 @@ def test_a_batch_is_the_mean_of_its_halves() -> None:
     noisy, clean = noise(1) + noise(), noise()
     clean[1] = 0  # one example without speech
     width = torch.tensor([8000.0, 3000.0])
-    speech, logit = torch.ones(2, 100), torch.zeros(2, 100)
+    speech, logits = torch.ones(2, 100), (torch.zeros(2, 100), torch.ones(2, 100))
 
     def loss(part: slice) -> torch.Tensor:
         batch = (noisy[part], clean[part], width[part], speech[part])
-        return total_loss(0.5 * noisy[part], batch, logit[part], RATE, CONFIG)[0]
+        here = (logits[0][part], logits[1][part])
+        return total_loss(0.5 * noisy[part], batch, here, RATE, CONFIG)[0]
 
     halves = (loss(slice(0, 1)) + loss(slice(1, 2))) / 2
     torch.testing.assert_close(loss(slice(0, 2)), halves)

@@ -27,7 +27,7 @@ def frames(t: int, rate: int = 16000, seed: int = 0, batch: int = 1) -> Tensor:
 def run(net: UNet, x: Tensor, voice: Tensor | None = None) -> tuple[Tensor, Tensor]:
     voice = torch.zeros(len(x), SMALL.voice_size) if voice is None else voice
     with torch.no_grad():
-        mask, speech, _ = net(x, voice, net.initial_state(len(x)))
+        mask, speech, *_ = net(x, voice, net.initial_state(len(x)))
     return mask, speech
 
 
@@ -68,7 +68,7 @@ def test_pieces_equal_the_whole(cuts: list[int]) -> None:
     masks = []
     with torch.no_grad():
         for a, b in zip([0, *cuts], [*cuts, 30], strict=True):
-            mask, _, state = net(x[:, a:b], voice, state)
+            mask, *_, state = net(x[:, a:b], voice, state)
             masks.append(mask)
     torch.testing.assert_close(torch.cat(masks, 1), run(net, x)[0], atol=1e-5, rtol=0)
 

@@ -37,6 +37,7 @@ class LossConfig:
             speech), per dB.
         residual: weight of the level that noise keeps where there is no speech, per dB.
         speech: weight of the cross entropy of the speech probability.
+        noise: weight of the cross entropy of the presence of noise.
         opinion: weight of what a listener's predicted opinion (DNSMOS P.835, overall) lacks
             to 5, from 16 kHz on; 0 leaves it out.  See `sordino.train.mos`.
         disturbance: weight of the audible disturbance, in raw points of PESQ, from 16 kHz on;
@@ -55,11 +56,13 @@ class LossConfig:
     attenuation: float = 0.008
     residual: float = 0.0
     speech: float = 0.02
+    noise: float = 0.05
     opinion: float = 0.0
     disturbance: float = 0.0
     intelligibility: float = 0.0
 
 
+LATELY = 50  # frames of 10 ms for which a noise counts as present after it
 BAND_SECONDS = 0.032  # window of the distortion in bands
 BAND_ERB = 2.0  # width of a band in equivalent rectangular bandwidths; the lowest is rumble
 
@@ -181,12 +184,12 @@ def band_distortion(estimate: Tensor, clean: Tensor, bandwidth: Tensor, rate: in
     return (ratio.sum(-1) / counts.sum(-1).clamp_min(1)).mean()
 
 
-def residual_loss(estimate: Tensor, noisy: Tensor, speech: Tensor, rate: int) -> Tensor:
-    """Level of the estimate under the noisy sound where nobody speaks, in dB.
+def residual_loss(estimate: Tensor, noise: Tensor, speech: Tensor, rate: int) -> Tensor:
+    """Level of the estimate under the noise where nobody speaks, in dB.
 
     Args:
         estimate: waveform, shape = (B, M).
-        noisy: what it was made of, in units of its own level, shape = (B, N), N >= M.
+        noise: in the sound it was made of, in units of that sound's level, shape = (B, N), N >= M.
         speech: activity of the target in frames of 10 ms, shape = (B, T).
         rate: sample rate in Hz.
 
@@ -199,17 +202,34 @@ def residual_loss(estimate: Tensor, noisy: Tensor, speech: Tensor, rate: int) ->
     quiet = 1 - speech[:, :frames]
     left, there = (
         (x[:, : frames * hop].unflatten(-1, (frames, hop)).square().mean(-1) * quiet).sum(-1)
-        for x in (estimate, noisy)
+        for x in (estimate, noise)
     )
     counts = ((quiet.sum(-1) >= 10) & (there > 1e-4)).to(left.dtype)
     level = 10 * torch.log10(left / there.clamp_min(1e-4) + 1e-4)
     return (level * counts).mean()
 
 
+def noise_presence(noise: Tensor, rate: int) -> Tensor:
+    """1 for each frame of 10 ms that has noise in it or less than 0.5 s before it, else 0.
+
+    Args:
+        noise: in units of the noisy sound's level, shape = (B, N); above -40 dB it counts.
+        rate: sample rate in Hz.
+
+    Returns:
+        Shape = (B, T), T = N // hop.
+    """
+    hop = rate // 100
+    frames = noise.shape[-1] // hop
+    power = noise[:, : frames * hop].unflatten(-1, (frames, hop)).square().mean(-1)
+    lately = functional.max_pool1d(functional.pad(power, (LATELY, 0)), LATELY + 1, 1)
+    return (lately > 1e-4).to(power.dtype)
+
+
 def total_loss(
     estimate: Tensor,
     batch: tuple[Tensor, Tensor, Tensor, Tensor],
-    speech_logit: Tensor,
+    logits: tuple[Tensor, Tensor],
     rate: int,
     config: LossConfig,
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -218,7 +238,7 @@ def total_loss(
     Args:
         estimate: waveform, shape = (B, M), M <= N.
         batch: noisy (B, N), clean (B, N), bandwidth (B,) in Hz, speech activity (B, T).
-        speech_logit: of the network, shape = (B, T).
+        logits: of the presence of speech and of noise, shape = (B, T) each.
         rate: sample rate in Hz.
         config: weights.
 
@@ -228,11 +248,16 @@ def total_loss(
     noisy, clean, bandwidth, speech = batch
     n = estimate.shape[-1]
     level = noisy[:, :n].square().mean(-1, keepdim=True).sqrt().clamp_min(1e-5)
-    estimate, clean, noisy = estimate / level, clean[:, :n] / level, noisy / level
+    noise = (noisy - clean) / level
+    estimate, clean = estimate / level, clean[:, :n] / level
     terms = spectral_loss(estimate, clean, bandwidth, rate, config)
     terms |= waveform_loss(estimate, clean)
     terms["bands"] = band_distortion(estimate, clean, bandwidth, rate)
-    terms["residual"] = residual_loss(estimate, noisy, speech, rate)
-    terms["speech"] = functional.binary_cross_entropy_with_logits(speech_logit, speech)
+    terms["residual"] = residual_loss(estimate, noise, speech, rate)
+    for name, logit, there in (
+        ("speech", logits[0], speech),
+        ("noise", logits[1], noise_presence(noise, rate)),
+    ):
+        terms[name] = functional.binary_cross_entropy_with_logits(logit, there)
     weighted = [getattr(config, name) * value for name, value in terms.items()]
     return torch.stack(weighted).sum(), terms

@@ -93,7 +93,8 @@ class MaskObjective(Objective):
             output = self.run(noisy, voice, state)
         estimate = istft(subtract(noisy, output.mask), rate)
         targets = (batch.noisy, batch.clean, batch.bandwidth, batch.speech)
-        loss, terms = total_loss(estimate, targets, output.speech, rate, self.config)
+        logits = (output.speech, output.noise)
+        loss, terms = total_loss(estimate, targets, logits, rate, self.config)
         if rate >= mos.RATE:
             for name, term in self._perceived(estimate, batch).items():
                 terms[name] = term

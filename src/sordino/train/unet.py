@@ -61,11 +61,13 @@ class Output(NamedTuple):
     Attributes:
         mask: complex noise mask, shape = (B, T, K, 2); its real part is at most 1.
         speech: logit of the presence of speech, shape = (B, T).
+        noise: logit of the presence of noise, shape = (B, T).
         state: to be handed to the next call.
     """
 
     mask: Tensor
     speech: Tensor
+    noise: Tensor
     state: State
 
 
@@ -309,4 +311,5 @@ class UNet(nn.Module):
             single = self.config.single
             high = bands[..., single:] @ self.spread[:, : spectrum.shape[2] - single]
             mask = torch.cat([bands[..., :single], high], 3)
-        return Output(mask.flatten(2).reshape(mask.shape).transpose(2, 3), present[..., 0], new)
+        mask = mask.flatten(2).reshape(mask.shape).transpose(2, 3)
+        return Output(mask, present[..., 0], present[..., 2], new)
