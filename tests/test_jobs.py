@@ -96,6 +96,21 @@ def test_noise_and_pictures(tree, tmp_path):
     assert jobs[2].picture == tmp_path / "p/sub/c.png"
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "file"),
+    [
+        ("output", "target", "--odd.wav"),
+        ("noise_out", "noise", "--odd.wav"),
+        ("plot", "picture", "--odd.png"),
+    ],
+)
+def test_an_option_is_no_path(tree, name, field, file):
+    with pytest.raises(SordinoError, match="needs a path before --overwrite"):
+        plan([tree / "a.wav"], **{name: "--overwrite"})
+    (job,) = plan([tree / "a.wav"], **{name: f"./{file}"})
+    assert getattr(job, field).name == file
+
+
 def test_twins_keep_their_extension_where_names_would_meet(tree, tmp_path):
     (tree / "a.mp3").touch()
     jobs = plan([tree / "a.wav", tree / "a.mp3"], tmp_path, extension="flac", plot=tmp_path)

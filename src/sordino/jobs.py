@@ -80,8 +80,9 @@ def plan(
         raw: the inputs have no header but are samples like this.
 
     Raises:
-        SordinoError: an output would overwrite an input or another output, or a format does
-            not exist, or there is nothing to do.
+        SordinoError: an output would overwrite an input or another output, or is an option
+            that followed one without a value, or a format does not exist, or there is nothing
+            to do.
 
     >>> plan(["talk.mp3"])[0].target.name
     'talk.clean.mp3'
@@ -93,6 +94,11 @@ def plan(
     if raw is not None and raw.encoding not in RAW_ENCODINGS:
         choice = ", ".join(RAW_ENCODINGS)
         raise SordinoError(f"no samples are called {raw.encoding!r}: choose one of {choice}")
+    for name, path in (("-o", output), ("--noise-out", noise_out), ("--plot", plot)):
+        if str(path).startswith("--"):
+            raise SordinoError(
+                f"{name} needs a path before {path}: ./{path} if a file is to be called so"
+            )
     folders = [Path(each) for each in (output, noise_out, plot) if each is not None]
     found = _unique(each for given in inputs for each in _expand(str(given), folders))
     single = len(found) == 1 and found[0].is_alone
