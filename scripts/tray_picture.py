@@ -2,7 +2,7 @@
 
     python scripts/tray_picture.py docs/images
 
-writes tray.png and tray-dark.png.  It needs no screen, and Sordino with its extra [gui].
+writes tray.webp and tray-dark.webp.  It needs no screen, and Sordino with its extra [gui].
 """
 
 import os
@@ -26,7 +26,7 @@ from sordino.live.tray.desk import Desk
 
 SCALE = 1.5  # pixels for each of the window's: pages are read on fine screens
 SECONDS = 12.0  # until the spectrograms are full
-LOOKS = {"tray.png": ("#f3f3f3", "#e4e4e4"), "tray-dark.png": ("#2b2d31", "#1f2125")}
+LOOKS = {"tray.webp": ("#f3f3f3", "#e4e4e4"), "tray-dark.webp": ("#2b2d31", "#1f2125")}
 
 
 def main(folder: Path, seconds: float = SECONDS) -> None:
@@ -45,7 +45,7 @@ def main(folder: Path, seconds: float = SECONDS) -> None:
         for name, (button, background) in LOOKS.items():
             app.setPalette(QPalette(QColor(button), QColor(background)))
             app.processEvents()
-            picture(tray.window).save(str(folder / name))
+            picture(tray.window).save(str(folder / name), quality=80)
         tray.close()
         desk.stop()
 

@@ -18,11 +18,11 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "tray_picture.py"
 def test_takes_a_light_and_a_dark_picture(tmp_path):
     application()
     subprocess.run([sys.executable, SCRIPT, tmp_path, "1.5"], check=True)
-    light, dark = (QImage(str(tmp_path / name)) for name in ("tray.png", "tray-dark.png"))
+    light, dark = (QImage(str(tmp_path / name)) for name in ("tray.webp", "tray-dark.webp"))
     assert (
         light.size()
         == dark.size()
-        == QImage(str(SCRIPT.parents[1] / "docs/images/tray.png")).size()
+        == QImage(str(SCRIPT.parents[1] / "docs/images/tray.webp")).size()
     )
     assert light.pixelColor(5, 5).lightness() > 200
     assert dark.pixelColor(5, 5).lightness() < 60

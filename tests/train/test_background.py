@@ -35,6 +35,18 @@ def test_every_kind_of_noise_can_be_drawn(corpus, kind):
     assert (np.abs(drawn.noisy).max(axis=1) > 1e-4).all()
 
 
+def test_creatures_are_far_higher_or_lower_than_voices(corpus):
+    def centroids(speed):
+        drawn = batch(corpus, size=24, noise_only=1.0, creatures=1.0, creature_speed=(speed, speed))
+        power = np.abs(np.fft.rfft(drawn.noisy)) ** 2
+        return (power * np.arange(power.shape[1])).sum(1) / power.sum(1)
+
+    voices, creatures = centroids(1.0), centroids(3.0)
+    high = creatures / np.median(voices) > 1.5
+    assert 0.5 < high.mean() < 0.9
+    assert np.median(creatures[~high]) < 0.7 * np.median(voices)
+
+
 def test_default_shares_leave_most_noise_to_recordings():
     background = Background(MixConfig(), Corpus())
     assert tuple(background.shares) == (*KINDS, "echo")

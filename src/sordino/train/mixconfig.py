@@ -17,7 +17,7 @@ class MixConfig:
     level_dbfs: tuple[float, float] = (-45.0, -6.0)  # dBFS, RMS of the mixture; peaks limit it
     peak: float = 0.99  # of full scale, no mixture or target peak is above
 
-    speech_only: float = 0.12  # probability of an example without noise
+    speech_only: float = 0.15  # probability of an example without noise
     noise_only: float = 0.06  # probability of an example without speech
     silence: float = 0.01  # probability of digital silence
     pairs: float = 0.25  # probability of a recorded pair, where the corpus has pairs

@@ -197,7 +197,7 @@ class Mixer:
             bandwidth = min(limit, source_bandwidth)
             spectrum = self._filter(rng, size, rate, limit, config.eq_db)
             target_spectrum = rfft(target) * spectrum
-            if with_noise:
+            if with_noise:  # otherwise rumble is part of the recording
                 target_spectrum *= rumble_filter(size, rate)
             spectrum = rfft(source) * spectrum
             if in_room:
