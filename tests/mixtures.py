@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import soundfile as sf
 
 from sordino.examples import FOLDER
@@ -45,6 +46,12 @@ PLAIN = MixConfig(
 
 def batch(corpus, size=6, seed=0, index=0, **changes):
     return Mixer(replace(PLAIN, **changes), corpus).batch(seed, index, size)
+
+
+def centroids(x):
+    """Mean frequency of each row, weighted by its power, in bins."""
+    power = np.abs(np.fft.rfft(x)) ** 2
+    return power @ np.arange(power.shape[1]) / power.sum(1)
 
 
 def noisy_and_clean():

@@ -105,8 +105,9 @@ def test_noise_and_pictures(tree, tmp_path):
     ],
 )
 def test_an_option_is_no_path(tree, name, field, file):
-    with pytest.raises(SordinoError, match="needs a path before --overwrite"):
-        plan([tree / "a.wav"], **{name: "--overwrite"})
+    for option in ("--overwrite", "-q"):
+        with pytest.raises(SordinoError, match=f"needs a path before {option}"):
+            plan([tree / "a.wav"], **{name: option})
     (job,) = plan([tree / "a.wav"], **{name: f"./{file}"})
     assert getattr(job, field).name == file
 

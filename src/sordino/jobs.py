@@ -95,7 +95,7 @@ def plan(
         choice = ", ".join(RAW_ENCODINGS)
         raise SordinoError(f"no samples are called {raw.encoding!r}: choose one of {choice}")
     for name, path in (("-o", output), ("--noise-out", noise_out), ("--plot", plot)):
-        if str(path).startswith("--"):
+        if str(path).startswith("-") and Path(str(path)) != PIPE:
             raise SordinoError(
                 f"{name} needs a path before {path}: ./{path} if a file is to be called so"
             )

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mixtures import PLAIN, batch
+from mixtures import PLAIN, batch, centroids
 from sordino.train.background import Background
 from sordino.train.corpus import Corpus
 from sordino.train.levels import active_level
@@ -36,12 +36,11 @@ def test_every_kind_of_noise_can_be_drawn(corpus, kind):
 
 
 def test_creatures_are_far_higher_or_lower_than_voices(corpus):
-    def centroids(speed):
-        drawn = batch(corpus, size=24, noise_only=1.0, creatures=1.0, creature_speed=(speed, speed))
-        power = np.abs(np.fft.rfft(drawn.noisy)) ** 2
-        return (power * np.arange(power.shape[1])).sum(1) / power.sum(1)
-
-    voices, creatures = centroids(1.0), centroids(3.0)
+    alone = {"size": 24, "noise_only": 1.0, "creatures": 1.0}
+    voices, creatures = (
+        centroids(batch(corpus, **alone, creature_speed=(speed, speed)).noisy)
+        for speed in (1.0, 3.0)
+    )
     high = creatures / np.median(voices) > 1.5
     assert 0.5 < high.mean() < 0.9
     assert np.median(creatures[~high]) < 0.7 * np.median(voices)

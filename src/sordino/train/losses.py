@@ -79,6 +79,11 @@ def _spectrum(x: Tensor, size: int) -> Tensor:
     return torch.fft.rfft(frames * _window(size, x.device))
 
 
+def _frame_power(x: Tensor, hop: int) -> Tensor:
+    """Mean square of each whole frame of `hop` samples, shape = (B, N // hop)."""
+    return x.unfold(-1, hop, hop).square().mean(-1)
+
+
 def _frequencies(bins: int, rate: int) -> Tensor:
     """Hz of the bins of a spectrum."""
     return torch.arange(bins) * (rate / (2 * bins - 2))
@@ -200,10 +205,7 @@ def residual_loss(estimate: Tensor, noise: Tensor, speech: Tensor, rate: int) ->
     hop = rate // 100
     frames = min(estimate.shape[-1] // hop, speech.shape[-1])
     quiet = 1 - speech[:, :frames]
-    left, there = (
-        (x[:, : frames * hop].unflatten(-1, (frames, hop)).square().mean(-1) * quiet).sum(-1)
-        for x in (estimate, noise)
-    )
+    left, there = ((_frame_power(x, hop)[:, :frames] * quiet).sum(-1) for x in (estimate, noise))
     counts = ((quiet.sum(-1) >= 10) & (there > 1e-4)).to(left.dtype)
     level = 10 * torch.log10(left / there.clamp_min(1e-4) + 1e-4)
     return (level * counts).mean()
@@ -219,9 +221,7 @@ def noise_presence(noise: Tensor, rate: int) -> Tensor:
     Returns:
         Shape = (B, T), T = N // hop.
     """
-    hop = rate // 100
-    frames = noise.shape[-1] // hop
-    power = noise[:, : frames * hop].unflatten(-1, (frames, hop)).square().mean(-1)
+    power = _frame_power(noise, rate // 100)
     lately = functional.max_pool1d(functional.pad(power, (LATELY, 0)), LATELY + 1, 1)
     return (lately > 1e-4).to(power.dtype)
 
