@@ -28,6 +28,7 @@ PLAIN = MixConfig(
     engine=0,
     bursts=0,
     impacts=0,
+    cries=0,
     creatures=0,
     echo=0,
     imprint=0,

@@ -25,6 +25,7 @@ KINDS = (
     "engine",
     "bursts",
     "impacts",
+    "cries",
     "creatures",
 )
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from sordino.train import textures
+from sordino.train.cries import cries
 from sordino.train.levels import frame_power
 
-KINDS = (textures.engine, textures.bursts, textures.impacts)
+KINDS = (textures.engine, textures.bursts, textures.impacts, cries)
 SEEDS = range(20)
 
 
@@ -37,8 +38,8 @@ def test_engines_repeat_themselves():
     assert np.median(repeats) > 0.4
 
 
-@pytest.mark.parametrize("kind", [textures.bursts, textures.impacts])
-def test_bursts_and_impacts_come_and_go(kind):
+@pytest.mark.parametrize("kind", [textures.bursts, textures.impacts, cries])
+def test_some_come_and_go(kind):
     ranges = []
     for seed in SEEDS:
         level = 10 * np.log10(frame_power(draw(kind, seed), 16000) + 1e-9)
@@ -54,3 +55,28 @@ def test_what_is_struck_rings_and_dies_away():
         change = 10 * np.log10(power[1:] / power[:-1])
         rises += change.max() > -change.min()
     assert rises >= 0.8 * len(SEEDS)
+
+
+def test_periodic_waves_have_the_harmonics_of_their_turns_and_no_others():
+    rate, pitch = 16000, 230.0
+    turn = np.arange(rate) * pitch / rate
+    for seed in SEEDS:
+        wave = textures.periodic(np.random.default_rng(seed), turn, (0, 9))
+        assert np.sqrt(np.mean(wave**2)) == pytest.approx(1, abs=0.05)
+        power = np.abs(np.fft.rfft(wave)) ** 2  # bins of 1 Hz
+        harmonics = power[:: int(pitch)][: int(0.45 * rate / pitch) + 1]
+        assert harmonics.sum() > 0.99 * power.sum()
+
+
+def test_cries_have_a_pitch_that_moves():
+    """Frames repeat themselves at a pitch, and not all at the same one."""
+    pitches, likeness = [], []
+    for seed in SEEDS:
+        frames = draw(cries, seed)[: 48000 // 640 * 640].reshape(-1, 640)
+        loud = frames[(frames**2).mean(1) > 0.05 * (frames**2).mean(1).max()]
+        power = np.abs(np.fft.rfft(loud, 1280)) ** 2
+        same = np.fft.irfft(power)[:, 4:320] / power.mean(1, keepdims=True)
+        likeness.append(np.median(same.max(1)))
+        pitches.append(np.std(np.log2(4 + same.argmax(1))))
+    assert np.median(likeness) > 0.75  # noise has 0.5
+    assert np.median(pitches) > 0.25  # octaves

@@ -4,6 +4,7 @@ import numpy as np
 
 from sordino.train import handling, noises, textures
 from sordino.train.corpus import Corpus
+from sordino.train.cries import cries
 from sordino.train.echo import echo
 from sordino.train.effects import modulate, switch
 from sordino.train.envelope import imprint
@@ -25,6 +26,7 @@ MADE = {
     "engine": textures.engine,
     "bursts": textures.bursts,
     "impacts": textures.impacts,
+    "cries": cries,
 }
 CLOSE = ("wind", "handling", "keyboard")
 
@@ -53,6 +55,7 @@ class Background:
             "engine": config.engine,
             "bursts": config.bursts,
             "impacts": config.impacts,
+            "cries": config.cries,
             "creatures": config.creatures,
             "echo": config.echo,
         }

@@ -41,13 +41,14 @@ class MixConfig:
     fan: float = 0.05  # share that are a synthetic fan
     hum: float = 0.03  # share that are mains hum
     clicks: float = 0.02  # share that are synthetic clicks
-    calls: float = 0.04  # share that are synthetic calls: beeps, whistles, cries
+    calls: float = 0.03  # share that are synthetic calls: beeps, whistles, cries
     wind: float = 0.03  # share that are synthetic wind in the microphone
     handling: float = 0.02  # share that are synthetic thumps and rubs of a touched microphone
     keyboard: float = 0.02  # share that are synthetic typing close to the microphone
     engine: float = 0.03  # share that are a synthetic motor, saw or insect
     bursts: float = 0.04  # share that are synthetic bursts: coughs, sprays, rustling
     impacts: float = 0.04  # share that are synthetic things that are struck
+    cries: float = 0.05  # share that are synthetic cries of animals and infants
     creatures: float = 0.05  # share that are voices at speeds that nobody speaks at
     echo: float = 0.03  # share that are what an echo canceller leaves of another speaker
     close_db: tuple[float, float] = (0.0, 10.0)  # dB, wind, handling, typing are louder by this

@@ -8,6 +8,7 @@ has heard.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sordino.train.effects import modulate, random_eq
 from sordino.train.fourier import irfft, rfft
@@ -16,7 +17,7 @@ from sordino.train.noises import coloured, log_uniform, overlay
 
 Rng = np.random.Generator
 
-PERIOD = 512  # points of a table that holds one turn of an engine
+PERIOD = 512  # points of a table that holds one turn of a periodic wave
 
 
 def engine(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
@@ -27,18 +28,8 @@ def engine(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
     base = log_uniform(rng, 15, 400)
     points = rng.normal(0, rng.uniform(0.005, 0.12), max(3, int(samples / sample_rate * 4)))
     wander = np.interp(np.linspace(0, len(points) - 1, samples), np.arange(len(points)), points)
-    speed = base * np.exp(wander)
-    turn = np.cumsum(speed) / sample_rate + rng.random()
-    highest = max(1, min(PERIOD // 2 - 1, int(0.45 * sample_rate / speed.max())))
-    harmonic = np.arange(1, highest + 1)
-    level = -rng.uniform(2, 9) * np.log2(harmonic) + rng.normal(0, 5, highest)
-    spectrum = np.zeros(PERIOD // 2 + 1, np.complex64)
-    # Phases near 0 make a pulse, phases all over the circle a softer buzz.
-    spectrum[1 : highest + 1] = 10 ** (level / 20) * np.exp(
-        1j * rng.uniform(0, 2 * np.pi, highest) * rng.choice([0.2, 1.0])
-    )
-    table = irfft(spectrum, PERIOD)
-    x = table[(turn * PERIOD).astype(np.int64) % PERIOD] / np.float32(table.std() + 1e-9)
+    turn = rng.random() + np.cumsum(base * np.exp(wander)) / sample_rate
+    x = periodic(rng, turn, (2, 9))
     strokes = int(rng.integers(1, 7))  # after so many turns the strokes repeat
     strength = np.exp(rng.normal(0, rng.uniform(0, 0.6), strokes)).astype(np.float32)
     x *= strength[turn.astype(np.int64) % strokes]
@@ -47,6 +38,30 @@ def engine(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
     x += hiss * pulse.astype(np.float32) * db(rng.uniform(-24, 3))
     x = irfft(rfft(x) * random_eq(rng, samples, sample_rate, 6.0), samples)
     return modulate(rng, x, sample_rate, rng.uniform(0.3, 4), rng.uniform(0.1, 1.0))
+
+
+def periodic(rng: Rng, turn: NDArray[np.float64], fall_db: tuple[float, float]) -> FloatArray:
+    """A wave that is the same in every turn, with all harmonics under half the sample rate.
+
+    Args:
+        rng: random numbers.
+        turn: how many turns are done at each sample, shape = (samples,).
+        fall_db: dB per octave that the harmonics fall by, between these two.
+
+    Returns:
+        The wave with an RMS of 1 where it turns evenly.
+    """
+    fastest = float(np.diff(turn).max(initial=1e-3))  # turns per sample
+    highest = max(1, min(PERIOD // 2 - 1, int(0.45 / fastest)))
+    harmonic = np.arange(1, highest + 1)
+    level = -rng.uniform(*fall_db) * np.log2(harmonic) + rng.normal(0, 5, highest)
+    spectrum = np.zeros(PERIOD // 2 + 1, np.complex64)
+    # Phases near 0 make a pulse, phases all over the circle a softer buzz.
+    spectrum[1 : highest + 1] = 10 ** (level / 20) * np.exp(
+        1j * rng.uniform(0, 2 * np.pi, highest) * rng.choice([0.2, 1.0])
+    )
+    table = irfft(spectrum, PERIOD)
+    return table[(turn * PERIOD).astype(np.int64) % PERIOD] / np.float32(table.std() + 1e-9)
 
 
 def bursts(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
@@ -64,7 +79,7 @@ def bursts(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
         body = coloured(rng, length, sample_rate, rng.uniform(-8, 4))
         body = irfft(rfft(body) * random_eq(rng, length, sample_rate, 9.0), length)
         kinds.append((body * shape).astype(np.float32))
-    return _strew(rng, kinds, samples, sample_rate, gap, quietest_db=-12)
+    return strew(rng, kinds, samples, sample_rate, gap, quietest_db=-12)
 
 
 def impacts(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
@@ -94,11 +109,11 @@ def impacts(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
         kinds.append(body)
     gap = log_uniform(rng, 0.08, 1.5)
     if rng.random() < 0.4:
-        return _strew(rng, kinds, samples, sample_rate, gap, quietest_db=-3, regular=True)
-    return _strew(rng, kinds, samples, sample_rate, gap, quietest_db=-15)
+        return strew(rng, kinds, samples, sample_rate, gap, quietest_db=-3, regular=True)
+    return strew(rng, kinds, samples, sample_rate, gap, quietest_db=-15)
 
 
-def _strew(
+def strew(
     rng: Rng,
     kinds: Sequence[FloatArray],
     samples: int,
