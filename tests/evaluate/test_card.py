@@ -59,6 +59,14 @@ def test_a_new_card_says_what_was_measured(dataset, trained, tmp_path, monkeypat
     assert [each.name for each in tmp_path.glob("**/*.part")] == []
 
 
+def test_only_the_very_worst_clips_are_drawn(dataset, half, tmp_path, monkeypatch):
+    monkeypatch.setattr("sordino.evaluate.card.PICTURES", 2)
+    card = tmp_path / "m.md"
+    assert command(dataset, "--model", half, "--metrics", QUICK, "--card", card).exit_code == 0
+    assert sorted(path.name for path in tmp_path.glob("m/*")) == ["set-1.webp", "set-2.webp"]
+    assert card.read_text().count("![") == 2
+
+
 def test_pictures_of_the_worst_clips_are_small_and_linked(dataset, half, tmp_path):
     card, pictures = tmp_path / "docs" / "models" / "m.md", tmp_path / "docs" / "images" / "m"
     card.parent.mkdir(parents=True)

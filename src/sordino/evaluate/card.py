@@ -24,6 +24,7 @@ from sordino.evaluate.triples import strip, triple
 
 MARK = re.compile(r"<!-- (facts|figures|pictures)(?: ([^ \n]+))? -->\n")
 END = "<!-- end -->"
+PICTURES = 5  # of a card: they show how it fails, and a repository keeps all that ever were
 NEW = """# {name}
 
 {{facts}}
@@ -92,7 +93,7 @@ def _drawn(card: Path, folder: Path, evaluation: Evaluation) -> str:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SordinoError(f"{folder} cannot be made: {error.strerror or error}.") from error
-    for place, name in enumerate(worst(evaluation.rows(subject.name))[1], 1):
+    for place, name in enumerate(worst(evaluation.rows(subject.name))[1][:PICTURES], 1):
         sounds, rate = triple(subject, clips[name], evaluation.conditions[0])
         # Named by place and not by clip, so that the next model's pictures replace these.
         path = folder / f"{_set(evaluation)}-{place}.webp"
