@@ -41,7 +41,7 @@ class MixConfig:
     fan: float = 0.05  # share that are a synthetic fan
     hum: float = 0.03  # share that are mains hum
     clicks: float = 0.02  # share that are synthetic clicks
-    calls: float = 0.03  # share that are synthetic calls: beeps, whistles, cries
+    calls: float = 0.03  # share that are synthetic calls: beeps, whistles, sirens
     wind: float = 0.03  # share that are synthetic wind in the microphone
     handling: float = 0.02  # share that are synthetic thumps and rubs of a touched microphone
     keyboard: float = 0.02  # share that are synthetic typing close to the microphone
