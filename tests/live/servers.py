@@ -73,6 +73,8 @@ class Server:
 
     def __enter__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="sordino-"))  # short: it is a socket's path
+        # pipewire-pulse ends where a client makes this between its look and its own mkdir.
+        (self.folder / "pulse").mkdir(mode=0o700)
         self._saved = {name: os.environ.pop(name, None) for name in _ENVIRONMENT}
         os.environ["HOME"] = os.environ["XDG_RUNTIME_DIR"] = str(self.folder)
         os.environ["XDG_CONFIG_HOME"] = str(self.folder / "config")
