@@ -42,23 +42,8 @@ class Background:
     def __init__(self, config: MixConfig, corpus: Corpus):
         self.config = config
         self.corpus = corpus
-        self.shares = {
-            "babble": config.babble,
-            "coloured": config.coloured,
-            "fan": config.fan,
-            "hum": config.hum,
-            "clicks": config.clicks,
-            "calls": config.calls,
-            "wind": config.wind,
-            "handling": config.handling,
-            "keyboard": config.keyboard,
-            "engine": config.engine,
-            "bursts": config.bursts,
-            "impacts": config.impacts,
-            "cries": config.cries,
-            "creatures": config.creatures,
-            "echo": config.echo,
-        }
+        kinds = ("babble", "coloured", *MADE, "creatures", "echo")
+        self.shares: dict[str, float] = {kind: getattr(config, kind) for kind in kinds}
 
     def draw(self, rng: Rng, samples: int, rate: int, avoid: str) -> tuple[FloatArray, float]:
         """The sum of one or more noises, the first at an active level of -25 dBFS.

@@ -93,10 +93,9 @@ def clicks(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
 
 
 def calls(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
-    """Beeps, whistles and cries: a gliding tone with harmonics, heard again and again.
+    """Beeps, whistles and sirens: a gliding tone with harmonics, heard again and again.
 
-    Animals, alarms and ringing tones are of this kind, and they are what a network most
-    easily takes for a voice.
+    Alarms, birds and ringing tones are of this kind, which a network easily takes for a voice.
     """
     seconds = log_uniform(rng, 0.04, 0.9)
     time = np.arange(int(seconds * sample_rate) + 1, dtype=np.float32) / sample_rate
