@@ -52,6 +52,13 @@ def test_formants_move_and_pitch_stays(ratio):
     assert np.corrcoef(y[middle], shifted)[0, 1] > 0.98
 
 
+def test_nothing_above_a_puff_is_no_trouble():
+    """The smoothing's running sum falls below zero where a loud low sound leaves all but nothing."""
+    t = np.arange(48000)
+    puff = (0.9 * np.exp(-0.5 * ((t - 20000) / 120) ** 2)).astype(np.float32)
+    assert np.isfinite(move_formants(puff, 48000, 0.9)).all()
+
+
 def test_silence_stays_silence():
     silence = np.zeros(4000, np.float32)
     noise = np.random.default_rng(0).normal(0, 0.1, 4000).astype(np.float32)

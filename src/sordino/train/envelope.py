@@ -71,7 +71,9 @@ def _smooth_power(frames: ComplexArray, sample_rate: int) -> FloatArray:
     """Power over bins, averaged twice over `SMOOTH_HZ`: a triangle."""
     bins = max(1, round(SMOOTH_HZ * 2 * (frames.shape[1] - 1) / sample_rate))
     once = uniform_filter1d(np.abs(frames) ** 2, bins, axis=1, mode="nearest")
-    return np.asarray(uniform_filter1d(once, bins, axis=1, mode="nearest"), np.float32)
+    twice = uniform_filter1d(once, bins, axis=1, mode="nearest")
+    # Beside a loud bin the filter's running sum comes out a little below zero.
+    return np.maximum(twice, 0).astype(np.float32, copy=False)
 
 
 def _analyse(x: FloatArray, sample_rate: int) -> ComplexArray:
