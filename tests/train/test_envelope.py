@@ -53,7 +53,7 @@ def test_formants_move_and_pitch_stays(ratio):
 
 
 def test_nothing_above_a_puff_is_no_trouble():
-    """The smoothing's running sum falls below zero where a loud low sound leaves all but nothing."""
+    """The running sum of the smoothing falls below zero beside a loud low sound."""
     t = np.arange(48000)
     puff = (0.9 * np.exp(-0.5 * ((t - 20000) / 120) ** 2)).astype(np.float32)
     assert np.isfinite(move_formants(puff, 48000, 0.9)).all()

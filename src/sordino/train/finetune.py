@@ -72,5 +72,6 @@ def _gentle(recipe: Recipe) -> Recipe:
         warmup=100,
         learning_rate=recipe.train.learning_rate / 10,
         layer_decay=0.7,
+        teacher="",
     )
     return replace(recipe, name=f"{recipe.name}-tuned", train=loop)

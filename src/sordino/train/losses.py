@@ -38,6 +38,8 @@ class LossConfig:
         residual: weight of the level that noise keeps where there is no speech, per dB.
         speech: weight of the cross entropy of the speech probability.
         noise: weight of the cross entropy of the presence of noise.
+        teacher: share of all terms above that compares with the estimate of a teacher instead of
+            the clean speech, where a run has one.
         opinion: weight of what a listener's predicted opinion (DNSMOS P.835, overall) lacks
             to 5, from 16 kHz on; 0 leaves it out.  See `sordino.train.mos`.
         disturbance: weight of the audible disturbance, in raw points of PESQ, from 16 kHz on;
@@ -57,6 +59,7 @@ class LossConfig:
     residual: float = 0.0
     speech: float = 0.02
     noise: float = 0.05
+    teacher: float = 0.5
     opinion: float = 0.0
     disturbance: float = 0.0
     intelligibility: float = 0.0

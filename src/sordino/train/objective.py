@@ -17,6 +17,7 @@ from sordino.train.pictures import draw_pictures, picture_loss, without_noise
 from sordino.train.poc_unet import PocUNet
 from sordino.train.recipe import Recipe
 from sordino.train.stft import istft, stft, subtract
+from sordino.train.teacher import Teacher
 from sordino.train.unet import UNet
 
 OPINIONS = 2  # examples of a batch that an opinion is predicted of: two cost a quarter of a step
@@ -69,7 +70,10 @@ class MaskObjective(Objective):
     """The causal U-Net: take the masked noise out, compare the waveforms.
 
     Args:
-        recipe: its `network` and `loss` sections.
+        recipe: its `network` and `loss` sections, and the teacher of its `train` section.
+
+    Raises:
+        SordinoError: if the teacher cannot be used.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -81,6 +85,7 @@ class MaskObjective(Objective):
         self.disturbance = Disturbance()
         self.intelligibility = Intelligibility()
         self.opinion: mos.OpinionScore | None = None  # loaded when a loss is asked for
+        self.teacher = Teacher(recipe.train.teacher) if recipe.train.teacher else None
 
     def forward(self, batch: TensorBatch) -> Step:
         """Loss of a batch at its own sample rate."""
@@ -91,10 +96,20 @@ class MaskObjective(Objective):
         state = self.initial_state(size, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             output = self.run(noisy, voice, state)
+            taught = self.teacher(noisy, rate) if self.teacher else None
         estimate = istft(subtract(noisy, output.mask), rate)
-        targets = (batch.noisy, batch.clean, batch.bandwidth, batch.speech)
         logits = (output.speech, output.noise)
-        loss, terms = total_loss(estimate, targets, logits, rate, self.config)
+
+        def compare(clean: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            targets = (batch.noisy, clean, batch.bandwidth, batch.speech)
+            return total_loss(estimate, targets, logits, rate, self.config)
+
+        loss, terms = compare(batch.clean)
+        if taught is not None:
+            rest = batch.clean[:, taught.shape[-1] :]
+            other, _ = compare(torch.cat([taught, rest], -1))
+            terms["teacher"] = other.detach()
+            loss = torch.lerp(loss, other, self.config.teacher)
         if rate >= mos.RATE:
             for name, term in self._perceived(estimate, batch).items():
                 terms[name] = term

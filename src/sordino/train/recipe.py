@@ -40,6 +40,7 @@ class LoopConfig:
         log_every: updates between log lines.
         media_every: updates between logged sounds and spectrograms.
         save_every: seconds between checkpoints.
+        teacher: checkpoint of a network whose estimates are learnt from, too; "" for none.
         layer_decay: fine-tuning: factor on the learning rate for every stage further
             from the output; 1 trains all alike.
         freeze_encoder: fine-tuning: leave the way down of the U-Net as it is.
@@ -61,6 +62,7 @@ class LoopConfig:
     log_every: int = 20
     media_every: int = 2000
     save_every: float = 300.0
+    teacher: str = ""
     layer_decay: float = 1.0
     freeze_encoder: bool = False
 

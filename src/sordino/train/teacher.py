@@ -1,0 +1,58 @@
+"""A teacher: a larger network that shows a smaller one what can be told from a mixture.
+
+The clean speech asks for what nobody can hear in the noise; what a good network makes of the
+same mixture asks only for what can be done.  A network that learns from both takes more noise
+out after as many updates (docs/training-notes.md).
+
+Source: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", 2015.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sordino.errors import SordinoError
+from sordino.model import NOISE_MASK
+from sordino.train.checkpoint import load_checkpoint, restore_weights
+from sordino.train.stft import istft, subtract
+from sordino.train.unet import UNet
+
+
+class Teacher(nn.Module):
+    """The averaged weights of a checkpoint, which do not learn any more.
+
+    Args:
+        path: of the checkpoint of a causal U-Net, of any size.
+
+    Raises:
+        SordinoError: if there is none, or one of another kind.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        saved = load_checkpoint(Path(path))
+        if saved.recipe.kind != NOISE_MASK:
+            raise SordinoError(
+                f"train.teacher: {path} is a {saved.recipe.kind} network; give a checkpoint of "
+                f"kind {NOISE_MASK!r}, such as checkpoints/default.safetensors"
+            )
+        self.network = UNet(saved.recipe.network)
+        restore_weights(self.network, saved.part("average"), str(path))
+        self.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, noisy: Tensor, rate: int) -> Tensor:
+        """What it makes of spectrum frames: a waveform.
+
+        Args:
+            noisy: real and imaginary part, shape = (B, T, K, 2).
+            rate: sample rate in Hz.
+
+        Returns:
+            Shape = (B, (T - 1) * hop).
+        """
+        size, device = len(noisy), noisy.device
+        voice = torch.zeros(size, self.network.config.voice_size, device=device)
+        output = self.network(noisy, voice, self.network.initial_state(size, device))
+        return istft(subtract(noisy, output.mask), rate)

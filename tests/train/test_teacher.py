@@ -1,0 +1,116 @@
+"""A teacher: what it says is what its checkpoint's network makes, and it only teaches."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sordino.errors import SordinoError
+from sordino.model import SLICE_MAGNITUDE
+from sordino.train.checkpoint import load_checkpoint, restore_weights, save_checkpoint
+from sordino.train.finetune import choose_recipe
+from sordino.train.loop import train
+from sordino.train.objective import MaskObjective, TensorBatch
+from sordino.train.optimizer import AveragedWeights
+from sordino.train.recipe import Recipe
+from sordino.train.stft import stft
+from sordino.train.unet import UNetConfig
+
+RATE = 16000
+LARGER = UNetConfig(channels=(6, 10), blocks=1, hidden=9)
+
+
+@pytest.fixture
+def checkpoint(recipe: Recipe, tmp_path: Path) -> Path:
+    """A larger network than that of `recipe`, two updates old."""
+    loop = replace(recipe.train, steps=2, seed=5)
+    return train(replace(recipe, network=LARGER, train=loop), tmp_path / "teacher")
+
+
+@pytest.fixture
+def batch() -> TensorBatch:
+    generator = torch.Generator().manual_seed(3)
+    clean, noise = 0.1 * torch.randn(2, 2, RATE, generator=generator)
+    speech = torch.ones(2, 100)
+    return TensorBatch(clean + noise, clean, RATE, torch.full((2,), 8000.0), speech)
+
+
+def taught(recipe: Recipe, teacher: Path, share: float = 0.5) -> Recipe:
+    """The recipe with a teacher, all of whose terms compare waveforms."""
+    loss = replace(recipe.loss, teacher=share, speech=0.0, noise=0.0, attenuation=0.0)
+    return replace(recipe, loss=loss, train=replace(recipe.train, teacher=str(teacher)))
+
+
+def gradient(objective: MaskObjective, batch: TensorBatch) -> float:
+    """Norm of the gradient of the network's weights."""
+    objective(batch).loss.backward()
+    gradients = [p.grad for p in objective.network.parameters() if p.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients))
+
+
+def test_it_says_what_its_own_network_makes(recipe, checkpoint, batch):
+    saved = load_checkpoint(checkpoint)
+    alone = MaskObjective(saved.recipe)
+    restore_weights(alone.network, saved.part("average"), str(checkpoint))
+    teacher = MaskObjective(taught(recipe, checkpoint)).teacher
+    assert teacher is not None
+    torch.testing.assert_close(teacher(stft(batch.noisy, RATE), RATE), alone(batch).estimate)
+
+
+def test_who_equals_the_teacher_has_nothing_to_learn_from_it(checkpoint, batch):
+    saved = load_checkpoint(checkpoint)
+    norms = []
+    for share in (1.0, 0.0):
+        objective = MaskObjective(taught(saved.recipe, checkpoint, share))
+        restore_weights(objective.network, saved.part("average"), str(checkpoint))
+        norms.append(gradient(objective, batch))
+    assert norms[0] < 1e-3 * norms[1]
+
+
+def test_the_share_goes_from_clean_speech_to_the_teacher(recipe, checkpoint, batch):
+    losses = []
+    for share in (0.0, 0.25, 1.0):
+        torch.manual_seed(0)
+        step = MaskObjective(taught(recipe, checkpoint, share))(batch)
+        losses.append(step.loss.item())
+    assert losses[1] == pytest.approx(0.75 * losses[0] + 0.25 * losses[2])
+    assert losses[2] == pytest.approx(step.terms["teacher"].item())
+
+
+def test_a_run_with_a_teacher_leaves_it_alone_and_out_of_the_checkpoint(
+    recipe, checkpoint, tmp_path
+):
+    before = checkpoint.read_bytes()
+    last = train(taught(recipe, checkpoint), tmp_path / "student")
+    assert checkpoint.read_bytes() == before
+    assert (
+        load_checkpoint(last).part("network").keys()
+        == MaskObjective(recipe).network.state_dict().keys()
+    )
+
+
+def test_fine_tuning_a_student_does_not_ask_for_its_teacher(recipe, checkpoint, tmp_path):
+    last = train(taught(recipe, checkpoint), tmp_path / "student")
+    checkpoint.unlink()
+    assert choose_recipe(None, last, None, {}).train.teacher == ""
+
+
+def test_what_cannot_teach_is_refused_in_one_line(recipe, checkpoint, tmp_path):
+    saved = load_checkpoint(checkpoint)
+    other = tmp_path / "other.safetensors"
+    objective = MaskObjective(saved.recipe)
+    network = objective.network
+    optimizer = torch.optim.AdamW(network.parameters())
+    save_checkpoint(
+        other,
+        replace(saved.recipe, kind=SLICE_MAGNITUDE),
+        saved.progress,
+        network,
+        AveragedWeights(network, 0.9),
+        optimizer,
+    )
+    for path, said in ((other, "noise-mask"), (tmp_path / "none.safetensors", "cannot read")):
+        with pytest.raises(SordinoError, match=said) as error:
+            MaskObjective(taught(recipe, path))
+        assert "\n" not in str(error.value)
