@@ -1,9 +1,10 @@
 /**
  * Builds `dist/`: three scripts, types, the runtime (gzipped; the worker unpacks it) and the model.
- * What the server delivers with its page goes there too, less the model, which it has already.
+ * What the server delivers with its page goes there too, less the model, which it has already;
+ * the licences of what is built in are kept there and come from there.
  */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -30,8 +31,5 @@ const wasm = readFileSync(require.resolve("onnxruntime-web/ort-wasm-simd-threade
 writeFileSync(here("dist/ort.wasm.gz"), gzipSync(wasm, { level: 9 }));
 copyFileSync(here("../../src/sordino/weights/default.onnx"), here("dist/default.onnx"));
 
-mkdirSync(SERVED, { recursive: true });
 for (const name of [...SCRIPTS, "ort.wasm.gz"]) copyFileSync(here(`dist/${name}`), SERVED + name);
-for (const folder of [here("dist/"), SERVED]) {
-  cpSync(here("licences"), `${folder}licences`, { recursive: true }); // of what is built in
-}
+cpSync(`${SERVED}licences`, here("dist/licences"), { recursive: true }); // of what is built in
