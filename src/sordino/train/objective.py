@@ -79,8 +79,7 @@ class MaskObjective(Objective):
     def __init__(self, recipe: Recipe) -> None:
         network = UNet(recipe.network)
         super().__init__(network, recipe)
-        self.initial_state = network.initial_state
-        self.voice_size = recipe.network.voice_size
+        self.start = network.start
         self.config = recipe.loss
         self.disturbance = Disturbance()
         self.intelligibility = Intelligibility()
@@ -89,13 +88,10 @@ class MaskObjective(Objective):
 
     def forward(self, batch: TensorBatch) -> Step:
         """Loss of a batch at its own sample rate."""
-        device = batch.noisy.device
-        size, rate = len(batch.noisy), batch.sample_rate
+        device, rate = batch.noisy.device, batch.sample_rate
         noisy = stft(batch.noisy, rate)
-        voice = torch.zeros(size, self.voice_size, device=device)
-        state = self.initial_state(size, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-            output = self.run(noisy, voice, state)
+            output = self.run(noisy, *self.start(len(noisy), device))
             taught = self.teacher(noisy, rate) if self.teacher else None
         estimate = istft(subtract(noisy, output.mask), rate)
         logits = (output.speech, output.noise)

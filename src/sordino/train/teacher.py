@@ -31,7 +31,7 @@ class Teacher(nn.Module):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__()
-        saved = load_checkpoint(Path(path))
+        saved = load_checkpoint(path)
         if saved.recipe.kind != NOISE_MASK:
             raise SordinoError(
                 f"train.teacher: {path} is a {saved.recipe.kind} network; give a checkpoint of "
@@ -52,7 +52,5 @@ class Teacher(nn.Module):
         Returns:
             Shape = (B, (T - 1) * hop).
         """
-        size, device = len(noisy), noisy.device
-        voice = torch.zeros(size, self.network.config.voice_size, device=device)
-        output = self.network(noisy, voice, self.network.initial_state(size, device))
+        output = self.network(noisy, *self.network.start(len(noisy), noisy.device))
         return istft(subtract(noisy, output.mask), rate)

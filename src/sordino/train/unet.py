@@ -263,6 +263,11 @@ class UNet(nn.Module):
             shapes[f"up{i}"] = (past, bottom << i, width)
         return {k: torch.zeros(batch, *s, device=device) for k, s in shapes.items()}
 
+    def start(self, batch: int, device: torch.device) -> tuple[Tensor, State]:
+        """Any voice and a silent past: what `forward` needs beside the first frames."""
+        voice = torch.zeros(batch, self.config.voice_size, device=device)
+        return voice, self.initial_state(batch, device)
+
     def forward(self, spectrum: Tensor, voice: Tensor, state: State) -> Output:
         """Estimate the noise mask of some frames.
 
