@@ -55,7 +55,11 @@ def test_the_loss_falls(recipe: Recipe, tmp_path: Path) -> None:
     assert sum(values[-6:]) < 0.9 * sum(values[:6])
 
 
-def test_a_resumed_run_goes_the_way_of_an_unbroken_one(recipe: Recipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "soap"])
+def test_a_resumed_run_goes_the_way_of_an_unbroken_one(
+    recipe: Recipe, tmp_path: Path, optimizer: str
+) -> None:
+    recipe = with_loop(recipe, optimizer=optimizer)
     train(recipe, tmp_path / "whole")
     half = with_loop(recipe, steps=2)
     train(half, tmp_path / "parts")

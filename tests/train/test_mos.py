@@ -1,7 +1,5 @@
 """The differentiable DNSMOS is DNSMOS, and a network can follow its gradient."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import soundfile as sf
@@ -10,7 +8,6 @@ import torch
 from sordino.evaluate import dnsmos
 from sordino.examples import FOLDER
 from sordino.train.mos import RATE, OpinionScore, lowered
-from sordino.train.objective import TensorBatch, make_objective
 
 
 @pytest.fixture(scope="module")
@@ -44,19 +41,3 @@ def test_lowering_the_rate_keeps_a_tone(rate):
     tone = torch.sin(2 * torch.pi * 440 * time) + torch.sin(2 * torch.pi * 9000 * time)
     expected = torch.sin(2 * torch.pi * 440 * torch.arange(RATE, dtype=torch.float64) / RATE)
     torch.testing.assert_close(lowered(tone[None], rate)[0], expected, atol=1e-6, rtol=0)
-
-
-def test_a_loss_with_an_opinion_has_its_term_and_a_gradient(recipe):
-    objective = make_objective(replace(recipe, loss=replace(recipe.loss, opinion=0.02)))
-    x, _ = sf.read(FOLDER / "noisy" / "cafe_16k.flac", dtype="float32")
-    noisy = torch.from_numpy(x[: 2 * RATE].reshape(2, RATE))
-    speech = torch.ones(2, 100)
-    batch = TensorBatch(noisy, 0.5 * noisy, RATE, torch.full((2,), 8000.0), speech)
-    step = objective(batch)
-    assert 0 < step.terms["opinion"] < 5
-    step.loss.backward()
-    assert all(
-        torch.isfinite(p.grad).all() for p in objective.network.parameters() if p.grad is not None
-    )
-    silent = batch._replace(clean=torch.zeros_like(noisy))
-    assert objective(silent).terms["opinion"] == 0

@@ -1,7 +1,9 @@
 from dataclasses import replace
 
+import pytest
 import torch
 
+from sordino.errors import SordinoError
 from sordino.train.optimizer import AveragedWeights, make_optimizer, set_learning_rate
 from sordino.train.recipe import LoopConfig
 from sordino.train.unet import UNet
@@ -63,3 +65,8 @@ def test_steps_without_warm_up_begin_at_the_full_rate() -> None:
 
     config = replace(LoopConfig(), warmup=0, learning_rate=3.0)
     assert learning_rate(0, config) == 3.0
+
+
+def test_an_unknown_optimizer_is_refused_by_name() -> None:
+    with pytest.raises(SordinoError, match="'sgd' is unknown; known: adamw, soap"):
+        make_optimizer(UNet(TINY), LoopConfig(optimizer="sgd"))

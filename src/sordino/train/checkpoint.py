@@ -1,7 +1,8 @@
 """Checkpoints: one safetensors file that a run resumes from, or that another starts from.
 
 Tensors are named `network.*`, `average.*` (EMA) and, for resuming, `adam.*`; the moments
-of Adam are kept in bfloat16, whose range holds the tiny second moments.  The recipe, the
+of AdamW are kept in bfloat16, whose range holds the tiny second moments, and those of SOAP in
+full: in its bases a rounded one would push where the gradient never goes.  The recipe, the
 step and the hours of audio are in the metadata, as JSON.
 """
 
@@ -20,6 +21,9 @@ from torch import Tensor, nn
 from sordino.errors import SordinoError
 from sordino.train.optimizer import AveragedWeights
 from sordino.train.recipe import Recipe, from_tree, to_tree
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+BASES = ("GG", "Q")  # of SOAP: correlations of the gradient along each axis, and their eigenvectors
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,12 @@ def save_checkpoint(
     tensors |= {f"average.{k}": v for k, v in average.network.state_dict().items()}
     names = {id(p): n for n, p in network.named_parameters()}
     for weight, slot in optimizer.state.items():
-        for key in ("exp_avg", "exp_avg_sq"):
-            tensors[f"adam.{key}.{names[id(weight)]}"] = slot[key].to(torch.bfloat16)
+        name = names[id(weight)]
+        kept = torch.float32 if BASES[0] in slot else torch.bfloat16
+        tensors |= {f"adam.{key}.{name}": slot[key].to(kept) for key in MOMENTS}
+        for key in BASES:
+            axes = enumerate(slot.get(key, ()))
+            tensors |= {f"adam.{key}{axis}.{name}": basis for axis, basis in axes if len(basis)}
     metadata = {
         "sordino": json.dumps(
             {"recipe": to_tree(recipe), "step": progress.step, "hours": progress.hours}
@@ -146,8 +154,24 @@ def restore_weights(network: nn.Module, weights: dict[str, Tensor], where: str) 
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, network: nn.Module, adam: dict[str, Tensor], step: int
 ) -> None:
-    """Put the moments of Adam back."""
-    for name, weight in network.named_parameters():
-        if f"exp_avg.{name}" in adam and weight.requires_grad:
-            slot = {k: adam[f"{k}.{name}"].to(weight) for k in ("exp_avg", "exp_avg_sq")}
-            optimizer.state[weight] = {"step": torch.tensor(float(step)), **slot}
+    """Put the moments of Adam back, and the bases of SOAP.
+
+    A run that was begun with AdamW and goes on with SOAP starts without either.
+    """
+    names = {id(w): n for n, w in network.named_parameters()}
+    for group in optimizer.param_groups:
+        group["step"] = step  # where SOAP counts; AdamW counts for each weight
+        soap = {k: group[k] for k in ("precondition_frequency", "shampoo_beta") if k in group}
+        for weight in group["params"]:
+            name = names[id(weight)]
+            axes = range(weight.ndim)
+            keys = (*MOMENTS, *(f"{key}{axis}" for key in BASES for axis in axes))
+            kept = {k: adam[f"{k}.{name}"].to(weight) for k in keys if f"{k}.{name}" in adam}
+            if not kept or (soap and weight.ndim > 1 and "Q0" not in kept):
+                continue
+            slot: dict[str, Any] = {"step": torch.tensor(float(step)), **soap}
+            slot |= {key: kept[key] for key in MOMENTS}
+            if soap:
+                slot["shampoo_beta"] = slot["shampoo_beta"] or group["betas"][1]
+                slot |= {k: [kept.get(f"{k}{axis}", []) for axis in axes] for k in BASES}
+            optimizer.state[weight] = slot

@@ -46,6 +46,8 @@ class LossConfig:
             0 leaves it out.  See `sordino.train.disturbance`.
         intelligibility: weight of what is lost of it (1 minus ESTOI), from 16 kHz on; 0 leaves
             it out.  See `sordino.train.intelligibility`.
+        envelope: weight of the distance between the spectral envelopes (log-likelihood ratio),
+            from 16 kHz on; 0 leaves it out.  See `sordino.train.lpc`.
     """
 
     windows: tuple[float, ...] = (0.008, 0.02, 0.05)
@@ -63,6 +65,7 @@ class LossConfig:
     opinion: float = 0.0
     disturbance: float = 0.0
     intelligibility: float = 0.0
+    envelope: float = 0.0
 
 
 LATELY = 50  # frames of 10 ms for which a noise counts as present after it

@@ -13,6 +13,7 @@ from sordino.train import mos
 from sordino.train.disturbance import Disturbance
 from sordino.train.intelligibility import Intelligibility
 from sordino.train.losses import total_loss
+from sordino.train.lpc import EnvelopeDistance
 from sordino.train.pictures import draw_pictures, picture_loss, without_noise
 from sordino.train.poc_unet import PocUNet
 from sordino.train.recipe import Recipe
@@ -21,7 +22,7 @@ from sordino.train.teacher import Teacher
 from sordino.train.unet import UNet
 
 OPINIONS = 2  # examples of a batch that an opinion is predicted of: two cost a quarter of a step
-PERCEIVED = ("disturbance", "intelligibility", "opinion")  # terms of the loss at 16 kHz
+PERCEIVED = ("disturbance", "intelligibility", "envelope", "opinion")  # terms of the loss at 16 kHz
 SILENT = 1e-9  # mean square of a target without speech, -90 dBFS
 
 
@@ -83,6 +84,7 @@ class MaskObjective(Objective):
         self.config = recipe.loss
         self.disturbance = Disturbance()
         self.intelligibility = Intelligibility()
+        self.envelope = EnvelopeDistance()
         self.opinion: mos.OpinionScore | None = None  # loaded when a loss is asked for
         self.teacher = Teacher(recipe.train.teacher) if recipe.train.teacher else None
 
@@ -115,7 +117,7 @@ class MaskObjective(Objective):
     def _perceived(self, estimate: Tensor, batch: TensorBatch) -> dict[str, Tensor]:
         """Terms of what a listener makes of it at 16 kHz, those that have a weight.
 
-        Disturbance and intelligibility are means over the batch, in which examples without
+        All but the opinion are means over the batch, in which examples without
         speech count as 0.
         """
         asked = [name for name in PERCEIVED if getattr(self.config, name)]
@@ -130,6 +132,7 @@ class MaskObjective(Objective):
         measures: dict[str, Callable[[], Tensor]] = {
             "disturbance": lambda: self.disturbance(heard, clean, bandwidth).sum() / size,
             "intelligibility": lambda: self.intelligibility(heard, clean).sum() / size,
+            "envelope": lambda: self.envelope(heard, clean, bandwidth).sum() / size,
             "opinion": lambda: self._disliked(heard[:OPINIONS]),
         }
         return {name: measures[name]() for name in asked}

@@ -1,25 +1,36 @@
-"""Optimiser, learning-rate schedule and averaged weights."""
+"""Optimiser, learning-rate schedule and averaged weights.
+
+Sources: AdamW (Loshchilov and Hutter, 2019); SOAP, which is Adam in the eigenbases of Shampoo
+(Vyas et al., "SOAP: Improving and stabilizing Shampoo using Adam", 2024).
+"""
 
 import copy
 import math
 import re
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from sordino.errors import SordinoError
 from sordino.train.recipe import LoopConfig
+
+BETAS = (0.9, 0.98)  # of Adam's moments; SOAP follows its bases at the second one's pace
 
 # Stages of the U-Net from the input to the output, for layer-wise learning rates.
 _STAGES = (r"down", r"position|film", r"blocks", r"speech|up|skip", r"input_skip|head|out")
 
 
-def make_optimizer(network: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only and a learning rate per stage.
+def make_optimizer(network: nn.Module, config: LoopConfig) -> torch.optim.Optimizer:
+    """The optimiser of a recipe, with weight decay on matrices only and a rate per stage.
 
     Args:
         network: whose trainable weights are to be learnt; with `freeze_encoder` those of
             the way down stop being trainable.
-        config: rates and decay.
+        config: kind, rates and decay.
+
+    Raises:
+        SordinoError: if there is no such kind.
     """
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, weight in network.named_parameters():
@@ -32,14 +43,21 @@ def make_optimizer(network: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
         rate = config.layer_decay ** (len(_STAGES) - 1 - stage)
         decay = config.weight_decay if weight.ndim > 1 else 0.0
         groups.setdefault((rate, decay), []).append(weight)
-    return torch.optim.AdamW(
-        [
-            {"params": weights, "weight_decay": decay, "scale": scale}
-            for (scale, decay), weights in groups.items()
-        ],
-        lr=config.learning_rate,
-        betas=(0.9, 0.98),
-    )
+    weights = [
+        {"params": weights, "weight_decay": decay, "scale": scale}
+        for (scale, decay), weights in groups.items()
+    ]
+    return _kind(config.optimizer)(weights, lr=config.learning_rate, betas=BETAS)
+
+
+def _kind(name: str) -> Callable[..., torch.optim.Optimizer]:
+    if name == "adamw":
+        return torch.optim.AdamW
+    if name == "soap":
+        from pytorch_optimizer import SOAP  # takes half a second, which other runs can do without
+
+        return SOAP
+    raise SordinoError(f"recipe: optimizer {name!r} is unknown; known: adamw, soap")
 
 
 def learning_rate(step: int, config: LoopConfig) -> float:

@@ -27,10 +27,11 @@ class LoopConfig:
         seed: of the weights and of every mixture.
         steps: updates of the weights.
         batch: examples in a batch, on each process.
-        learning_rate: of AdamW at its height.
+        optimizer: "adamw" or "soap", see `sordino.train.optimizer`.
+        learning_rate: at its height.
         final_rate: share of `learning_rate` that the cosine ends at.
         warmup: updates of linear rise.
-        weight_decay: of AdamW, on matrices only.
+        weight_decay: on matrices only.
         clip: largest norm of the gradient.
         ema: decay of the averaged weights, per update, once warmed up.
         bf16: autocast to bfloat16.
@@ -49,6 +50,7 @@ class LoopConfig:
     seed: int = 0
     steps: int = 10_000
     batch: int = 12
+    optimizer: str = "adamw"
     learning_rate: float = 1e-3
     final_rate: float = 0.02
     warmup: int = 300
