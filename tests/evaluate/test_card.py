@@ -27,7 +27,7 @@ def trained(tmp_path):
     training = {
         "hours": 12.4,
         "step": 4500,
-        "recipe": {"loss": {"opinion": 0.02, "disturbance": 0.0}},
+        "recipe": {"loss": {"opinion": 0.02, "disturbance": 0.0, "envelope": 0.3}},
     }
     path = tmp_path / "mine.onnx"
     path.write_bytes(
@@ -52,6 +52,7 @@ def test_a_new_card_says_what_was_measured(dataset, trained, tmp_path, monkeypat
     assert interval == f"{loss['low']:.2f} to {loss['high']:.2f}"
     assert re.fullmatch(r"6\.0\d ±0\.\d\d", change)
     assert "SIG, BAK, OVRL are no independent measure" in text
+    assert "its LLR, CSIG, COVL are no independent measure" in text
     assert "near PESQ" not in text
     assert cells(text, "0 dB")[0] == "1"
     assert cells(text, "car horn")[0] == "1"

@@ -28,6 +28,7 @@ IN_LOSS = {
     "opinion": ("DNSMOS P.835", ("sig", "bak", "ovrl")),
     "disturbance": ("A model near PESQ", ("pesq", "csig", "cbak", "covl")),
     "intelligibility": ("ESTOI", ("stoi", "estoi")),
+    "envelope": ("The log-likelihood ratio", ("llr", "csig", "covl")),
 }
 COLUMNS = {"snr_db": "SNR", "snr": "SNR", "noise_category": "noise", "category": "noise"}
 SHORT = {"pesq": "PESQ", "nr_db": "NR dB"}
