@@ -72,6 +72,17 @@ def test_a_resumed_run_goes_the_way_of_an_unbroken_one(
         torch.testing.assert_close(parts.part("network")[name], weight, atol=2e-3, rtol=0)
 
 
+@pytest.mark.parametrize(("first", "second"), [("adamw", "soap"), ("soap", "adamw")])
+def test_a_run_goes_on_with_another_optimizer(
+    recipe: Recipe, tmp_path: Path, first: str, second: str
+) -> None:
+    train(with_loop(recipe, steps=2, optimizer=first), tmp_path)
+    saved = load_checkpoint(train(with_loop(recipe, optimizer=second), tmp_path))
+    assert saved.progress.step == recipe.train.steps
+    assert all(torch.isfinite(weight).all() for weight in saved.part("network").values())
+    assert any(name.startswith("Q0.") for name in saved.part("adam")) == (second == "soap")
+
+
 def test_two_processes_follow_one_with_the_doubled_batch(recipe: Recipe, tmp_path: Path) -> None:
     with start(with_loop(recipe, threads=1), tmp_path / "two", processes=2) as two:
         errors = two.communicate(timeout=180)[1]

@@ -156,7 +156,7 @@ def restore_optimizer(
 ) -> None:
     """Put the moments of Adam back, and the bases of SOAP.
 
-    A run that was begun with AdamW and goes on with SOAP starts without either.
+    A run that was begun with one of them and goes on with the other starts without either.
     """
     names = {id(w): n for n, w in network.named_parameters()}
     for group in optimizer.param_groups:
@@ -167,7 +167,7 @@ def restore_optimizer(
             axes = range(weight.ndim)
             keys = (*MOMENTS, *(f"{key}{axis}" for key in BASES for axis in axes))
             kept = {k: adam[f"{k}.{name}"].to(weight) for k in keys if f"{k}.{name}" in adam}
-            if not kept or (soap and weight.ndim > 1 and "Q0" not in kept):
+            if not kept or (weight.ndim > 1 and bool(soap) != ("Q0" in kept)):
                 continue
             slot: dict[str, Any] = {"step": torch.tensor(float(step)), **soap}
             slot |= {key: kept[key] for key in MOMENTS}
