@@ -158,20 +158,22 @@ def restore_optimizer(
 
     A run that was begun with one of them and goes on with the other starts without either.
     """
+    soap = "shampoo_beta" in optimizer.param_groups[0]
+    if soap != any(key.startswith("Q0.") for key in adam):
+        return
     names = {id(w): n for n, w in network.named_parameters()}
+    kept = {key: tensor.to(next(network.parameters())) for key, tensor in adam.items()}
     for group in optimizer.param_groups:
         group["step"] = step  # where SOAP counts; AdamW counts for each weight
-        soap = {k: group[k] for k in ("precondition_frequency", "shampoo_beta") if k in group}
         for weight in group["params"]:
             name = names[id(weight)]
-            axes = range(weight.ndim)
-            keys = (*MOMENTS, *(f"{key}{axis}" for key in BASES for axis in axes))
-            kept = {k: adam[f"{k}.{name}"].to(weight) for k in keys if f"{k}.{name}" in adam}
-            if not kept or (weight.ndim > 1 and bool(soap) != ("Q0" in kept)):
+            if f"exp_avg.{name}" not in kept:
                 continue
-            slot: dict[str, Any] = {"step": torch.tensor(float(step)), **soap}
-            slot |= {key: kept[key] for key in MOMENTS}
+            slot: dict[str, Any] = {key: kept[f"{key}.{name}"] for key in MOMENTS}
+            slot["step"] = torch.tensor(float(step))
             if soap:
-                slot["shampoo_beta"] = slot["shampoo_beta"] or group["betas"][1]
-                slot |= {k: [kept.get(f"{k}{axis}", []) for axis in axes] for k in BASES}
+                axes = range(weight.ndim)
+                slot |= {k: [kept.get(f"{k}{axis}.{name}", []) for axis in axes] for k in BASES}
+                slot["precondition_frequency"] = group["precondition_frequency"]
+                slot["shampoo_beta"] = group["betas"][1]
             optimizer.state[weight] = slot
