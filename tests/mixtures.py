@@ -42,6 +42,7 @@ PLAIN = MixConfig(
     codec=0,
     agc=0,
     packet_loss=0,
+    mute=0,
 )
 
 

@@ -1,4 +1,4 @@
-"""Lines: automatic gain and lost packets are the same for a mixture and its target."""
+"""Lines: gain, lost packets and muting are the same for a mixture and its target."""
 
 import numpy as np
 import pytest
@@ -46,6 +46,27 @@ def test_lost_packets_are_lost_in_mixture_and_target(corpus):
     silent = (drawn.noisy == 0) & (plain.noisy != 0)
     assert silent.mean() > 0.02
     assert np.count_nonzero(drawn.clean[silent]) < 1e-3 * silent.sum()
+
+
+def test_a_muted_microphone_is_silent_for_a_while_in_mixture_and_target(corpus):
+    fixed = {"level_dbfs": (-20.0, -20.0), "coloured": 1.0, "size": 12}
+    plain = batch(corpus, **fixed)
+    drawn = batch(corpus, mute=1.0, mute_seconds=(0.2, 0.4), **fixed)
+    starts = []
+    for noisy, clean, before, target in zip(
+        drawn.noisy, drawn.clean, plain.noisy, plain.clean, strict=True
+    ):
+        start, stop = np.flatnonzero(noisy != before)[[0, -1]]
+        starts.append(start)
+        muted = slice(start, stop + 1)
+        # What ends the example may cut the time short, and its ends may have been silent before.
+        assert (stop - start) / drawn.sample_rate <= 0.4
+        assert not noisy[muted].any()
+        assert not clean[muted].any()
+        clean[muted] = target[muted]
+        np.testing.assert_array_equal(clean, target)
+    assert 0 < sum(start < 10 for start in starts) < 12
+    assert 0 < drawn.speech.mean() < plain.speech.mean()
 
 
 def speech_and_pause(rate, background):

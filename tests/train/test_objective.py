@@ -1,4 +1,4 @@
-"""What a listener makes of an estimate enters the loss where the recipe asks for it."""
+"""What a batch costs: what a listener makes of it counts where asked, and chains remember."""
 
 from dataclasses import replace
 
@@ -6,8 +6,10 @@ import pytest
 import soundfile as sf
 import torch
 
+from sordino.errors import SordinoError
 from sordino.examples import FOLDER
 from sordino.train.objective import PERCEIVED, TensorBatch, make_objective
+from sordino.train.stft import istft, stft, subtract
 
 RATE = 16000
 
@@ -29,3 +31,26 @@ def test_a_perceived_term_counts_and_has_a_gradient(recipe, name):
     assert all(torch.isfinite(g).all() for g in gradients)
     silent = batch._replace(clean=torch.zeros_like(noisy))
     assert objective(silent).terms[name] == 0
+
+
+def test_memory_goes_on_along_a_chain_and_nowhere_else(recipe):
+    loop = replace(recipe.train, batch=4, chain=2)
+    objective = make_objective(replace(recipe, train=loop))
+    network, noisy = objective.network, torch.randn(4, RATE, generator=torch.Generator())
+    batch = TensorBatch(noisy, noisy / 2, RATE, torch.full((4,), 8000.0), torch.ones(4, 100))
+    estimate = objective(batch).estimate
+    spectrum, (voice, state) = stft(noisy, RATE), network.start(2, noisy.device)
+    first = network(spectrum[::2], voice, state)
+    second = network(spectrum[1::2], voice, first.state)
+    for place, output in enumerate((first, second)):
+        frames = spectrum[place::2]
+        alone = istft(subtract(frames, output.mask), RATE)
+        torch.testing.assert_close(estimate[place::2], alone, atol=1e-5, rtol=1e-4)
+    forgetful = network(spectrum[1::2], voice, state)
+    assert (forgetful.mask - second.mask).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("chain", [0, 3])
+def test_a_batch_is_made_of_whole_chains(recipe, chain):
+    with pytest.raises(SordinoError, match=r"train\.chain must divide train.batch"):
+        make_objective(replace(recipe, train=replace(recipe.train, batch=4, chain=chain)))

@@ -1,9 +1,9 @@
 """Lines: what an application for calls does to a mixture, beside its codec.
 
-Automatic gain and packet loss are done to the target as they are done to the mixture.  Both are
-linear once they are drawn, so the target is exactly the speech in the mixture: the network is
-asked neither to turn a gain back, nor to invent speech that was lost, nor to take away speech
-that a concealment repeated.
+Automatic gain, packet loss and muting are done to the target as they are done to the mixture.
+All are linear once they are drawn, so the target is exactly the speech in the mixture: the
+network is asked neither to turn a gain back, nor to invent speech that was lost, nor to take away
+speech that a concealment repeated.
 """
 
 import numpy as np
@@ -94,6 +94,24 @@ def lose_packets(
         y[:, start : start + len(count)] *= arrived.astype(np.float32)
         y[:, start : start + len(count)] += repeated
     return y
+
+
+def draw_mute(
+    rng: Rng, samples: int, sample_rate: int, seconds: tuple[float, float]
+) -> tuple[int, int]:
+    """First and last sample, exclusive, of a time that a microphone is muted for.
+
+    Half of them lie at the beginning: a memory that has drifted while there was nothing to
+    remember hurts what comes next.
+
+    Args:
+        rng: random numbers.
+        samples: length of the signal.
+        sample_rate: in Hz.
+        seconds: shortest and longest; what lies behind the end is lost.
+    """
+    start = 0 if rng.random() < 0.5 else int(rng.integers(samples))
+    return start, min(samples, start + round(rng.uniform(*seconds) * sample_rate))
 
 
 def _pitch_period(past: FloatArray, sample_rate: int) -> int:

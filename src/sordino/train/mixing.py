@@ -27,7 +27,7 @@ from sordino.train.levels import (
     background_level,
     db,
 )
-from sordino.train.line import PACKETS, automatic_gain, draw_losses, lose_packets
+from sordino.train.line import PACKETS, automatic_gain, draw_losses, draw_mute, lose_packets
 from sordino.train.mixconfig import MixConfig
 from sordino.train.noises import log_uniform
 from sordino.train.rooms import draw_room
@@ -105,7 +105,7 @@ class Mixer:
     def _example(self, rng: Rng, rate: int) -> tuple[FloatArray, FloatArray, float, FloatArray]:
         """(noisy, clean, bandwidth in Hz, speech activity) of one example.
 
-        What happens behind the microphone is here: clipping, gain, level, codec, packets.
+        What happens behind the microphone is here: clipping, gain, level, codec, packets, mute.
         """
         config = self.config
         samples = round(config.seconds * rate)
@@ -141,6 +141,9 @@ class Mixer:
             noisy = np.clip(through_codec(noisy, rate, codec), -1, 1)
         if rng.random() < config.packet_loss:
             noisy, clean = self._packets(rng, noisy, clean, rate)
+        if rng.random() < config.mute:
+            start, stop = draw_mute(rng, samples, rate, config.mute_seconds)
+            noisy[start:stop] = clean[start:stop] = 0
         # What automatic gain pumps up in the pauses of the target is no speech.
         speech = activity(clean / curve, rate, config.active_range_db, config.active_floor_dbfs)
         return noisy, clean, bandwidth, speech

@@ -74,13 +74,19 @@ class MaskObjective(Objective):
         recipe: its `network` and `loss` sections, and the teacher of its `train` section.
 
     Raises:
-        SordinoError: if the teacher cannot be used.
+        SordinoError: if the teacher cannot be used, or a batch is not made of whole chains.
     """
 
     def __init__(self, recipe: Recipe) -> None:
+        batch, chain = recipe.train.batch, recipe.train.chain
+        if chain < 1 or batch % chain:
+            raise SordinoError(
+                f"recipe: train.chain must divide train.batch, and {chain} does not divide {batch}"
+            )
         network = UNet(recipe.network)
         super().__init__(network, recipe)
         self.start = network.start
+        self.chain = chain
         self.config = recipe.loss
         self.disturbance = Disturbance()
         self.intelligibility = Intelligibility()
@@ -93,10 +99,16 @@ class MaskObjective(Objective):
         device, rate = batch.noisy.device, batch.sample_rate
         noisy = stft(batch.noisy, rate)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-            output = self.run(noisy, *self.start(len(noisy), device))
+            # Memory goes on from one example of a chain to the next.
+            chains = noisy.unflatten(0, (-1, self.chain)).flatten(1, 2)
+            output = self.run(chains, *self.start(len(chains), device))
             taught = self.teacher(noisy, rate) if self.teacher else None
-        estimate = istft(subtract(noisy, output.mask), rate)
-        logits = (output.speech, output.noise)
+        mask, speech, presence = (
+            x.unflatten(1, (self.chain, -1)).flatten(0, 1)
+            for x in (output.mask, output.speech, output.noise)
+        )
+        estimate = istft(subtract(noisy, mask), rate)
+        logits = (speech, presence)
 
         def compare(clean: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             targets = (batch.noisy, clean, batch.bandwidth, batch.speech)

@@ -27,6 +27,7 @@ class LoopConfig:
         seed: of the weights and of every mixture.
         steps: updates of the weights.
         batch: examples in a batch, on each process.
+        chain: examples that are heard one after the other without forgetting; divides `batch`.
         optimizer: "adamw" or "soap", see `sordino.train.optimizer`.
         learning_rate: at its height.
         final_rate: share of `learning_rate` that the cosine ends at.
@@ -50,6 +51,7 @@ class LoopConfig:
     seed: int = 0
     steps: int = 10_000
     batch: int = 12
+    chain: int = 1
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
     final_rate: float = 0.02
