@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from sordino.evaluate.conditions import (
     QUIET,
     SILENCE,
     TELEPHONE,
+    UNMUTED,
     Check,
     Condition,
 )
@@ -27,7 +30,7 @@ def hear(condition):
 
 
 def test_a_set_as_it_is_is_left_alone():
-    clean, noisy, gain = hear(AS_IS)
+    clean, noisy, gain, _ = hear(AS_IS)
     assert clean is SPEECH
     np.testing.assert_array_equal(noisy, SPEECH + HISS)
     assert gain == 1
@@ -36,7 +39,7 @@ def test_a_set_as_it_is_is_left_alone():
 
 @pytest.mark.parametrize("condition", [QUIET, LOUD, Condition(level_dbfs=-30)])
 def test_a_level_is_reached_and_the_references_stay(condition):
-    clean, noisy, gain = hear(condition)
+    clean, noisy, gain, _ = hear(condition)
     assert level_db(gain * noisy) == pytest.approx(condition.level_dbfs, abs=1e-3)
     assert clean is SPEECH
     np.testing.assert_array_equal(noisy, SPEECH + HISS)
@@ -44,7 +47,7 @@ def test_a_level_is_reached_and_the_references_stay(condition):
 
 def test_a_telephone_cuts_off_speech_and_noise_alike():
     high = SPEECH + tone(6000, RATE)
-    clean, noisy, gain = TELEPHONE.hear(high, high + HISS, RATE)
+    clean, noisy, gain, _ = TELEPHONE.hear(high, high + HISS, RATE)
     for x in (clean, noisy):
         power = np.abs(np.fft.rfft(x * np.hanning(len(x)))) ** 2
         assert len(x) == len(high)
@@ -57,10 +60,20 @@ def test_a_telephone_cuts_off_speech_and_noise_alike():
 
 def test_speech_alone_noise_alone_and_silence():
     assert hear(CLEAN).noisy is SPEECH
-    clean, noisy, _ = hear(NOISE)
+    clean, noisy, *_ = hear(NOISE)
     assert clean is None
     np.testing.assert_allclose(noisy, HISS, atol=1e-6)
     assert not hear(SILENCE).noisy.any()
+
+
+def test_an_unmuted_microphone_was_silent_before_and_that_is_not_scored():
+    heard = replace(UNMUTED, muted_seconds=2, level_dbfs=-30).hear(SPEECH, SPEECH + HISS, RATE)
+    given = heard.given
+    assert len(given) == 2 * RATE + len(SPEECH)
+    assert not given[: 2 * RATE].any()
+    assert level_db(given[2 * RATE :]) == pytest.approx(-30, abs=1e-3)
+    np.testing.assert_allclose(heard.brought_back(given), SPEECH + HISS, atol=1e-6)
+    assert UNMUTED.name == "after 20 s of silence"
 
 
 def test_the_noise_of_reverberant_clips_is_no_noise_alone(tmp_path):

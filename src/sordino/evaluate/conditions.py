@@ -1,4 +1,4 @@
-"""The same set under other conditions: louder, quieter, over the telephone, without noise.
+"""The same set under other conditions: louder, over the telephone, unmuted, without noise.
 
 A condition changes what a system hears.  Where a figure under it has a limit that holds for
 any set, the limit stands here as well (`CHECKS`).
@@ -29,7 +29,18 @@ class Heard(NamedTuple):
     clean: Signal | None
     noisy: Signal
     gain: float
-    """The system gets `gain * noisy`, and its output is divided by it before it is scored."""
+    lead: int
+
+    @property
+    def given(self) -> Signal:
+        """What the system gets: `gain * noisy`, after `lead` samples of digital silence."""
+        louder = self.noisy if self.gain == 1 else self.gain * self.noisy
+        return np.pad(louder, (self.lead, 0)) if self.lead else louder
+
+    def brought_back(self, output: Signal) -> Signal:
+        """Return the output of a system as it is compared: what is of `noisy`, at its level."""
+        output = output[self.lead :]
+        return output if self.gain == 1 else output / self.gain
 
 
 @dataclass(frozen=True)
@@ -42,12 +53,15 @@ class Condition:
         level_dbfs: Level (root mean square) that the input is brought to.  Samples stay
             floats, so nothing is clipped; the output is brought back before it is scored.
         band_hz: The input, and the reference with it, is cut off above this.
+        muted_seconds: So long the system hears digital silence first, as of a microphone that
+            was muted; it is not scored.
         metrics: What is worth measuring under it; empty for everything.
     """
 
     source: Literal["noisy", "clean", "noise", "silence"] = "noisy"
     level_dbfs: float | None = None
     band_hz: float | None = None
+    muted_seconds: float = 0.0
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -66,6 +80,7 @@ class Condition:
         parts = [] if self.source == "noisy" else [f"{self.source} only"]
         parts += [] if self.level_dbfs is None else [f"{self.level_dbfs:g} dBFS"]
         parts += [] if self.band_hz is None else [f"up to {self.band_hz / 1000:g} kHz"]
+        parts += [f"after {self.muted_seconds:g} s of silence"] if self.muted_seconds else []
         return ", ".join(parts)
 
     def fits(self, clip: Clip) -> bool:
@@ -92,17 +107,18 @@ class Condition:
         gain = 1.0
         if self.level_dbfs is not None and noisy.any():
             gain = 10 ** ((self.level_dbfs - level_dbfs(noisy)) / 20)
-        return Heard(clean, noisy, gain)
+        return Heard(clean, noisy, gain, round(self.muted_seconds * rate))
 
 
 AS_IS = Condition()
 QUIET = Condition(level_dbfs=-50, metrics=("pesq", "estoi", "sisdr", "att_db"))
 LOUD = Condition(level_dbfs=-6, metrics=QUIET.metrics)
 TELEPHONE = Condition(band_hz=NARROW_RATE / 2, metrics=("pesq_nb", "estoi", "sisdr", "att_db"))
+UNMUTED = Condition(muted_seconds=20, metrics=QUIET.metrics)
 CLEAN = Condition("clean", metrics=("pesq", "sisdr", "att_db"))
 NOISE = Condition("noise", metrics=("level_db",))
 SILENCE = Condition("silence", metrics=("out_dbfs",))
-CONDITIONS = (QUIET, LOUD, TELEPHONE, CLEAN, NOISE, SILENCE)
+CONDITIONS = (QUIET, LOUD, TELEPHONE, UNMUTED, CLEAN, NOISE, SILENCE)
 
 
 @dataclass(frozen=True)
@@ -159,6 +175,7 @@ CHECKS = (
     Check(QUIET, "pesq", -0.05, 0.05, change=True),
     Check(LOUD, "pesq", -0.05, 0.05, change=True),
     Check(TELEPHONE, "att_db", high=1.5),
+    Check(UNMUTED, "pesq", low=-0.05, change=True),
     Check(CLEAN, "pesq", low=4.2),
     Check(NOISE, "level_db", low=30),
     Check(SILENCE, "out_dbfs", high=-100),

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from sordino.errors import SordinoError
@@ -124,20 +125,20 @@ def _enhance(task: Task, wanted: frozenset[str]) -> _Enhanced:
     system, clip, condition = task
     wanted = frozenset(condition.metrics) or wanted
     reference, recording, rate = clip.read()
-    clean, noisy, gain = condition.hear(reference, recording, rate)
-    heard = noisy if gain == 1 else noisy * gain
+    heard = condition.hear(reference, recording, rate)
+    clean, noisy, given = heard.clean, heard.noisy, heard.given
     known: Row = {}
-    estimate, seconds = _timed(system.opened(clip, rate), heard)
+    output, seconds = _timed(system.opened(clip, rate), given)
     if "rtf" in wanted and system.runs:
-        known["rtf"] = seconds * rate / len(noisy)
+        known["rtf"] = seconds * rate / len(given)
     if "rtf_live" in wanted and (process := system.opened_live(clip, rate)):
-        known["rtf_live"] = _timed(process, heard)[1] * rate / len(noisy)
+        known["rtf_live"] = _timed(process, given)[1] * rate / len(given)
     if "noise_removed" in wanted and clean is not None and len(clean) == len(noisy):
-        share = system.noise_removed(heard, (noisy - clean) * gain, rate)
+        noise = np.pad((noisy - clean) * heard.gain, (heard.lead, 0))
+        share = system.noise_removed(given, noise, rate)
         known |= {} if share is None else {"noise_removed": share}
-    estimate = estimate if gain == 1 else estimate / gain
     transcript = clip.traits.get(TRANSCRIPT, "")
-    return _Enhanced(clean, noisy, estimate, rate, wanted, transcript, known)
+    return _Enhanced(clean, noisy, heard.brought_back(output), rate, wanted, transcript, known)
 
 
 def _timed(process: Process, noisy: Signal) -> tuple[Signal, float]:

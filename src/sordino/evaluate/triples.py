@@ -35,8 +35,9 @@ def triple(system: System, clip: Clip, condition: Condition) -> tuple[dict[str, 
         SordinoError: The clip cannot be read, or the system has no output for it.
     """
     reference, recording, rate = clip.read()
-    clean, noisy, gain = condition.hear(reference, recording, rate)
-    estimate = system.opened(clip, rate)(noisy * gain) / gain
+    heard = condition.hear(reference, recording, rate)
+    clean, noisy = heard.clean, heard.noisy
+    estimate = heard.brought_back(system.opened(clip, rate)(heard.given))
     estimate, _ = align(noisy if clean is None else clean, estimate, rate)
     sounds = {"noisy": noisy, system.name: estimate}
     sounds["noise taken" if clean is None else "clean"] = (
