@@ -252,13 +252,21 @@ def load_model(name_or_path: str | Path = "default") -> Model:
     Raises:
         SordinoError: there is no such model, or its file is damaged or not one of Sordino's.
     """
+    return _load(*read_model(name_or_path))
+
+
+def read_model(name_or_path: str | Path) -> tuple[bytes, str]:
+    """Return the ONNX file of a model as `load_model` finds it, and what messages call it.
+
+    Raises:
+        SordinoError: there is no such model, or it is a packaged one and its file is damaged.
+    """
     path = Path(name_or_path)
     if path.suffix == ".onnx" or isinstance(name_or_path, Path):
         try:
-            data = path.read_bytes()
+            return path.read_bytes(), str(path)
         except OSError as error:
             raise SordinoError(f"cannot read the model {path}: {error.strerror}") from error
-        return _load(data, str(path))
     models = available_models()
     if name_or_path not in models:
         raise SordinoError(
@@ -278,7 +286,7 @@ def load_model(name_or_path: str | Path = "default") -> Model:
             f"the weights of {entry.name!r} are damaged ({entry.file} has sha256 {found[:12]}..., "
             f"expected {entry.sha256[:12]}...): reinstall sordino"
         )
-    return _load(data, entry.file)
+    return data, entry.file
 
 
 def _load(data: bytes, source: str) -> Model:

@@ -95,7 +95,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise SordinoError(
             f"cannot read the checkpoint {path}: {error or type(error).__name__}; "
-            "give a .safetensors file that `sordino train` wrote"
+            "give a .safetensors file that `sordino train` wrote, or the name of a model"
         ) from error
     progress = Progress(about["step"], about["hours"])
     return Checkpoint(from_tree(Recipe, about["recipe"]), progress, tensors)

@@ -27,7 +27,10 @@ def train(
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the run.")] = Path("runs"),
     init: Annotated[
-        Path | None, typer.Option(help="Checkpoint to start from (fine-tuning).")
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="What to start from: a model's name, .onnx or .safetensors."
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -56,7 +59,7 @@ def export(
         list[Path],
         typer.Argument(
             metavar="CHECKPOINT...",
-            help="A .safetensors file of `sordino train`; several are averaged.",
+            help="A .safetensors file of `sordino train`; several networks are averaged.",
         ),
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The .onnx file.")] = None,
@@ -67,10 +70,11 @@ def export(
 ) -> None:
     """Make an ONNX model of a checkpoint: `sordino denoise --model FILE.onnx` runs it."""
     from sordino.train import export as exporting
-    from sordino.train.checkpoint import load_checkpoint, mean_checkpoint
+    from sordino.train.checkpoint import mean_checkpoint
+    from sordino.train.pretrained import load_pretrained
 
     path = out or checkpoints[0].with_suffix(".onnx")
-    checkpoint = mean_checkpoint([load_checkpoint(each) for each in checkpoints])
+    checkpoint = mean_checkpoint([load_pretrained(each) for each in checkpoints])
     about = exporting.export_checkpoint(checkpoint, path, version)
     if register:
         exporting.register(path, register)

@@ -5,10 +5,11 @@ import json
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -71,7 +72,7 @@ def export_checkpoint(
         The metadata.
     """
     recipe = checkpoint.recipe
-    network = make_objective(recipe).network
+    network = _network(recipe)
     restore_weights(network, checkpoint.part("average"), "the checkpoint")
     network.eval()
     graph = _GRAPHS[recipe.kind](network)
@@ -95,6 +96,7 @@ def export_checkpoint(
     model = onnx.load(temporary)
     if recipe.kind == NOISE_MASK:
         fix_shapes(model)
+        _store_sparsely(model)
     if graph.half:
         _halve_weights(model)
     entry = model.metadata_props.add()
@@ -134,8 +136,14 @@ def register(path: Path, summary: str) -> None:
 
 def measure(recipe: Recipe) -> tuple[int, int]:
     """Parameters, and multiply-accumulates per second of audio, of a recipe's network."""
-    network = make_objective(recipe).network.eval()
+    network = _network(recipe).eval()
     return count_parameters(network), _GRAPHS[recipe.kind](network).facts["macs_per_second"]
+
+
+def _network(recipe: Recipe) -> Any:
+    """The network of a recipe; who taught it need not be there any more."""
+    alone = replace(recipe, train=replace(recipe.train, teacher=""))
+    return make_objective(alone).network
 
 
 def _unet_graph(network: UNet) -> Graph:
@@ -189,6 +197,34 @@ def _halve_weights(model: onnx.ModelProto) -> None:
             cast = helper.make_node("Cast", [name], [weight.name], to=TensorProto.FLOAT)
             graph.node.insert(0, cast)
             graph.initializer.remove(weight)
+
+
+def _store_sparsely(model: onnx.ModelProto) -> None:
+    """Store matrices of little but zeros without them, above all those between bins and bands.
+
+    The graph puts them together once, when it is loaded.
+    """
+    graph = model.graph
+    for node in [node for node in graph.node if node.op_type == "Constant"]:
+        constant = node.attribute[0].t
+        constant.name = node.output[0]
+        graph.initializer.append(constant)
+        graph.node.remove(node)
+    for matrix in [w for w in graph.initializer if w.data_type == TensorProto.FLOAT]:
+        name, values = matrix.name, numpy_helper.to_array(matrix)
+        places = np.argwhere(values)
+        if 10 * len(places) > values.size:
+            continue
+        parts = {"shape": np.array(values.shape), "places": places, "values": values[values != 0]}
+        names = {part: f"{name}.{part}" for part in parts}
+        graph.initializer.remove(matrix)
+        graph.initializer.extend(
+            numpy_helper.from_array(array, names[part]) for part, array in parts.items()
+        )
+        zeros = helper.make_node("ConstantOfShape", [names["shape"]], [f"{name}.zeros"])
+        given = [f"{name}.zeros", names["places"], names["values"]]
+        graph.node.insert(0, helper.make_node("ScatterND", given, [name]))
+        graph.node.insert(0, zeros)
 
 
 def _write(graph: Graph, path: Path) -> None:

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from sordino.errors import SordinoError
-from sordino.train.checkpoint import load_checkpoint
 from sordino.train.corpus import CorpusConfig, Source
+from sordino.train.pretrained import load_pretrained
 from sordino.train.recipe import Recipe, from_tree, load_recipe, override, to_tree
 
 
 def choose_recipe(
-    recipe: Path | None, init: Path | None, data: Path | None, overrides: Mapping[str, str]
+    recipe: Path | None, init: str | Path | None, data: Path | None, overrides: Mapping[str, str]
 ) -> Recipe:
     """The recipe of a command line.
 
@@ -21,7 +21,7 @@ def choose_recipe(
 
     Args:
         recipe: recipe file.
-        init: checkpoint that a new run starts from.
+        init: what a new run starts from, see `load_pretrained`.
         data: folder that replaces the recipe's data.
         overrides: values by dotted key.
 
@@ -31,10 +31,10 @@ def choose_recipe(
     if recipe is not None:
         chosen = load_recipe(recipe, overrides)
     elif init is not None:
-        tuned = _gentle(load_checkpoint(init).recipe)
+        tuned = _gentle(load_pretrained(init).recipe)
         chosen = from_tree(Recipe, override(to_tree(tuned), overrides))
     else:
-        raise SordinoError("give a recipe (recipes/*.toml), or --init CHECKPOINT to fine-tune")
+        raise SordinoError("give a recipe (recipes/*.toml), or --init MODEL to fine-tune")
     if data is not None:
         chosen = replace(chosen, data=replace(corpus_of(data), cache=chosen.data.cache))
     return chosen

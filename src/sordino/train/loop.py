@@ -37,6 +37,7 @@ from sordino.train.optimizer import (
     make_optimizer,
     set_learning_rate,
 )
+from sordino.train.pretrained import load_pretrained
 from sordino.train.recipe import Recipe
 
 LAST = "last.safetensors"
@@ -62,13 +63,13 @@ class Batches(Dataset[Batch]):
         return self.mixer.batch(self.seed, step, self.size, first)
 
 
-def train(recipe: Recipe, folder: Path, init: Path | None = None) -> Path:
+def train(recipe: Recipe, folder: Path, init: str | Path | None = None) -> Path:
     """Run a recipe to its end, or until it is interrupted; a run in `folder` is resumed.
 
     Args:
         recipe: what to do.
         folder: for checkpoints and logs.
-        init: checkpoint whose averaged weights a new run starts from (fine-tuning).
+        init: what a new run starts from (fine-tuning), see `load_pretrained`.
 
     Returns:
         Path of the last checkpoint.
@@ -183,11 +184,11 @@ class _Run:
         return path
 
 
-def _starting_point(folder: Path, init: Path | None) -> Checkpoint | None:
+def _starting_point(folder: Path, init: str | Path | None) -> Checkpoint | None:
     """The run's own last checkpoint if there is one, else that of `init`."""
     if (folder / LAST).exists():
         return load_checkpoint(folder / LAST)
-    return load_checkpoint(init) if init is not None else None
+    return load_pretrained(init) if init is not None else None
 
 
 @contextmanager

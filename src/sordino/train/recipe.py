@@ -42,7 +42,8 @@ class LoopConfig:
         log_every: updates between log lines.
         media_every: updates between logged sounds and spectrograms.
         save_every: seconds between checkpoints.
-        teacher: checkpoint of a network whose estimates are learnt from, too; "" for none.
+        teacher: network whose estimates are learnt from, too, as `load_pretrained` finds
+            it; "" for none.
         layer_decay: fine-tuning: factor on the learning rate for every stage further
             from the output; 1 trains all alike.
         freeze_encoder: fine-tuning: leave the way down of the U-Net as it is.

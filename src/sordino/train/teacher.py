@@ -14,16 +14,17 @@ from torch import Tensor, nn
 
 from sordino.errors import SordinoError
 from sordino.model import NOISE_MASK
-from sordino.train.checkpoint import load_checkpoint, restore_weights
+from sordino.train.checkpoint import restore_weights
+from sordino.train.pretrained import load_pretrained
 from sordino.train.stft import istft, subtract
 from sordino.train.unet import UNet
 
 
 class Teacher(nn.Module):
-    """The averaged weights of a checkpoint, which do not learn any more.
+    """Averaged weights which do not learn any more.
 
     Args:
-        path: of the checkpoint of a causal U-Net, of any size.
+        path: of a causal U-Net of any size, see `load_pretrained`.
 
     Raises:
         SordinoError: if there is none, or one of another kind.
@@ -31,11 +32,11 @@ class Teacher(nn.Module):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__()
-        saved = load_checkpoint(path)
+        saved = load_pretrained(path)
         if saved.recipe.kind != NOISE_MASK:
             raise SordinoError(
-                f"train.teacher: {path} is a {saved.recipe.kind} network; give a checkpoint of "
-                f"kind {NOISE_MASK!r}, such as checkpoints/default.safetensors"
+                f"train.teacher: {path} is a {saved.recipe.kind} network; give one of "
+                f"kind {NOISE_MASK!r}, such as 'default'"
             )
         self.network = UNet(saved.recipe.network)
         restore_weights(self.network, saved.part("average"), str(path))

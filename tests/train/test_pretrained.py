@@ -1,0 +1,63 @@
+"""Weights come out of an exported model as they went in."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from signals import noise
+from sordino.denoiser import denoise
+from sordino.errors import SordinoError
+from sordino.train.checkpoint import load_checkpoint
+from sordino.train.export import export_checkpoint
+from sordino.train.finetune import choose_recipe
+from sordino.train.loop import train
+from sordino.train.pretrained import load_pretrained
+from sordino.train.recipe import Recipe
+
+
+def test_an_exported_model_gives_its_weights_back(recipe: Recipe, tmp_path: Path) -> None:
+    saved = load_checkpoint(train(recipe, tmp_path))
+    wanted = saved.part("average")
+    export_checkpoint(saved, tmp_path / "m.onnx", "1")
+    read = load_pretrained(str(tmp_path / "m.onnx"))
+    assert read.progress == saved.progress
+    assert read.recipe.network == recipe.network
+    assert read.part("average").keys() == wanted.keys()
+    for name, weight in read.part("average").items():
+        torch.testing.assert_close(weight, wanted[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["default", "small"])
+def test_a_packaged_model_is_the_same_when_it_is_exported_again(name: str, tmp_path: Path) -> None:
+    export_checkpoint(load_pretrained(name), tmp_path / "again.onnx", "1")
+    x = noise(16000, level=0.1)
+    ours, again = (denoise(x, 16000, model) for model in (name, str(tmp_path / "again.onnx")))
+    np.testing.assert_allclose(again, ours, atol=1e-7)
+
+
+def test_training_starts_from_a_packaged_model(data: Path, tmp_path: Path) -> None:
+    few = {"train.steps": "1", "train.learning_rate": "0.0", "mix.seconds": "0.5"}
+    few["data.cache"] = str(tmp_path / "cache")
+    recipe = choose_recipe(None, "small", data, few)
+    assert recipe.name == "small-tuned"
+    tuned = load_checkpoint(train(recipe, tmp_path, "small")).part("network")
+    for name, weight in load_pretrained("small").part("average").items():
+        torch.testing.assert_close(tuned[name], weight)
+
+
+def test_what_has_no_weights_to_start_from_is_told(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(SordinoError, match=r"16 bits.*\.safetensors"):
+        load_pretrained("poc-unet")
+    with pytest.raises(SordinoError, match="the name of a model"):
+        load_pretrained("smal")
+    path = tmp_path / "m.onnx"
+    export_checkpoint(load_checkpoint(train(recipe, tmp_path)), path, "1")
+    model = onnx.load(path)
+    (lstm,) = (node for node in model.graph.node if node.name.endswith("presence/time/LSTM"))
+    lstm.name = "another"
+    onnx.save(model, path)
+    with pytest.raises(SordinoError, match=r"presence\.time.*another version"):
+        load_pretrained(path)
