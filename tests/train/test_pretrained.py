@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 
+from models import constant_mask_bytes
 from signals import noise
 from sordino.denoiser import denoise
 from sordino.errors import SordinoError
@@ -51,6 +52,9 @@ def test_training_starts_from_a_packaged_model(data: Path, tmp_path: Path) -> No
 def test_what_has_no_weights_to_start_from_is_told(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(SordinoError, match=r"16 bits.*\.safetensors"):
         load_pretrained("poc-unet")
+    (tmp_path / "built.onnx").write_bytes(constant_mask_bytes())
+    with pytest.raises(SordinoError, match="no recipe"):
+        load_pretrained(tmp_path / "built.onnx")
     with pytest.raises(SordinoError, match="the name of a model"):
         load_pretrained("smal")
     path = tmp_path / "m.onnx"

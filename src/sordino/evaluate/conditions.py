@@ -24,7 +24,14 @@ LOWEST_BAND, LOWEST_LEVEL, HIGHEST_LEVEL = 500.0, -100.0, 20.0  # Hz, dBFS, dBFS
 
 
 class Heard(NamedTuple):
-    """What a system gets, and what its output is compared with."""
+    """What a system gets, and what its output is compared with.
+
+    Attributes:
+        clean: the reference, if there is one.
+        noisy: the recording.
+        gain: of what the system gets; its output is divided by it before it is scored.
+        lead: samples of digital silence that the system gets first.
+    """
 
     clean: Signal | None
     noisy: Signal

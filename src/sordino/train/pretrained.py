@@ -40,9 +40,9 @@ def load_pretrained(source: str | Path) -> Checkpoint:
         return load_checkpoint(source)
     name = str(source) if packaged else path
     info = load_model(name).info
-    if info.kind != NOISE_MASK:
+    if info.kind != NOISE_MASK or "recipe" not in info.training:
         raise SordinoError(
-            f"{source} keeps its weights in 16 bits: start a {info.kind} network from the "
+            f"{source} keeps its weights in 16 bits, or no recipe with them: start from the "
             ".safetensors file of its training"
         )
     recipe = from_tree(Recipe, info.training["recipe"])
