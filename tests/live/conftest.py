@@ -2,7 +2,7 @@
 
 import pytest
 
-from live.servers import Server
+from live.servers import Server, wait_for
 
 
 @pytest.fixture(params=["pulseaudio", "pipewire"])
@@ -11,4 +11,6 @@ def server(request):
     with Server(request.param) as server:
         server.add_room()
         server.microphone = server.add_microphone()
+        # PipeWire takes a moment to choose them.
+        wait_for(lambda: server.defaults() == ("microphone", "room"), "the default devices")
         yield server
