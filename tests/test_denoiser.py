@@ -188,6 +188,20 @@ def test_after_reset_and_flush_all_is_new(rate, end):
     np.testing.assert_array_equal(run(denoiser, x, [1000]), run(new, x, [1000]))
 
 
+@pytest.mark.parametrize("rate", NATIVE_RATES)
+@pytest.mark.parametrize("seconds", [0.01, 0.1, 3])
+def test_a_muted_microphone_is_not_remembered(rate, seconds):
+    before, after = noise(rate), noise(rate, seed=1)
+    mute = np.zeros(round(seconds * rate), np.float32)
+    y = denoise(np.concatenate([mute, after]), rate, RECURRENT)
+    assert agreement_db(denoise(after, rate, RECURRENT), y[len(mute) :]) > 100
+    # Longer than the window that is looked through, its length makes no difference.
+    once = denoise(np.concatenate([before, np.zeros(rate, np.float32), after]), rate, RECURRENT)
+    parts = [before, np.zeros(rate, np.float32), mute, after]
+    longer = denoise(np.concatenate(parts), rate, RECURRENT)
+    assert agreement_db(once[-rate:], longer[-rate:]) > 100
+
+
 @pytest.mark.parametrize("rate", [24000, 44100])
 def test_channels_are_independent(rate):
     x = noise((rate // 2, 3))

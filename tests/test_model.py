@@ -64,6 +64,35 @@ def test_frames_at_once_equal_frames_one_by_one(bins, batch):
         np.testing.assert_allclose(state[name], value, atol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("frames", [1, 7, 40])
+def test_digital_silence_is_not_heard(channels, frames):
+    """What a channel is given around digital silence comes out as if there were none."""
+    model = models.recurrent()
+    rng = np.random.default_rng(channels)
+    heard = rng.random((channels, 40)) < 0.7
+    heard[:, 20:26] = False
+    spectrum = rng.standard_normal((channels, 40, 129, 2), np.float32) * heard[..., None, None]
+    voice = np.zeros((channels, 192), np.float32)
+    live, state = model.live_step(channels, 129), model.initial_state(channels)
+    masks, speeches = [], []
+    for block in np.split(spectrum, range(frames, 40, frames), axis=1):
+        step = model.run(block, voice, live.state(state) if frames == 1 else state)
+        masks.append(step.mask.copy())
+        speeches.append(step.speech.copy())
+        state = step.state
+    mask, speech = np.concatenate(masks, 1), np.concatenate(speeches, 1)
+    assert not mask[~heard].any()
+    assert not speech[~heard].any()
+    for channel in range(channels):
+        rows, kept = slice(channel, channel + 1), heard[channel]
+        alone = model.run(spectrum[rows, kept], voice[rows], model.initial_state(1))
+        np.testing.assert_allclose(mask[channel, kept], alone.mask[0], atol=1e-5)
+        np.testing.assert_allclose(speech[channel, kept], alone.speech[0], atol=1e-5)
+        for name, values in alone.state.items():
+            np.testing.assert_allclose(state[name][rows], values, atol=1e-5)
+
+
 def test_packaged_models(weights):
     assert list(available_models()) == ["default", "tiny"]
     entry = available_models()["tiny"]

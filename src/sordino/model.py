@@ -160,6 +160,9 @@ class Model:
     def run(self, spectrum: Array, voice: Array, state: State) -> Step:
         """Estimate the noise in some frames (kind "noise-mask").
 
+        The network does not hear digital silence, as of a muted microphone: it has no noise and
+        no speech, and what is remembered of the sound before is still there after it.
+
         Args:
             spectrum: real and imaginary part, shape = (batch, frames, bins, 2).
             voice: embeddings, shape = (batch, voice_size); zeros stand for any voice.
@@ -167,6 +170,25 @@ class Model:
                 `live_step`, a single frame is quicker, and what is returned is valid until the
                 next call.
         """
+        heard = spectrum.any((2, 3))
+        if heard.all():
+            return self._run(spectrum, voice, state)
+        mask, speech = np.zeros_like(spectrum), np.zeros(heard.shape, np.float32)
+        if not heard.any():
+            return Step(mask, speech, state)
+        state = {name: values.copy() for name, values in state.items()}
+        patterns, pattern_of = np.unique(heard, axis=0, return_inverse=True)
+        for number, pattern in enumerate(patterns):
+            if pattern.any():
+                rows = (pattern_of == number).nonzero()[0]
+                here = np.ix_(rows, pattern)
+                own = {name: values[rows] for name, values in state.items()}
+                mask[here], speech[here], own = self._run(spectrum[here], voice[rows], own)
+                for name, values in own.items():
+                    state[name][rows] = values
+        return Step(mask, speech, state)
+
+    def _run(self, spectrum: Array, voice: Array, state: State) -> Step:
         batch, frames, bins, _ = spectrum.shape
         if frames == 1 and isinstance(state, LiveState):
             return Step(*state.advance(spectrum, voice))

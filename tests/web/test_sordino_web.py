@@ -187,6 +187,16 @@ def test_a_recording_is_denoised_as_in_python(page, site, name):
     assert agreement_db(expected, clean) >= LEAST_DB
 
 
+def test_a_muted_microphone_is_not_remembered(page, site):
+    noisy, rate = clip("cafe_16k")
+    silence = np.zeros(2 * rate, np.float32)
+    site.put("/clips/muted", np.concatenate([silence, noisy[:rate], silence, noisy[rate:]]))
+    clean = floats(page.evaluate(DENOISE, ["/clips/muted", rate, 1]))[len(silence) :]
+    assert agreement_db(sordino.denoise(noisy[:rate], rate), clean[:rate]) >= LEAST_DB
+    whole = np.concatenate([noisy[:rate], silence, noisy[rate:]])
+    assert agreement_db(sordino.denoise(whole, rate), clean) >= LEAST_DB
+
+
 @pytest.mark.parametrize(("count", "rate"), [(0, 48000), (1, 16000), (100, 44100)])
 def test_a_short_recording_keeps_its_length(page, site, count, rate):
     site.put("/clips/short", np.full(count, 0.1, np.float32))

@@ -83,8 +83,33 @@ export class Model {
     );
   }
 
-  /** Estimate the noise in some frames: `frames * bins` pairs (real, imaginary). */
+  /**
+   * Estimate the noise in some frames: `frames * bins` pairs (real, imaginary).
+   *
+   * The network does not hear digital silence, as of a muted microphone: it has no noise and no
+   * speech, and what is remembered of the sound before is still there after it.
+   */
   async run(spectra: Float32Array, frames: number, state: State): Promise<Step> {
+    const size = spectra.length / frames;
+    const heard: number[] = [];
+    for (let t = 0; t < frames; t++) {
+      if (spectra.subarray(t * size, (t + 1) * size).some((value) => value !== 0)) heard.push(t);
+    }
+    if (heard.length === frames) return this.estimate(spectra, frames, state);
+    const mask = new Float32Array(spectra.length);
+    const speech = new Float32Array(frames);
+    if (!heard.length) return { mask, speech, state };
+    const joined = new Float32Array(heard.length * size);
+    heard.forEach((t, n) => joined.set(spectra.subarray(t * size, (t + 1) * size), n * size));
+    const step = await this.estimate(joined, heard.length, state);
+    heard.forEach((t, n) => {
+      mask.set(step.mask.subarray(n * size, (n + 1) * size), t * size);
+      speech[t] = step.speech[n];
+    });
+    return { mask, speech, state: step.state };
+  }
+
+  private async estimate(spectra: Float32Array, frames: number, state: State): Promise<Step> {
     const shape = [1, frames, spectra.length / frames / 2, 2];
     const results = await this.session.run({
       spectrum: new ort.Tensor(spectra, shape),
