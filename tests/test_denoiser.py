@@ -202,6 +202,48 @@ def test_a_muted_microphone_is_not_remembered(rate, seconds):
     assert agreement_db(once[-rate:], longer[-rate:]) > 100
 
 
+@pytest.mark.parametrize("rate", NATIVE_RATES)
+def test_what_was_heard_first_is_remembered(rate):
+    before, sound = noise((rate, 2)), noise((rate, 2), seed=1)
+    denoiser = Denoiser(RECURRENT, rate, channels=2)
+    denoiser.listen(before)
+    y = run(denoiser, sound, [777])
+    pause = np.zeros((rate // 10, 2), np.float32)
+    whole = denoise(np.concatenate([before, pause, sound]), rate, RECURRENT)
+    assert agreement_db(whole[-rate:], y) > 100
+    assert agreement_db(denoise(sound, rate, RECURRENT), y) < 60
+    assert run(denoiser, sound, [777]).shape == sound.shape  # the flush before has forgotten it
+
+
+@given(rate=all_rates, samples=st.integers(0, 3000), seconds=st.sampled_from([0.01, 0.1, 60]))
+@settings(max_examples=30)
+def test_listening_first_keeps_length_and_place(rate, samples, seconds):
+    x = noise(samples)
+    assert denoise(x, rate, RECURRENT, listen=seconds).shape == (samples,)
+    expected = denoise(x, rate, ZERO)
+    assert agreement_db(expected, denoise(x, rate, ZERO, listen=seconds)) > 100
+
+
+def test_only_what_is_heard_first_acts_on_what_came_before():
+    x = noise(32000)
+    changed = np.concatenate([x[:16000], noise(16000, seed=1)])
+    before = slice(0, 16000 - 320)
+    heard = [denoise(sound, 16000, RECURRENT, listen=1.0)[before] for sound in (x, changed)]
+    np.testing.assert_array_equal(*heard)
+    heard = [denoise(sound, 16000, RECURRENT, listen=1.5)[before] for sound in (x, changed)]
+    assert agreement_db(*heard) < 100
+
+
+def test_listening_comes_first():
+    denoiser = Denoiser(RECURRENT, 16000)
+    denoiser.feed(noise(100))
+    with pytest.raises(SordinoError, match="listen first"):
+        denoiser.listen(noise(100))
+    for seconds in (-1, 61, np.nan):
+        with pytest.raises(SordinoError, match="heard first: expected 0"):
+            denoise(noise(100), 16000, RECURRENT, listen=seconds)
+
+
 @pytest.mark.parametrize("rate", [24000, 44100])
 def test_channels_are_independent(rate):
     x = noise((rate // 2, 3))

@@ -14,7 +14,9 @@ import pytest
 import soundfile
 
 import models
+import sordino
 from media import lag, packets_of, rumble, sound_of, write_video
+from signals import agreement_db
 from sordino import examples, files
 from sordino.cleaning import Settings
 from sordino.errors import SordinoError
@@ -129,6 +131,22 @@ def test_bundled_recordings_get_cleaner(tmp_path, name):
     assert report.noise_taken_db > 6
     noisy, clean = (read(examples.path(name, kind)).mean(1) for kind in ("noisy", "clean"))
     assert si_sdr(clean, read(target).mean(1)) > si_sdr(clean, noisy) + 0.5
+
+
+@pytest.mark.parametrize("seconds", [0.3, 3, 12])
+def test_the_beginning_of_a_file_is_heard_first(tmp_path, seconds):
+    recurrent = models.recurrent()
+    x = 0.1 * np.random.default_rng(0).standard_normal((round(seconds * 8000), 2), np.float32)
+    source = tmp_path / "noisy.wav"
+    soundfile.write(source, x, 8000, subtype="FLOAT")
+    for listen in (0.0, 5.0, 8.0):
+        settings = Settings(recurrent, listen=listen)
+        denoise_file(source, tmp_path / "clean.wav", settings, overwrite=True)
+        clean, _ = soundfile.read(tmp_path / "clean.wav", dtype="float32")
+        expected = sordino.denoise(x, 8000, recurrent, listen=listen)
+        assert agreement_db(expected, clean) > 100
+    with pytest.raises(SordinoError, match="expected 0"):
+        denoise_file(source, tmp_path / "clean.wav", Settings(recurrent, listen=-1), overwrite=True)
 
 
 def test_noise_and_speech_make_up_the_input(recording, tmp_path):

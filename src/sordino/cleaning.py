@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sordino.audio import Sink, open_source
-from sordino.denoiser import Denoiser
+from sordino.denoiser import Denoiser, samples_to_hear
 from sordino.errors import SordinoError
 from sordino.meter import NoiseMeter
 from sordino.model import Model
@@ -15,16 +15,24 @@ from sordino.outputs import explain, written_whole
 from sordino.plot import Spectrogram, check_plotting, draw
 from sordino.sound import Samples, SoundInfo
 
+LISTENED = 5.0  # seconds; scores rise with up to three
 PANELS = ("Noisy", "Noise taken", "Speech left")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to denoise; see `sordino.denoiser.Denoiser`."""
+    """How to denoise a recording.
+
+    Args:
+        model, strength, attenuation_limit_db: see `sordino.denoiser.Denoiser`.
+        listen: seconds of a track that are heard first, so that its first words come out as
+            clean as later ones; 0 is as in live use.
+    """
 
     model: str | Path | Model = "default"
     strength: float = 1.0
     attenuation_limit_db: float | None = None
+    listen: float = LISTENED
 
     def denoiser(self, sample_rate: int, channels: int) -> Denoiser:
         """Make a denoiser for a track, with the rate in Hz."""
@@ -59,6 +67,7 @@ class Cleaning:
         self._spectrograms = {name: Spectrogram(info.sample_rate) for name in panels}
         self._report = report
         self._waiting = np.zeros((0, info.channels), np.float32)  # noisy, clean not yet there
+        self._to_hear = samples_to_hear(settings.listen, info.sample_rate)
         self._samples = 0
 
     @property
@@ -81,11 +90,14 @@ class Cleaning:
             )
         self._samples += len(block)
         self._waiting = np.concatenate([self._waiting, block])
-        return self._watched(self._denoiser.feed(block))
+        if self._samples < self._to_hear:
+            return self._watched(block[:0])
+        return self._watched(self._denoiser.feed(self._listened(block)))
 
     def flush(self) -> Samples:
         """Return the samples that are still inside."""
-        return self._watched(self._denoiser.flush())
+        held = self._denoiser.feed(self._listened(self._waiting[:0]))
+        return self._watched(np.concatenate([held, self._denoiser.flush()]))
 
     def draw(self, path: Path, title: str) -> None:
         """Draw what was noisy, what was taken and what is left into a PNG file."""
@@ -93,6 +105,14 @@ class Cleaning:
         if self.meter.taken_db is not None:
             facts.append(f"pauses {self.meter.taken_db:.0f} dB quieter")
         draw(path, self._spectrograms, title, " · ".join(facts))
+
+    def _listened(self, block: Samples) -> Samples:
+        """What to feed after a block: all that was held to be heard first, else the block."""
+        if not self._to_hear:
+            return block
+        self._denoiser.listen(self._waiting[: self._to_hear])
+        self._to_hear = 0
+        return self._waiting
 
     def _watched(self, clean: Samples) -> Samples:
         clean = clean.reshape(-1, self._denoiser.channels)

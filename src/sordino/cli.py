@@ -91,6 +91,13 @@ def denoise(
     attenuation_limit: Annotated[
         float | None, typer.Option(metavar="DB", help="Attenuate nothing by more than this.")
     ] = None,
+    listen: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Hear so much of a file first: its first words come out as clean as later ones.",
+        ),
+    ] = 5.0,
     extension: Annotated[
         str | None,
         typer.Option("--format", "-f", metavar="EXT", help="Write wav, flac, mp3, m4a, mkv ..."),
@@ -162,7 +169,7 @@ def denoise(
         with display:
             denoise_files(
                 planned,
-                Settings(model, strength, attenuation_limit),
+                Settings(model, strength, attenuation_limit, listen),
                 workers=jobs,
                 overwrite=overwrite,
                 on_progress=display.progress,

@@ -4,6 +4,7 @@ Sound of any rate goes through a stateful resampler to the next native rate, the
 spectra and the network, and back.  Arrays, files and microphones use this same stream.
 """
 
+from collections.abc import Iterator
 from math import ceil
 from operator import index
 from pathlib import Path
@@ -18,6 +19,7 @@ from sordino.masks import MaskFilter
 from sordino.model import SLICE_MAGNITUDE, Model, load_model
 from sordino.resample import Resampler
 from sordino.spectrum import (
+    WINDOW_SECONDS,
     Samples,
     SpectrumConfig,
     SpectrumFilter,
@@ -27,6 +29,7 @@ from sordino.spectrum import (
 
 LOWEST_RATE, HIGHEST_RATE = 8000, 192000  # Hz
 BLOCK_SECONDS = 1  # longer blocks are cut, so that memory stays constant
+MOST_LISTENED = 60  # seconds; a file holds them in memory
 LOUDEST = 1e6  # beyond this, a float sample is no sound at full scale +-1 but a mistake
 
 
@@ -80,16 +83,22 @@ class Denoiser:
 
     def reset(self) -> None:
         """Forget everything heard so far; what comes next is the start of a new sound."""
-        channels, rate, native = self.channels, self.sample_rate, self._native
+        channels = self.channels
         if self.model.info.kind == SLICE_MAGNITUDE:
             config = slices.spectrum_config()
             self._filter: _Filter = slices.SliceFilter(
                 self.model, channels, self._effective_strength
             )
         else:
-            config = SpectrumConfig.at(native)
+            config = SpectrumConfig.at(self._native)
             self._filter = self._mask_filter(self.model, channels, self._effective_strength)
-        self._stream = SpectrumStream(config, channels, self._filter)
+        self._config = config
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin a sound with whatever the filter remembers."""
+        channels, rate, native = self.channels, self.sample_rate, self._native
+        self._stream = SpectrumStream(self._config, channels, self._filter)
         self._to_native = Resampler(rate, native, channels) if rate != native else None
         self._from_native = Resampler(native, rate, channels) if rate != native else None
         self._due = 0  # samples taken and not yet returned
@@ -136,6 +145,31 @@ class Denoiser:
         self._limit = _valid_limit(value)
         self._filter.strength = self._effective_strength
 
+    def listen(self, sound: ArrayLike) -> None:
+        """Hear sound without returning it, before the first block.
+
+        What is learnt of its noise and its voices serves from the first sample on, where
+        otherwise the first second or two are denoised less well.  It may be the beginning of
+        the very recording that follows, or the room before a meeting.
+
+        Args:
+            sound: see `feed`; five seconds are enough.
+
+        Raises:
+            SordinoError: see `feed`; or a sound has begun already.
+        """
+        if self._due:
+            raise SordinoError("a sound has begun already: listen first, or flush it before")
+        samples = self._checked(sound)
+        if self.model.info.kind == SLICE_MAGNITUDE:
+            return  # it remembers nothing
+        # Until the window has left the sound, and the next begins as after any silence.
+        pause = np.zeros((self.channels, round(2 * WINDOW_SECONDS * self.sample_rate)), "f4")
+        for _ in self._advanced(np.concatenate([samples, pause], axis=1)):
+            pass
+        self._filter.flush()
+        self._begin()
+
     def feed(self, block: ArrayLike) -> NDArray[np.float32]:
         """Take a block of noisy sound and return the clean samples that are ready.
 
@@ -154,12 +188,9 @@ class Denoiser:
                 stream goes on with the next one.
         """
         samples = self._checked(block)
-        count, step = samples.shape[1], BLOCK_SECONDS * self.sample_rate
-        self._due += count
-        if count <= step:
-            return self._returned(self._advance(samples))
-        parts = [self._advance(samples[:, i : i + step]) for i in range(0, count, step)]
-        return self._returned(np.concatenate(parts, axis=1))
+        self._due += samples.shape[1]
+        parts = list(self._advanced(samples))
+        return self._returned(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
 
     def flush(self) -> NDArray[np.float32]:
         """Return the samples that are still inside; then all is as after `reset`."""
@@ -179,6 +210,12 @@ class Denoiser:
         sound = self._returned(sound[:, : self._due])
         self.reset()
         return sound
+
+    def _advanced(self, samples: Samples) -> Iterator[Samples]:
+        """What comes out for each part of a block; there is at least one."""
+        count, step = samples.shape[1], BLOCK_SECONDS * self.sample_rate
+        for start in range(0, max(count, 1), step):
+            yield self._advance(samples[:, start : start + step])
 
     def _advance(self, samples: Samples) -> Samples:
         if self._to_native and self._from_native:
@@ -222,6 +259,7 @@ def denoise(
     model: str | Path | Model = "default",
     strength: float = 1.0,
     attenuation_limit_db: float | None = None,
+    listen: float = 0.0,
 ) -> NDArray[np.float32]:
     """Return a whole recording without its noise; `Denoiser` in one call.
 
@@ -229,6 +267,8 @@ def denoise(
         x: shape = (samples,) or (samples, channels); float at full scale +-1, or int16.
         sample_rate: in Hz.
         model, strength, attenuation_limit_db: see `Denoiser`.
+        listen: seconds of its beginning that are heard first, see `Denoiser.listen`.  With 0
+            no sample depends on later ones, and all is as in live use.
 
     Returns:
         float32 of the same shape.
@@ -247,6 +287,7 @@ def denoise(
             "transpose, or use Denoiser if it truly has so many channels"
         )
     denoiser = Denoiser(model, sample_rate, channels, strength, attenuation_limit_db)
+    denoiser.listen(array[: samples_to_hear(listen, sample_rate)])
     return np.concatenate([denoiser.feed(array), denoiser.flush()])
 
 
@@ -260,6 +301,19 @@ def _as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):  # what overflows is refused as Inf
             return array.astype(np.float32)
     raise SordinoError(f"sound is of the type {array.dtype}: expected float32, float64 or int16")
+
+
+def samples_to_hear(seconds: float, sample_rate: int) -> int:
+    """Samples that `Denoiser.listen` is given; the rate is in Hz.
+
+    Raises:
+        SordinoError: the seconds are out of range.
+    """
+    if not 0 <= seconds <= MOST_LISTENED:
+        raise SordinoError(
+            f"{seconds} s are to be heard first: expected 0 (none) to {MOST_LISTENED}"
+        )
+    return round(seconds * sample_rate)
 
 
 def _whole(value: int, what: str, lowest: int, highest: int) -> int:

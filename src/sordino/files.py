@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event
@@ -25,6 +25,7 @@ from typing import BinaryIO, Literal
 from sordino.audio import Sink, Source, open_sink, open_source
 from sordino.cleaning import Cleaning, Settings
 from sordino.container import ContainerSource
+from sordino.denoiser import samples_to_hear
 from sordino.errors import SordinoError
 from sordino.formats import CONTAINERS, VIDEOS
 from sordino.jobs import PIPE, Job, plan
@@ -119,8 +120,9 @@ def denoise_files(
     """
     chosen = settings or Settings()
     model = chosen.model if isinstance(chosen.model, Model) else load_model(chosen.model)
-    chosen = Settings(model, chosen.strength, chosen.attenuation_limit_db)
+    chosen = replace(chosen, model=model)
     chosen.denoiser(48000, 1)  # checks the values
+    samples_to_hear(chosen.listen, 48000)
     if any(job.picture for job in jobs):
         check_plotting()
     sweep(path.parent for job in jobs for path in job.outputs)
@@ -160,7 +162,8 @@ class _Task:
         stop: Event,
     ) -> None:
         self._job = job
-        self._settings = settings
+        # Who reads from a pipe may be waiting for what comes out.
+        self._settings = replace(settings, listen=0.0) if job.source == PIPE else settings
         self._overwrite = overwrite
         self._on_progress = on_progress
         self._stop = stop

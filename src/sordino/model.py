@@ -23,6 +23,7 @@ from sordino.spectrum import HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS
 FORMAT = 1
 NOISE_MASK = "noise-mask"
 SLICE_MAGNITUDE = "slice-magnitude"
+SILENCE = 1e-6  # of full scale, in a bin: less than resamplers leave after a sound
 
 Array = NDArray[np.float32]
 State = dict[str, Array]
@@ -160,8 +161,9 @@ class Model:
     def run(self, spectrum: Array, voice: Array, state: State) -> Step:
         """Estimate the noise in some frames (kind "noise-mask").
 
-        The network does not hear digital silence, as of a muted microphone: it has no noise and
-        no speech, and what is remembered of the sound before is still there after it.
+        The network does not hear silence, as of a muted microphone (less than -120 dBFS in every
+        bin): it has no noise and no speech, and what is remembered of the sound before is still
+        there after it.
 
         Args:
             spectrum: real and imaginary part, shape = (batch, frames, bins, 2).
@@ -170,7 +172,7 @@ class Model:
                 `live_step`, a single frame is quicker, and what is returned is valid until the
                 next call.
         """
-        heard = spectrum.any((2, 3))
+        heard = np.abs(spectrum).max((2, 3)) > SILENCE
         if heard.all():
             return self._run(spectrum, voice, state)
         mask, speech = np.zeros_like(spectrum), np.zeros(heard.shape, np.float32)

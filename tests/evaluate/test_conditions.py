@@ -10,6 +10,7 @@ from sordino.evaluate.conditions import (
     AS_IS,
     CHECKS,
     CLEAN,
+    KNOWN,
     LOUD,
     NOISE,
     QUIET,
@@ -74,6 +75,15 @@ def test_an_unmuted_microphone_was_silent_before_and_that_is_not_scored():
     assert level_db(given[2 * RATE :]) == pytest.approx(-30, abs=1e-3)
     np.testing.assert_allclose(heard.brought_back(given), SPEECH + HISS, atol=1e-6)
     assert UNMUTED.name == "after 20 s of silence"
+
+
+def test_a_known_scene_was_heard_before_and_that_is_not_scored():
+    heard = replace(KNOWN, level_dbfs=-30).hear(SPEECH, SPEECH + HISS, RATE)
+    first, second = np.split(heard.given, 2)
+    np.testing.assert_array_equal(first, second)
+    assert level_db(second) == pytest.approx(-30, abs=1e-3)
+    np.testing.assert_allclose(heard.brought_back(heard.given), SPEECH + HISS, atol=1e-6)
+    assert KNOWN.name == "heard before"
 
 
 def test_the_noise_of_reverberant_clips_is_no_noise_alone(tmp_path):

@@ -74,6 +74,8 @@ def test_a_recording_comes_back_clean(served):
     clean, its_rate = read(answer.content)
     assert its_rate == rate
     assert agreement_db(denoise(noisy, rate), clean[:, 0]) > 50  # 16 bit
+    clean, _ = read(post(served, OFFICE.read_bytes(), listen=2).content)
+    assert agreement_db(denoise(noisy, rate, listen=2), clean[:, 0]) > 50
 
 
 @pytest.mark.parametrize("extension", ["flac", "mp3", "m4a", "aiff", "mkv"])
@@ -162,6 +164,7 @@ def test_refusals(served):
         ({"format": "exe"}, 400, "bad_request"),
         ({"format": "../../etc/passwd"}, 400, "bad_request"),
         ({"strength": 2}, 400, "bad_request"),
+        ({"listen": 61}, 400, "bad_request"),
         ({"strength": "nan"}, 400, "bad_request"),
         ({"raw_rate": 1}, 400, "bad_request"),
         ({"raw_rate": 16000, "raw_format": "s99"}, 400, "bad_request"),
@@ -229,7 +232,7 @@ def test_decoders_have_limits_on_memory_and_time():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
 def test_a_worker_that_computes_too_long_is_killed():
-    task = Task("wav", "default", 1.0, None, ("s16le", 48000, 8), 1e9, 1 << 40, 1 << 31, 1)
+    task = Task("wav", "default", 1.0, None, 0.0, ("s16le", 48000, 8), 1e9, 1 << 40, 1 << 31, 1)
     command = [sys.executable, "-P", "-m", "sordino.serve.worker", task.to_json()]
     worker = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -86,7 +86,7 @@ def evaluate(
         bool,
         typer.Option(
             "--conditions",
-            help="Also quieter, louder, by telephone, unmuted, clean speech, noise, silence.",
+            help="Also quieter, louder, by telephone, unmuted, known, clean, noise, silence.",
         ),
     ] = False,
     metrics: Metrics = "all",

@@ -1,4 +1,4 @@
-"""The same set under other conditions: louder, over the telephone, unmuted, without noise.
+"""The same set under other conditions: louder, over the telephone, unmuted, heard before, clean.
 
 A condition changes what a system hears.  Where a figure under it has a limit that holds for
 any set, the limit stands here as well (`CHECKS`).
@@ -30,23 +30,23 @@ class Heard(NamedTuple):
         clean: the reference, if there is one.
         noisy: the recording.
         gain: of what the system gets; its output is divided by it before it is scored.
-        lead: samples of digital silence that the system gets first.
+        lead: what the system gets first; that part of its output is not scored.
     """
 
     clean: Signal | None
     noisy: Signal
     gain: float
-    lead: int
+    lead: Signal
 
     @property
     def given(self) -> Signal:
-        """What the system gets: `gain * noisy`, after `lead` samples of digital silence."""
-        louder = self.noisy if self.gain == 1 else self.gain * self.noisy
-        return np.pad(louder, (self.lead, 0)) if self.lead else louder
+        """What the system gets: `gain * noisy`, after `lead` as loud."""
+        given = np.concatenate([self.lead, self.noisy]) if len(self.lead) else self.noisy
+        return given if self.gain == 1 else self.gain * given
 
     def brought_back(self, output: Signal) -> Signal:
         """Return the output of a system as it is compared: what is of `noisy`, at its level."""
-        output = output[self.lead :]
+        output = output[len(self.lead) :]
         return output if self.gain == 1 else output / self.gain
 
 
@@ -62,6 +62,8 @@ class Condition:
         band_hz: The input, and the reference with it, is cut off above this.
         muted_seconds: So long the system hears digital silence first, as of a microphone that
             was muted; it is not scored.
+        heard_before: Whether the system hears the clip twice and is scored on the second time,
+            as in the middle of a meeting or of a long recording.
         metrics: What is worth measuring under it; empty for everything.
     """
 
@@ -69,6 +71,7 @@ class Condition:
     level_dbfs: float | None = None
     band_hz: float | None = None
     muted_seconds: float = 0.0
+    heard_before: bool = False
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -88,6 +91,7 @@ class Condition:
         parts += [] if self.level_dbfs is None else [f"{self.level_dbfs:g} dBFS"]
         parts += [] if self.band_hz is None else [f"up to {self.band_hz / 1000:g} kHz"]
         parts += [f"after {self.muted_seconds:g} s of silence"] if self.muted_seconds else []
+        parts += ["heard before"] if self.heard_before else []
         return ", ".join(parts)
 
     def fits(self, clip: Clip) -> bool:
@@ -114,7 +118,9 @@ class Condition:
         gain = 1.0
         if self.level_dbfs is not None and noisy.any():
             gain = 10 ** ((self.level_dbfs - level_dbfs(noisy)) / 20)
-        return Heard(clean, noisy, gain, round(self.muted_seconds * rate))
+        mute = np.zeros(round(self.muted_seconds * rate), noisy.dtype)
+        lead = np.concatenate([noisy, mute]) if self.heard_before else mute
+        return Heard(clean, noisy, gain, lead)
 
 
 AS_IS = Condition()
@@ -122,10 +128,11 @@ QUIET = Condition(level_dbfs=-50, metrics=("pesq", "estoi", "sisdr", "att_db"))
 LOUD = Condition(level_dbfs=-6, metrics=QUIET.metrics)
 TELEPHONE = Condition(band_hz=NARROW_RATE / 2, metrics=("pesq_nb", "estoi", "sisdr", "att_db"))
 UNMUTED = Condition(muted_seconds=20, metrics=QUIET.metrics)
+KNOWN = Condition(heard_before=True, metrics=(*QUIET.metrics, "covl", "ovrl", "nr_db"))
 CLEAN = Condition("clean", metrics=("pesq", "sisdr", "att_db"))
 NOISE = Condition("noise", metrics=("level_db",))
 SILENCE = Condition("silence", metrics=("out_dbfs",))
-CONDITIONS = (QUIET, LOUD, TELEPHONE, UNMUTED, CLEAN, NOISE, SILENCE)
+CONDITIONS = (QUIET, LOUD, TELEPHONE, UNMUTED, KNOWN, CLEAN, NOISE, SILENCE)
 
 
 @dataclass(frozen=True)
@@ -183,6 +190,7 @@ CHECKS = (
     Check(LOUD, "pesq", -0.05, 0.05, change=True),
     Check(TELEPHONE, "att_db", high=1.5),
     Check(UNMUTED, "pesq", low=-0.05, change=True),
+    Check(KNOWN, "pesq", low=-0.05, change=True),
     Check(CLEAN, "pesq", low=4.2),
     Check(NOISE, "level_db", low=30),
     Check(SILENCE, "out_dbfs", high=-100),

@@ -134,7 +134,7 @@ def _enhance(task: Task, wanted: frozenset[str]) -> _Enhanced:
     if "rtf_live" in wanted and (process := system.opened_live(clip, rate)):
         known["rtf_live"] = _timed(process, given)[1] * rate / len(given)
     if "noise_removed" in wanted and clean is not None and len(clean) == len(noisy):
-        noise = np.pad((noisy - clean) * heard.gain, (heard.lead, 0))
+        noise = np.pad((noisy - clean) * heard.gain, (len(heard.lead), 0))
         share = system.noise_removed(given, noise, rate)
         known |= {} if share is None else {"noise_removed": share}
     transcript = clip.traits.get(TRANSCRIPT, "")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE
+from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE, MOST_LISTENED
 from sordino.formats import EXTENSIONS, RAW_ENCODINGS
 from sordino.model import available_models
 from sordino.serve.errors import Refusal
@@ -53,6 +53,14 @@ async def denoise(
     attenuation_limit: Annotated[
         float | None, Query(ge=0, le=200, description="Attenuate nothing by more, in dB")
     ] = None,
+    listen: Annotated[
+        float,
+        Query(
+            ge=0,
+            le=MOST_LISTENED,
+            description="Hear so many seconds of it first; the answer begins after them",
+        ),
+    ] = 0.0,
     raw_rate: Annotated[
         int | None,
         Query(
@@ -90,6 +98,7 @@ async def denoise(
             model=model,
             strength=strength,
             attenuation_limit_db=attenuation_limit,
+            listen=listen,
             raw=None if raw_rate is None else (raw_format, raw_rate, raw_channels),
             max_sound_seconds=settings.max_sound_seconds,
             max_output_bytes=settings.max_output_bytes,

@@ -54,6 +54,7 @@ class Task:
         model: name of a packaged one.
         strength: share of the noise to take.
         attenuation_limit_db: see `sordino.denoiser.Denoiser`.
+        listen: seconds that are heard first, see `sordino.cleaning.Settings`.
         raw: how headerless samples lie: encoding, rate in Hz, channels; None if there is a header.
         max_sound_seconds: of sound.
         max_output_bytes: of any file it writes.
@@ -65,6 +66,7 @@ class Task:
     model: str
     strength: float
     attenuation_limit_db: float | None
+    listen: float
     raw: tuple[str, int, int] | None
     max_sound_seconds: float
     max_output_bytes: int
@@ -197,7 +199,7 @@ def _spool(task: Task, source: _Peeked, target: BinaryIO) -> None:
 
 
 def _settings(task: Task) -> Settings:
-    return Settings(task.model, task.strength, task.attenuation_limit_db)
+    return Settings(task.model, task.strength, task.attenuation_limit_db, task.listen)
 
 
 def _check(task: Task, info: SoundInfo) -> None:

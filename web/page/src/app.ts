@@ -15,6 +15,7 @@ import { wav } from "./wav.js";
 
 const LONGEST_LIVE_SECONDS = 1200;
 const METER_SECONDS = 0.05;
+const LISTEN = 5; // seconds of a recording that are heard first
 
 const STATES: Record<string, string> = {
   active: "You are live.",
@@ -81,7 +82,7 @@ export class App {
     bar.hidden = false;
     const start = performance.now();
     try {
-      const options = { ...(await engineOptions(this.engine)), signal: job.signal };
+      const options = { ...(await engineOptions(this.engine)), signal: job.signal, listen: LISTEN };
       const noise: Samples[] = [];
       for (const channel of take.noisy) {
         const onprogress = (share: number): void => {

@@ -14,7 +14,7 @@ export type ToWorker =
   | { type: "open"; engine: Engine; rate: number }
   | { type: "live"; way: Way; strength: number; tap: boolean }
   | { type: "strength"; value: number }
-  | { type: "denoise"; samples: Float32Array; rate: number; strength: number };
+  | { type: "denoise"; samples: Float32Array; rate: number; strength: number; listen: number };
 
 /** About the last quarter of a second of live sound. */
 export interface Stats {

@@ -14,6 +14,9 @@ export interface Step {
   state: State;
 }
 
+const SILENCE = 1e-6; // of full scale, in a bin: less than resamplers leave after a sound
+const isHeard = (value: number): boolean => Math.abs(value) > SILENCE;
+
 let started: Promise<void> | undefined;
 
 /** Fetch the runtime, plain or gzipped, once. */
@@ -86,14 +89,14 @@ export class Model {
   /**
    * Estimate the noise in some frames: `frames * bins` pairs (real, imaginary).
    *
-   * The network does not hear digital silence, as of a muted microphone: it has no noise and no
-   * speech, and what is remembered of the sound before is still there after it.
+   * The network does not hear silence, as of a muted microphone (less than -120 dBFS in every bin):
+   * it has no noise and no speech, and what is remembered of the sound before is still there after.
    */
   async run(spectra: Float32Array, frames: number, state: State): Promise<Step> {
     const size = spectra.length / frames;
     const heard: number[] = [];
     for (let t = 0; t < frames; t++) {
-      if (spectra.subarray(t * size, (t + 1) * size).some((value) => value !== 0)) heard.push(t);
+      if (spectra.subarray(t * size, (t + 1) * size).some(isHeard)) heard.push(t);
     }
     if (heard.length === frames) return this.estimate(spectra, frames, state);
     const mask = new Float32Array(spectra.length);

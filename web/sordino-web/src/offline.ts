@@ -6,6 +6,11 @@ import { checkRecording } from "./recording.js";
 export interface DenoiseOptions extends EngineOptions {
   /** Share of the noise to take away, 0..1; all if left out. */
   strength?: number;
+  /**
+   * Seconds of the beginning that are heard first, 0 to 60; then the first words come out as clean
+   * as later ones. None if left out, as in live use.
+   */
+  listen?: number;
   /** Told the share that is done, 0..1. */
   onprogress?: (share: number) => void;
   signal?: AbortSignal;
@@ -24,8 +29,8 @@ export async function denoise(
   rate: number,
   options: DenoiseOptions = {},
 ): Promise<Float32Array> {
-  const { strength = 1, onprogress, signal } = options;
-  const wrong = checkRecording(samples, rate) ?? checkStrength(strength);
+  const { strength = 1, listen = 0, onprogress, signal } = options;
+  const wrong = checkRecording(samples, rate) ?? checkStrength(strength) ?? checkListen(listen);
   if (wrong) throw new SordinoError(wrong);
   signal?.throwIfAborted();
   const engine = await EngineWorker.open(options, rate);
@@ -37,7 +42,7 @@ export async function denoise(
         else if (message.type === "denoised") resolve(message.samples);
         else if (message.type === "failed") reject(new SordinoError(message.message));
       };
-      engine.send({ type: "denoise", samples, rate, strength });
+      engine.send({ type: "denoise", samples, rate, strength, listen });
     });
   } finally {
     engine.close();
@@ -46,4 +51,8 @@ export async function denoise(
 
 export function checkStrength(value: number): string | null {
   return value >= 0 && value <= 1 ? null : `strength is ${value}: expected 0 to 1`;
+}
+
+function checkListen(seconds: number): string | null {
+  return seconds >= 0 && seconds <= 60 ? null : `${seconds} s are to be heard first: expected 0 to 60`;
 }

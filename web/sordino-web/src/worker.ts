@@ -29,7 +29,8 @@ async function openEngine(engine: Engine): Promise<Suppressor> {
   const bytes =
     typeof engine.model === "string" ? await fetchBytes(engine.model) : new Uint8Array(engine.model);
   const local = new LocalSuppressor(await Model.load(bytes, engine.wasm), inner);
-  for (let k = 0; k < 20; k++) await local.feed(new Float32Array(hop(inner))); // the first are slow
+  const sound = new Float32Array(hop(inner)).fill(0.001); // silence would not reach the network
+  for (let k = 0; k < 20; k++) await local.feed(sound); // the first are slow
   await local.flush();
   return local;
 }
@@ -57,8 +58,9 @@ async function answer(message: ToWorker): Promise<void> {
       told = performance.now();
       post({ type: "progress", share });
     };
-    const { samples, strength } = message;
-    const clean = await denoiseRecording(suppressor, samples, rate, inner, strength, onprogress);
+    const { samples, strength, listen } = message;
+    const sound = [samples, rate, inner] as const;
+    const clean = await denoiseRecording(suppressor, ...sound, strength, listen, onprogress);
     const seconds = (performance.now() - start) / 1000;
     post({ type: "denoised", samples: clean, seconds }, [clean.buffer]);
   }
