@@ -16,6 +16,7 @@ from sordino.train.losses import total_loss
 from sordino.train.lpc import EnvelopeDistance
 from sordino.train.pictures import draw_pictures, picture_loss, without_noise
 from sordino.train.poc_unet import PocUNet
+from sordino.train.precision import autocast
 from sordino.train.recipe import Recipe
 from sordino.train.stft import istft, stft, subtract
 from sordino.train.teacher import Teacher
@@ -98,7 +99,7 @@ class MaskObjective(Objective):
         """Loss of a batch at its own sample rate."""
         device, rate = batch.noisy.device, batch.sample_rate
         noisy = stft(batch.noisy, rate)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+        with autocast(device, self.bf16):
             # Memory goes on from one example of a chain to the next.
             chains = noisy.unflatten(0, (-1, self.chain)).flatten(1, 2)
             output = self.run(chains, *self.start(len(chains), device))
@@ -153,7 +154,7 @@ class MaskObjective(Objective):
         """What the predicted overall opinion of sounds at 16 kHz lacks to 5."""
         if self.opinion is None:
             self.opinion = mos.OpinionScore().to(heard.device)
-        with torch.autocast(heard.device.type, torch.bfloat16, enabled=self.bf16):
+        with autocast(heard.device, self.bf16):
             scores = self.opinion(heard)
         return (5 - scores.float()).mean()
 
@@ -181,7 +182,7 @@ class SliceObjective(Objective):
     def forward(self, batch: TensorBatch) -> Step:
         """Loss of the whole pictures of a batch."""
         pictures = draw_pictures(batch.noisy, batch.clean, self.limit_db)
-        with torch.autocast(batch.noisy.device.type, torch.bfloat16, enabled=self.bf16):
+        with autocast(batch.noisy.device, self.bf16):
             noise = self.run(pictures.noisy)
         loss, terms = picture_loss(noise, pictures.noise, batch.bandwidth)
         return Step(loss, terms, without_noise(pictures.spectra, noise.detach()))

@@ -35,7 +35,7 @@ class LoopConfig:
         weight_decay: on matrices only.
         clip: largest norm of the gradient.
         ema: decay of the averaged weights, per update, once warmed up.
-        bf16: autocast to bfloat16.
+        bf16: autocast to bfloat16, where the machine can.
         compile: run the network through `torch.compile`.
         threads: intra-op threads of PyTorch; 0 leaves its own choice.
         workers: processes that mix ahead; 0 mixes between the steps.
