@@ -148,7 +148,7 @@ def test_without_references_there_are_fewer_figures(dataset, half, tmp_path):
         ("no marks", [], "has no line <!-- figures set -->"),
         ("<!-- figures set -->\n", [], "has no <!-- end --> below it"),
         ("<!-- figures set -->\n<!-- figures b -->\n<!-- end -->\n", [], "has no <!-- end -->"),
-        (MARKS, ["--level", "-30"], "leave --level and --band out"),
+        (MARKS, ["--level", "-30"], "leave --level, --band and --heard-before out"),
     ],
 )
 def test_bad_cards_are_refused_before_anything_is_measured(

@@ -121,9 +121,18 @@ def test_one_command_prints_every_check(dataset, half):
     assert found["half", "up to 4 kHz"]["holds"] is False
     assert found["noisy", "clean only"]["mean"] == pytest.approx(4.64, abs=0.01)
     assert found["noisy", "clean only"]["holds"] is True
+    assert found["noisy", "clean only, heard before"]["mean"] == pytest.approx(4.64, abs=0.01)
     assert found["half", "noise only"]["mean"] == pytest.approx(6.02, abs=0.01)
     assert found["half", "silence only"]["mean"] == -120
     assert found["half", "silence only"]["holds"] is True
+
+
+def test_a_whole_set_may_be_heard_before(dataset):
+    asked = (dataset, "--model", "small", "--metrics", "pesq")
+    first, second = report(*asked), report(*asked, "--heard-before")
+    assert second["condition"] == "heard before"
+    assert second["systems"]["noisy"]["pesq"] == first["systems"]["noisy"]["pesq"]
+    assert second["systems"]["small"]["pesq"] != first["systems"]["small"]["pesq"]
 
 
 def test_a_level_and_a_band_may_be_asked_for(dataset, half):

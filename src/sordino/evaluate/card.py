@@ -109,7 +109,9 @@ def _subject(evaluation: Evaluation) -> Network:
     if not isinstance(subject, Network):
         raise SordinoError("A card is of a model: give --model.")
     if evaluation.conditions[0].name:
-        raise SordinoError("A card is of a set as it is: leave --level and --band out.")
+        raise SordinoError(
+            "A card is of a set as it is: leave --level, --band and --heard-before out."
+        )
     return subject
 
 

@@ -82,6 +82,12 @@ def evaluate(
     band: Annotated[
         float | None, typer.Option(metavar="HZ", help="Cut the input off above this first.")
     ] = None,
+    heard_before: Annotated[
+        bool,
+        typer.Option(
+            "--heard-before", help="Let a clip be heard once before, as in a long recording."
+        ),
+    ] = False,
     conditions: Annotated[
         bool,
         typer.Option(
@@ -114,15 +120,18 @@ def evaluate(
 
     Figures are taken at 16 kHz; files are denoised at their own rate.
     """
-    if conditions and (level is not None or band is not None):
-        raise SordinoError("--conditions has its own levels and bands: leave --level, --band out.")
+    if conditions and (level is not None or band is not None or heard_before):
+        raise SordinoError(
+            "--conditions has its own levels, bands and scenes: "
+            "leave --level, --band and --heard-before out."
+        )
     systems: list[System] = [Unprocessed(), *recordings(outputs or [])]
     if model or not outputs:
         ours = networks(model or ["default"], strength, attenuation_limit)
         systems[1:1] = ours
     clips = find_clips(folder, limit, meta)
     wanted = wanted_metrics(metrics, clips)
-    heard = [Condition(level_dbfs=level, band_hz=band, metrics=wanted)]
+    heard = [Condition(level_dbfs=level, band_hz=band, heard_before=heard_before, metrics=wanted)]
     heard += CONDITIONS if conditions else ()
     evaluation = prepared(folder, clips, systems, heard, figures, beside or [], by or [])
     known_macs = dict(named_macs(each) for each in macs or [])

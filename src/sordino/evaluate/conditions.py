@@ -130,9 +130,10 @@ TELEPHONE = Condition(band_hz=NARROW_RATE / 2, metrics=("pesq_nb", "estoi", "sis
 UNMUTED = Condition(muted_seconds=20, metrics=QUIET.metrics)
 KNOWN = Condition(heard_before=True, metrics=(*QUIET.metrics, "covl", "ovrl", "nr_db"))
 CLEAN = Condition("clean", metrics=("pesq", "sisdr", "att_db"))
+KNOWN_CLEAN = Condition("clean", heard_before=True, metrics=CLEAN.metrics)
 NOISE = Condition("noise", metrics=("level_db",))
 SILENCE = Condition("silence", metrics=("out_dbfs",))
-CONDITIONS = (QUIET, LOUD, TELEPHONE, UNMUTED, KNOWN, CLEAN, NOISE, SILENCE)
+CONDITIONS = (QUIET, LOUD, TELEPHONE, UNMUTED, KNOWN, CLEAN, KNOWN_CLEAN, NOISE, SILENCE)
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,7 @@ CHECKS = (
     Check(UNMUTED, "pesq", low=-0.05, change=True),
     Check(KNOWN, "pesq", low=-0.05, change=True),
     Check(CLEAN, "pesq", low=4.2),
+    Check(KNOWN_CLEAN, "pesq", low=4.2),
     Check(NOISE, "level_db", low=30),
     Check(SILENCE, "out_dbfs", high=-100),
 )
