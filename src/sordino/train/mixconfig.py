@@ -87,7 +87,7 @@ class MixConfig:
     packet_loss: float = 0.03  # probability of lost packets in mixture and target
     packet_loss_share: tuple[float, float] = (0.01, 0.15)  # share of packets that are lost
     packet_loss_burst: tuple[float, float] = (1.0, 3.0)  # mean number of them in a row
-    mute: float = 0.08  # probability of a muted microphone: digital silence for a while
+    mute: float = 0.01  # probability of a muted microphone: digital silence for a while
     mute_seconds: tuple[float, float] = (0.1, 2.5)  # s, how long
 
     active_range_db: float = 35.0  # dB, a frame this far under the loudest is no speech
