@@ -8,7 +8,7 @@
 # ORIGINAL  the clips of the original proof of concept: input_N.wav and output_N.wav
 #
 # Figures of single clips are kept in runs/cards.  What is there is not measured again, unless
-# the weights have changed.
+# the weights have changed.  JOBS processes score, 1 by default.
 set -euo pipefail
 dev=$1 peers=$2 original=$3
 sordino=${SORDINO:-sordino} kept=runs/cards models=(default small poc-unet)
@@ -24,7 +24,7 @@ beside16=(--beside "ulunas=UL-UNAS" --beside "gtcrn-dns3=GTCRN" --beside "nsnet2
     --beside "noisereduce=noisereduce")
 
 for model in "${models[@]}"; do
-    asked=(--model "$model")
+    asked=(--model "$model" --jobs "${JOBS:-1}")
     for other in "${models[@]}"; do
         [ "$other" = "$model" ] || asked+=(--model "$other")
     done
