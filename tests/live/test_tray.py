@@ -1,7 +1,6 @@
 """The tray with a real session on a real PulseAudio server; only the screen is in memory."""
 
 import re
-import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -268,21 +267,6 @@ def test_ends_with_its_session(tmp_path):
     assert tray.failure is None
     tray.close()
     desk.stop()
-
-
-def test_puts_everything_back_when_it_is_ended():
-    with Server("pulseaudio") as server:
-        server.add_room()
-        server.add_microphone()
-        modules, defaults = server.modules(), server.defaults()
-        command = [sys.executable, "-c", "from sordino.cli import main; main()", "tray"]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        wait_for(lambda: "sordino_microphone" in server.sources(), "the virtual microphone")
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, said
-        assert server.modules() == modules
-        assert server.defaults() == defaults
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a desktop")

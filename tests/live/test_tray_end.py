@@ -1,0 +1,28 @@
+"""The end of the tray, on a sound server that no other session of these tests can reach.
+
+(Sessions follow the server that the environment names, and that of `test_tray` runs all the while.)
+"""
+
+import signal
+import subprocess
+import sys
+
+from live.desktop import require_qt
+from live.servers import PATIENCE, Server, wait_for
+
+require_qt()
+
+
+def test_puts_everything_back_when_it_is_ended():
+    with Server("pulseaudio") as server:
+        server.add_room()
+        server.add_microphone()
+        modules, defaults = server.modules(), server.defaults()
+        command = [sys.executable, "-c", "from sordino.cli import main; main()", "tray"]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: "sordino_microphone" in server.sources(), "the virtual microphone")
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, said
+        assert server.modules() == modules
+        assert server.defaults() == defaults
