@@ -8,7 +8,6 @@ no more can remove them and leave everything as it was.
 
 import os
 import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,12 +17,10 @@ import pulsectl
 
 from sordino.errors import SordinoError
 from sordino.live.ports import DeviceLost
-from sordino.live.systems.pulse_control import AGAIN_SECONDS, connection
+from sordino.live.systems.pulse_control import connection
 
 PREFIX = "sordino_"
 """What the names of all sinks and sources begin with that Sordino makes."""
-
-TRIES = 3  # to remove devices; a server that has gone has taken them along
 
 _FORMAT = "rate=48000 channels=1 channel_map=mono"  # as the engine makes it: nothing to convert
 _MARK = re.compile(
@@ -118,20 +115,8 @@ def _having(*wanted: tuple[str, str, str]) -> Iterator[None]:
                 _load(pulse, module, arguments)
         yield
     finally:
-        _give_back(names)
-
-
-def _give_back(names: Sequence[str]) -> None:
-    """Remove devices by name, and see that they are gone: a busy server may refuse at first."""
-    for _ in range(TRIES):
-        try:
-            with connection() as pulse:
-                left = [module for module in _modules(pulse) if module.device in names]
-                if not left:
-                    return
-                _remove(pulse, left)
-        except DeviceLost:
-            time.sleep(AGAIN_SECONDS)
+        with suppress(DeviceLost), connection() as pulse:
+            _remove(pulse, [module for module in _modules(pulse) if module.device in names])
 
 
 def _load(pulse: pulsectl.Pulse, module: str, arguments: str) -> None:
