@@ -1,12 +1,8 @@
 """What all tests share."""
 
 import signal
-import sys
-from pathlib import Path
 
 from hypothesis import settings
-
-sys.path.insert(0, str(Path(__file__).parent))  # tests import their helpers by name
 
 # The same examples every time, and no deadline: the machine may be busy.
 settings.register_profile("sordino", deadline=None, max_examples=20, derandomize=True)

@@ -12,9 +12,9 @@ import pytest
 import soundfile
 import typer
 
-import models
-from media import rumble, write_video
 from sordino import cli, commands
+from support import models
+from support.media import rumble, write_video
 
 SORDINO = [sys.executable, "-c", "from sordino.cli import main; main()"]
 
@@ -269,7 +269,7 @@ def test_plot(sordino, talk, half):
 def test_plot_errors(sordino, talk, monkeypatch):
     code, _, err = sordino("plot", "/nowhere/x.wav", "--plain", "-o", talk.with_name("x.png"))
     assert (code, err) == (2, "sordino: /nowhere/x.wav: there is no such file\n")
-    monkeypatch.setattr("sordino.plot.find_spec", lambda name: None)
+    monkeypatch.setattr("sordino.spectrogram.find_spec", lambda name: None)
     code, _, err = sordino("plot", talk)
     assert (code, err) == (2, "sordino: pictures need matplotlib: pip install 'sordino[plot]'\n")
     assert [path.name for path in talk.parent.iterdir()] == ["talk.wav"]

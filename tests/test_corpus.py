@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from signals import noise, tone
 from sordino.errors import SordinoError
 from sordino.train.clips import BASE_RATE, WIDE_RATE
 from sordino.train.corpus import Corpus, CorpusConfig, Pool, Source
 from sordino.train.decoding import resample
 from sordino.train.traits import find_events, measure_bandwidth
+from support.signals import noise, tone
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import models
-from signals import ALL_RATES, agreement_db, block_sizes, level_db, noise, run, tone
 from sordino.denoiser import Denoiser, denoise
 from sordino.errors import SordinoError
-from sordino.spectrum import NATIVE_RATES
+from sordino.stft import NATIVE_RATES
+from support import models
+from support.signals import ALL_RATES, agreement_db, block_sizes, level_db, noise, run, tone
 
 ZERO = models.constant_mask(0)
 ONE = models.constant_mask(1)

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import correlate
 
-from signals import agreement_db, level_db, noise, tone
 from sordino.examples import FOLDER
 from sordino.train import noises
 from sordino.train.codec import Codec, draw_codec, through_codec
@@ -25,6 +24,7 @@ from sordino.train.effects import (
 from sordino.train.fourier import irfft, rfft
 from sordino.train.levels import active_level, activity, background_level, per_sample
 from sordino.train.rooms import direct_sample, split_room
+from support.signals import agreement_db, level_db, noise, tone
 
 SPEECH = sorted((FOLDER / "train" / "speech").iterdir())[0]
 RATES = (8000, 16000, 24000, 48000)

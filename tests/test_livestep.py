@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-import models
 from sordino.model import load_model
+from support import models
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

@@ -4,10 +4,10 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-import models
 from sordino import model as model_module
 from sordino.errors import SordinoError
 from sordino.model import Model, ModelInfo, available_models, load_model
+from support import models
 
 
 @pytest.fixture

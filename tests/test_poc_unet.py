@@ -8,13 +8,12 @@ import soundfile as sf
 import torch
 from onnx import TensorProto
 
-from signals import agreement_db, level_db, noise, tone
 from sordino import examples, slices
 from sordino.denoiser import Denoiser, denoise
 from sordino.errors import SordinoError
 from sordino.model import SLICE_MAGNITUDE, available_models, load_model
 from sordino.slices import from_image, noise_to_image, spectrum_config, to_image
-from sordino.spectrum import StreamingAnalysis
+from sordino.stft import StreamingAnalysis
 from sordino.train.checkpoint import Checkpoint, Progress, load_checkpoint
 from sordino.train.export import export_checkpoint, measure
 from sordino.train.finetune import corpus_of
@@ -24,6 +23,7 @@ from sordino.train.objective import TensorBatch, make_objective
 from sordino.train.pictures import draw_pictures, picture_loss, without_noise
 from sordino.train.poc_unet import PocUNet, PocUNetConfig
 from sordino.train.recipe import LoopConfig, Recipe, load_recipe
+from support.signals import agreement_db, level_db, noise, tone
 
 RATE, PICTURE = slices.RATE, slices.FRAMES * slices.HOP
 SMALL = PocUNetConfig(channels=(4, 8, 16))

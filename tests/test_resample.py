@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signals import ALL_RATES, agreement_db, block_sizes, cut, noise, tone
 from sordino.resample import Resampler
+from support.signals import ALL_RATES, agreement_db, block_sizes, cut, noise, tone
 
 PAIRS = [(44100, 48000), (48000, 44100), (11025, 16000), (192000, 48000), (48000, 96000)]
 

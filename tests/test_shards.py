@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from signals import noise, tone
 from sordino.errors import SordinoError
 from sordino.train.corpus import Corpus, CorpusConfig, Source
 from sordino.train.mixing import MixConfig, Mixer
 from sordino.train.shards import write_shards
+from support.signals import noise, tone
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import models
-from signals import agreement_db, block_sizes, level_db, noise, run, tone
 from sordino.denoiser import Denoiser, denoise
 from sordino.slices import (
     HOP,
@@ -16,7 +14,9 @@ from sordino.slices import (
     spectrum_config,
     to_image,
 )
-from sordino.spectrum import StreamingAnalysis
+from sordino.stft import StreamingAnalysis
+from support import models
+from support.signals import agreement_db, block_sizes, level_db, noise, run, tone
 
 
 def image_of(noise_db):

@@ -144,11 +144,11 @@ def denoise(
     changes.  The input is never overwritten, and a batch that was interrupted goes on where it
     stopped.
     """
-    from sordino.cleaning import Settings
-    from sordino.files import FileReport, denoise_files
-    from sordino.jobs import plan
-    from sordino.progress import BatchDisplay
-    from sordino.sound import RawFormat
+    from sordino.batch.cleaning import Settings
+    from sordino.batch.plan import plan
+    from sordino.batch.process import FileReport, denoise_files
+    from sordino.batch.progress import BatchDisplay
+    from sordino.io.sound import RawFormat
 
     raw = None if raw_rate is None else RawFormat(raw_format, raw_rate, raw_channels)
     planned = plan(inputs, output, noise_out=noise_out, plot=plot, extension=extension, raw=raw)
@@ -196,7 +196,7 @@ def plot(
     ] = False,
 ) -> None:
     """Draw spectrograms: noisy, noise taken, speech left."""
-    from sordino.cleaning import Settings, draw_file
+    from sordino.batch.cleaning import Settings, draw_file
 
     picture = output or file.with_suffix(".png")
     draw_file(file, picture, None if plain else Settings(model))
@@ -245,7 +245,7 @@ def bench(
     seconds: Annotated[float, typer.Option(help="Length of the sound that is run.")] = 10.0,
 ) -> None:
     """Measure whether a model fits this machine, on one thread."""
-    from sordino.bench import bench as measure
+    from sordino.benchmark import bench as measure
 
     result = measure(model, rate, seconds)
     rows = {

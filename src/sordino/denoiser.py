@@ -18,7 +18,7 @@ from sordino.errors import SordinoError
 from sordino.masks import MaskFilter
 from sordino.model import SLICE_MAGNITUDE, Model, load_model
 from sordino.resample import Resampler
-from sordino.spectrum import (
+from sordino.stft import (
     WINDOW_SECONDS,
     Samples,
     SpectrumConfig,

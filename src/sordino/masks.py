@@ -6,7 +6,7 @@ import numpy as np
 
 from sordino.livestep import LiveStep
 from sordino.model import Array, Model, State
-from sordino.spectrum import Spectra
+from sordino.stft import Spectra
 
 
 class MaskFilter:

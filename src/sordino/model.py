@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sordino.errors import SordinoError
 from sordino.livestep import LiveState, LiveStep
-from sordino.spectrum import HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS
+from sordino.stft import HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS
 
 FORMAT = 1
 NOISE_MASK = "noise-mask"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import soxr  # pyright: ignore[reportMissingTypeStubs]
 
-from sordino.spectrum import Samples
+from sordino.stft import Samples
 
 QUALITY = "HQ"  # 20 bit; passband to 0.91 of the lower Nyquist frequency
 

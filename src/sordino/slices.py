@@ -12,7 +12,7 @@ A picture must be complete before it can be looked at: the latency is over one s
 import numpy as np
 
 from sordino.model import Array, Model
-from sordino.spectrum import Spectra, SpectrumConfig
+from sordino.stft import Spectra, SpectrumConfig
 
 RATE = 8000  # Hz
 WINDOW = 255  # samples, also the FFT size

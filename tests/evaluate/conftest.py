@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-import models
-from signals import noise
+from support import models
+from support.signals import noise
 
 
 @pytest.fixture

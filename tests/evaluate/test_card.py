@@ -5,10 +5,10 @@ import pytest
 import soundfile as sf
 from PIL import Image
 
-import models
-from evaluate.sound import command, report
 from sordino.errors import SordinoError
 from sordino.evaluate import sections
+from support import models
+from support.evaluation import command, report
 
 QUICK = "sisdr,nr_db,att_db"
 HAND = "# Mine\n\nBy hand, {braces} and all.\n\n"

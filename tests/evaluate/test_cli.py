@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-import models
-from evaluate.sound import command, report
 from sordino.errors import SordinoError
 from sordino.evaluate.records import Key, read_records, write_records
+from support import models
+from support.evaluation import command, report
 
 QUICK = "sisdr,nr_db,att_db,noise_removed"
 

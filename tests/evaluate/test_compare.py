@@ -4,11 +4,11 @@ import soundfile as sf
 from matplotlib.axes import Axes
 from PIL import Image
 
-import models
-from evaluate.sound import command, report
 from sordino.errors import SordinoError
 from sordino.evaluate import peers
 from sordino.evaluate.records import read_records
+from support import models
+from support.evaluation import command, report
 
 QUICK = "sisdr,att_db,rtf,rtf_live"
 

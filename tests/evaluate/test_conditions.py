@@ -3,8 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluate.sound import report
-from signals import level_db, noise, tone
 from sordino.evaluate.clips import Clip
 from sordino.evaluate.conditions import (
     AS_IS,
@@ -21,6 +19,8 @@ from sordino.evaluate.conditions import (
     Condition,
 )
 from sordino.evaluate.records import Key
+from support.evaluation import report
+from support.signals import level_db, noise, tone
 
 RATE = 16000
 SPEECH, HISS = tone(300, RATE), noise(RATE, level=0.01)

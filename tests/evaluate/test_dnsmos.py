@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from speechmos import dnsmos
 
-from signals import noise
 from sordino.errors import SordinoError
 from sordino.evaluate.clips import read_mono
 from sordino.evaluate.dnsmos import dnsmos_p808, dnsmos_p835
 from sordino.evaluate.resampling import resample
+from support.signals import noise
 
 RATE = 16000
 

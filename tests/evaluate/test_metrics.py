@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signals import noise, tone
 from sordino.evaluate import metrics as m
 from sordino.evaluate.resampling import resample
+from support.signals import noise, tone
 
 RATE = m.RATE
 

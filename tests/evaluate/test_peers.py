@@ -3,11 +3,11 @@ import os
 import numpy as np
 import pytest
 
-from evaluate.sound import example
-from signals import level_db, noise
 from sordino.evaluate.clips import Clip
 from sordino.evaluate.measures import score
 from sordino.evaluate.peers import PEERS
+from support.evaluation import example
+from support.signals import level_db, noise
 
 CLIP = Clip("a", None, None)
 

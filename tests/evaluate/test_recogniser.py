@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from evaluate.sound import example, report
 from sordino.evaluate.recogniser import word_error_rate, word_errors
+from support.evaluation import example, report
 
 SAID = (
     "And Mr. John Dashwood had then leisure to consider how much there might prudently be in "

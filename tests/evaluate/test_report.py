@@ -9,8 +9,8 @@ import pytest
 import soundfile as sf
 from PIL import Image
 
-from evaluate.sound import EXAMPLES, command, example
 from sordino.evaluate.media import player
+from support.evaluation import EXAMPLES, command, example
 
 META = "clip,snr_db,noise\ncafe_16k,6,babble\nphone_8k,5,printer\nmusic_44k,5,printer\n"
 

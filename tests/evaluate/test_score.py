@@ -3,11 +3,11 @@ import pesq
 import pystoi
 import pytest
 
-from evaluate.sound import example
-from signals import noise
 from sordino.errors import SordinoError
 from sordino.evaluate import ALL, measures, score
 from sordino.evaluate.resampling import resample
+from support.evaluation import example
+from support.signals import noise
 
 
 def test_score_equals_the_libraries():

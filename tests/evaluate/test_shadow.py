@@ -3,12 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import models
-from signals import agreement_db, noise, tone
 from sordino.denoiser import denoise
 from sordino.evaluate.shadow import noise_removed, shadow
 from sordino.slices import NOISE_OFFSET_DB, NOISE_SCALE_DB
-from sordino.spectrum import NATIVE_RATES
+from sordino.stft import NATIVE_RATES
+from support import models
+from support.signals import agreement_db, noise, tone
 
 NOISE = noise(8000, seed=1)
 NOISY = NOISE + tone(300, 16000, 0.5)

@@ -1,9 +1,9 @@
 import pytest
 
-from evaluate.sound import report
 from sordino.errors import SordinoError
 from sordino.evaluate.clips import find_clips
 from sordino.evaluate.traits import breakdown_columns, groups, read_traits
+from support.evaluation import report
 
 META = """set,name,speaker,noise,snr_db
 b,other,ann,rain,0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from live.servers import Server, wait_for
+from support.sound_servers import Server, wait_for
 
 
 @pytest.fixture(params=["pulseaudio", "pipewire"])

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from live.servers import PATIENCE, Player, wait_for
-from live.terminal import Terminal
+from support.sound_servers import PATIENCE, Player, wait_for
+from support.terminal import Terminal
 
 SORDINO = [sys.executable, "-c", "from sordino.cli import main; main()"]
 RATE = 48000

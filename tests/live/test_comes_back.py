@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.signal import butter, correlate, sosfilt
 
-from live.meeting import (
+from sordino.live.systems import MICROPHONE
+from support.meeting import (
     LONGEST_LATENCY,
     NAME,
     attempts,
@@ -18,8 +19,7 @@ from live.meeting import (
     ours,
     wait_active,
 )
-from live.servers import RATE, Listener, Player, wait_for
-from sordino.live.systems import MICROPHONE
+from support.sound_servers import RATE, Listener, Player, wait_for
 
 BACK_WITHIN = 2.0  # seconds after a device's return, or after waking up
 STALE = 0.5  # seconds; sound that is older is of no use to a conversation

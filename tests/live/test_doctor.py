@@ -10,9 +10,9 @@ import numpy as np
 import pulsectl
 import pytest
 
-from live.servers import PATIENCE, Player, Server, wait_for
 from sordino.live import doctor
 from sordino.live.settings import Settings
+from support.sound_servers import PATIENCE, Player, Server, wait_for
 
 SORDINO = [sys.executable, "-c", "from sordino.cli import main; main()"]
 RATE = 48000

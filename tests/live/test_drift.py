@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from signals import agreement_db, block_sizes, cut, noise, tone
 from sordino.live.drift import HALF_TAPS, LARGEST, DriftController, Interpolator
+from support.signals import agreement_db, block_sizes, cut, noise, tone
 
 RATES = [(48000, 48000), (48000, 44100), (44100, 48000), (48000, 16000), (16000, 48000)]
 

@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from live.meeting import (
+from sordino.denoiser import denoise
+from support.meeting import (
     LONGEST_LATENCY,
     NAME,
     attempts,
@@ -20,9 +21,8 @@ from live.meeting import (
     ours,
     wait_active,
 )
-from live.servers import RATE, Listener, Player, wait_for
-from live.speech import aligned, delay_of, example, si_sdr
-from sordino.denoiser import denoise
+from support.sound_servers import RATE, Listener, Player, wait_for
+from support.speech import aligned, delay_of, example, si_sdr
 
 
 def test_live_is_as_good_as_offline(server):

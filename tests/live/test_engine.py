@@ -6,18 +6,18 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from live.live_models import SlowModel
-from live.rig import MemorySink, MemorySource
-from models import constant_mask, recurrent, slices_model
-from signals import agreement_db, noise, tone
 from sordino import examples
-from sordino.audio import open_source
 from sordino.denoiser import denoise
+from sordino.io.audiofile import open_source
 from sordino.live import ladder
 from sordino.live.controls import Controls
 from sordino.live.engine import Engine
 from sordino.live.monitor import Monitor
 from sordino.model import load_model
+from support.live_models import SlowModel
+from support.models import constant_mask, recurrent, slices_model
+from support.rig import MemorySink, MemorySource
+from support.signals import agreement_db, noise, tone
 
 RATE = 48000
 FRAME = RATE // 100

@@ -8,7 +8,7 @@ import termios
 
 import pytest
 
-from live.terminal import Terminal
+from support.terminal import Terminal
 
 PROGRAM = """
 import signal, sys

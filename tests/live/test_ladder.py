@@ -5,10 +5,10 @@ import threading
 import numpy as np
 import pytest
 
-from live.live_models import SlowModel
-from signals import noise
 from sordino.live import ladder
 from sordino.live.ladder import FIRST_PAUSE, LONGEST_PAUSE, Ladder
+from support.live_models import SlowModel
+from support.signals import noise
 
 RATE = 8000
 FRAME = RATE // 100

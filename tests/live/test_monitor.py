@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from signals import block_sizes, cut, level_db, noise
 from sordino.live import monitor
 from sordino.live.monitor import KEPT_SECONDS, Monitor
 from sordino.live.status import SILENCE_DBFS
+from support.signals import block_sizes, cut, level_db, noise
 
 RATE = 8000
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from live.servers import RATE, Recorder, Server, wait_for
-from signals import tone
 from sordino.live.session import Session
 from sordino.live.settings import Settings
 from sordino.live.systems import choose_system
+from support.signals import tone
+from support.sound_servers import RATE, Recorder, Server, wait_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "pipewire.md"
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from signals import tone
 from sordino.live.playout import CUT_SECONDS, FADE_SECONDS, Playout
 from sordino.live.ports import Sink
 from sordino.live.ring import Ring
+from support.signals import tone
 
 RATE = 48000
 BLOCK = 480

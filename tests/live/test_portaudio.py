@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from live.servers import PATIENCE, RATE, Listener, Player, Server, require, wait_for
-from signals import tone
+from support.signals import tone
+from support.sound_servers import PATIENCE, RATE, Listener, Player, Server, require, wait_for
 
 PROGRAM = """
 import sys, time

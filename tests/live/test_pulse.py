@@ -11,12 +11,12 @@ import numpy as np
 import pulsectl
 import pytest
 
-from live.servers import RATE, Player, Recorder, wait_for
-from signals import level_db, tone
 from sordino.errors import SordinoError
 from sordino.live.ports import DeviceLost
 from sordino.live.systems import MICROPHONE, choose_system
 from sordino.live.systems.pulse import Pulse
+from support.signals import level_db, tone
+from support.sound_servers import RATE, Player, Recorder, wait_for
 
 OWN = "sordino_microphone"
 

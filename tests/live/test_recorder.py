@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from signals import noise
 from sordino.errors import SordinoError
 from sordino.live import recorder
 from sordino.live.recorder import PART, Recorder, recover
+from support.signals import noise
 
 RATE = 8000
 PATIENCE = 30  # seconds

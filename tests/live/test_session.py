@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 import soundfile
 
-from live.rig import MemorySink, MemorySource
-from models import constant_mask_bytes
-from signals import agreement_db, level_db, noise
 from sordino import examples
-from sordino.audio import open_source
 from sordino.denoiser import denoise
 from sordino.errors import SordinoError
+from sordino.io.audiofile import open_source
 from sordino.live import wiring
 from sordino.live.file_ports import FileSystem
 from sordino.live.ports import DeviceLost
 from sordino.live.session import Session
 from sordino.live.settings import Settings
 from sordino.live.systems.system import Device
+from support.models import constant_mask_bytes
+from support.rig import MemorySink, MemorySource
+from support.signals import agreement_db, level_db, noise
 
 RATE = 48000
 PATIENCE = 30  # seconds

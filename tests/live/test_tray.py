@@ -9,9 +9,9 @@ from threading import Event
 import numpy as np
 import pytest
 
-from live.desktop import application, require_qt, spin_until
-from live.servers import PATIENCE, RATE, Player, Recorder, Server, wait_for
-from signals import tone
+from support.desktop import application, require_qt, spin_until
+from support.signals import tone
+from support.sound_servers import PATIENCE, RATE, Player, Recorder, Server, wait_for
 
 require_qt()
 

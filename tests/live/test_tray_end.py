@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 
-from live.desktop import require_qt
-from live.servers import PATIENCE, Server, wait_for
+from support.desktop import require_qt
+from support.sound_servers import PATIENCE, Server, wait_for
 
 require_qt()
 

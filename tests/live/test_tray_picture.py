@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from live.desktop import application, require_qt
+from support.desktop import application, require_qt
 
 require_qt()
 

@@ -5,9 +5,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from live.desktop import application, require_qt, spin_until
-from live.servers import RATE, Recorder, Server
-from signals import tone
+from support.desktop import application, require_qt, spin_until
+from support.signals import tone
+from support.sound_servers import RATE, Recorder, Server
 
 require_qt()
 

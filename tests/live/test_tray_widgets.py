@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from live.desktop import application, require_qt
-from signals import noise, tone
+from support.desktop import application, require_qt
+from support.signals import noise, tone
 
 require_qt()
 

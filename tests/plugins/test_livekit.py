@@ -9,12 +9,12 @@ import soundfile
 from livekit import rtc
 
 import sordino
-from fences import fenced, run
-from signals import noise
 from sordino import examples
 from sordino.errors import SordinoError
 from sordino.model import Model
 from sordino.plugins.livekit import SPEECH_PROBABILITY, SordinoFrameProcessor
+from support.fences import fenced, run
+from support.signals import noise
 
 RATE = 48000
 FRAME = RATE // 100  # 10 ms

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sordino
-from signals import ALL_RATES, block_sizes, cut, noise
 from sordino.errors import SordinoError
 from sordino.model import load_model
 from sordino.plugins.pcm import Knobs, PcmStream
+from support.signals import ALL_RATES, block_sizes, cut, noise
 
 MODEL = load_model()
 

@@ -28,8 +28,6 @@ from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 import sordino
-from fences import fenced, run
-from signals import noise
 from sordino import examples
 from sordino.errors import SordinoError
 from sordino.model import Model
@@ -38,6 +36,8 @@ from sordino.plugins.pipecat import (
     SordinoFilter,
     SordinoFrameProcessor,
 )
+from support.fences import fenced, run
+from support.signals import noise
 
 RATE = 16000
 FRAME = RATE // 50  # 20 ms

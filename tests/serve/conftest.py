@@ -1,6 +1,1 @@
 """What the server's tests share."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))  # tests import their helpers by name

@@ -8,13 +8,13 @@ import time
 import httpx
 import numpy as np
 import pytest
-from served import DEADLINE, TOKEN, serving, speech
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as connect_sync
 
 import sordino.resample
 from sordino.serve import server as server_module
 from sordino.serve.client import connect
+from support.served import DEADLINE, TOKEN, serving, speech
 
 RIGHT = {"Authorization": f"Bearer {TOKEN}"}
 WRONG = {"Authorization": "Bearer wrong"}

@@ -5,9 +5,9 @@ from contextlib import suppress
 
 import httpx
 import pytest
-from served import DEADLINE, TOKEN, serving
 
 from sordino.serve import server as server_module
+from support.served import DEADLINE, TOKEN, serving
 
 
 @pytest.fixture(scope="module")

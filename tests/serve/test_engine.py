@@ -3,10 +3,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from served import speech
 
-import models
-from signals import agreement_db, noise
 from sordino.denoiser import Denoiser, denoise
 from sordino.errors import SordinoError
 from sordino.serve.denoiser import HeldDenoiser
@@ -14,7 +11,10 @@ from sordino.serve.engine import BATCH_FRAMES, Engine
 from sordino.serve.errors import Draining, Overloaded, Refusal
 from sordino.serve.metrics import Metrics
 from sordino.serve.settings import Settings
-from sordino.spectrum import NATIVE_RATES
+from sordino.stft import NATIVE_RATES
+from support import models
+from support.served import speech
+from support.signals import agreement_db, noise
 
 RECURRENT = models.recurrent()
 

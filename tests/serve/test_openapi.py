@@ -11,7 +11,8 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from served import serving
+
+from support.served import serving
 
 CHECKS = (
     not_a_server_error,

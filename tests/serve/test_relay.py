@@ -6,7 +6,11 @@ import aioice.ice
 import numpy as np
 import pytest
 import soundfile
-from peers import (
+
+import sordino
+from sordino import examples
+from sordino.serve.clean_track import FRAME, MOST_FRAMES, CleanTrack
+from support.webrtc_peers import (
     RATE,
     SDP,
     WINDOW,
@@ -19,10 +23,6 @@ from peers import (
     si_sdr,
     until,
 )
-
-import sordino
-from sordino import examples
-from sordino.serve.clean_track import FRAME, MOST_FRAMES, CleanTrack
 
 WHIP, WHEP = "/v1/webrtc/rooms/stage/whip", "/v1/webrtc/rooms/stage/whep"
 SECONDS = 3

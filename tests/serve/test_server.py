@@ -12,12 +12,12 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from served import DEADLINE, TOKEN
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from sordino.errors import SordinoError
 from sordino.serve.settings import Settings, read_token
+from support.served import DEADLINE, TOKEN
 
 COMMAND = [sys.executable, "-c", "from sordino.cli import main; main()"]
 

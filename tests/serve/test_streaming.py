@@ -9,18 +9,18 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import numpy as np
 import pytest
-from served import DEADLINE, TOKEN, serving, speech
 from websockets.asyncio.client import connect as connect_raw
 from websockets.asyncio.server import serve as serve_raw
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as connect_sync
 
-from signals import agreement_db, noise
 from sordino.denoiser import denoise
 from sordino.model import load_model
 from sordino.serve import server as server_module
 from sordino.serve.client import StreamError, connect, connect_async
 from sordino.serve.load import LoadedServer, listen
+from support.served import DEADLINE, TOKEN, serving, speech
+from support.signals import agreement_db, noise
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,13 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from served import DEADLINE, TOKEN, serving, speech
 
-from signals import agreement_db, tone
 from sordino import examples
 from sordino.denoiser import denoise
 from sordino.serve.load import listen
 from sordino.serve.worker import Task
+from support.served import DEADLINE, TOKEN, serving, speech
+from support.signals import agreement_db, tone
 
 OFFICE = examples.path("office_48k")
 

@@ -7,7 +7,15 @@ import threading
 import aioice.ice
 import pytest
 import soundfile
-from peers import (
+
+import sordino
+from sordino import examples
+from sordino.errors import SordinoError
+from sordino.serve.denoiser import HeldDenoiser
+from sordino.serve.server import Server
+from sordino.serve.settings import Settings
+from support.fences import fenced, run
+from support.webrtc_peers import (
     FRAME,
     RATE,
     SDP,
@@ -22,14 +30,6 @@ from peers import (
     si_sdr,
     until,
 )
-
-import sordino
-from fences import fenced, run
-from sordino import examples
-from sordino.errors import SordinoError
-from sordino.serve.denoiser import HeldDenoiser
-from sordino.serve.server import Server
-from sordino.serve.settings import Settings
 
 SECONDS = 4
 PATH = "/v1/webrtc"

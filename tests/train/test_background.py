@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mixtures import PLAIN, batch, centroids
 from sordino.train.background import Background
 from sordino.train.corpus import Corpus
 from sordino.train.levels import active_level
 from sordino.train.mixing import MixConfig
+from support.mixtures import PLAIN, batch, centroids
 
 KINDS = (
     "babble",

@@ -7,9 +7,9 @@ import pesq
 import pytest
 import torch
 
-from mixtures import noisy_and_clean
 from sordino.train.disturbance import RATE, Disturbance
 from sordino.train.objective import TensorBatch, make_objective
+from support.mixtures import noisy_and_clean
 
 WIDE = torch.tensor([8000.0])
 

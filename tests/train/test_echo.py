@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from signals import agreement_db, level_db, noise, tone
 from sordino.examples import FOLDER
 from sordino.train.decoding import resample
 from sordino.train.echo import echo
 from sordino.train.levels import frame_power
 from sordino.train.rooms import split_room
+from support.signals import agreement_db, level_db, noise, tone
 
 RATES = (8000, 16000, 24000, 48000)
 SPEECH = sorted((FOLDER / "train" / "speech").iterdir())[0]

@@ -11,7 +11,7 @@ import torch
 from sordino.denoiser import denoise
 from sordino.errors import SordinoError
 from sordino.model import load_model
-from sordino.spectrum import NATIVE_RATES, bins
+from sordino.stft import NATIVE_RATES, bins
 from sordino.train.checkpoint import load_checkpoint, mean_checkpoint, restore_weights
 from sordino.train.export import export_checkpoint, measure, register
 from sordino.train.loop import train

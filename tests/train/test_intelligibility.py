@@ -4,8 +4,8 @@ import pytest
 import torch
 from pystoi import stoi
 
-from mixtures import noisy_and_clean
 from sordino.train.intelligibility import RATE, SIZE, Intelligibility
+from support.mixtures import noisy_and_clean
 
 
 @pytest.fixture(scope="module")

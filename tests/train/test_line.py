@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mixtures import batch
-from signals import noise, tone
 from sordino.train.line import automatic_gain, draw_losses, lose_packets
+from support.mixtures import batch
+from support.signals import noise, tone
 
 
 def test_automatic_gain_is_the_same_for_mixture_and_target(corpus):

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mixtures import noisy_and_clean
 from sordino.evaluate.composite import llr
 from sordino.train.lpc import ORDER, RATE, EnvelopeDistance
+from support.mixtures import noisy_and_clean
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 

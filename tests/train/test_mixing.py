@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import correlate
 
-from mixtures import PLAIN, batch, centroids
-from signals import level_db, noise
 from sordino.errors import SordinoError
 from sordino.examples import FOLDER
 from sordino.train.corpus import Corpus, CorpusConfig, Source
@@ -18,6 +16,8 @@ from sordino.train.excerpts import excerpt, scatter
 from sordino.train.levels import active_level, frame_power
 from sordino.train.mixing import MixConfig, Mixer, mix
 from sordino.train.picture import draw_batch
+from support.mixtures import PLAIN, batch, centroids
+from support.signals import level_db, noise
 
 RATES = (8000, 16000, 24000, 48000)
 LINE = {"agc": 0.5, "packet_loss": 0.5}

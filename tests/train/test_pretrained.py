@@ -7,8 +7,6 @@ import onnx
 import pytest
 import torch
 
-from models import constant_mask_bytes
-from signals import noise
 from sordino.denoiser import denoise
 from sordino.errors import SordinoError
 from sordino.train.checkpoint import load_checkpoint
@@ -17,6 +15,8 @@ from sordino.train.finetune import choose_recipe
 from sordino.train.loop import train
 from sordino.train.pretrained import load_pretrained
 from sordino.train.recipe import Recipe
+from support.models import constant_mask_bytes
+from support.signals import noise
 
 
 def test_an_exported_model_gives_its_weights_back(recipe: Recipe, tmp_path: Path) -> None:

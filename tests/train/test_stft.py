@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sordino.spectrum import NATIVE_RATES, SpectrumConfig, StreamingAnalysis, hop
+from sordino.stft import NATIVE_RATES, SpectrumConfig, StreamingAnalysis, hop
 from sordino.train.stft import istft, stft, subtract
 
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sordino.spectrum import NATIVE_RATES, bins
+from sordino.stft import NATIVE_RATES, bins
 from sordino.train.complexity import count_parameters
 from sordino.train.unet import UNet, UNetConfig
 

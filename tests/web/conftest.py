@@ -2,15 +2,12 @@
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # tests import their helpers by name
-
-from sites import StaticSite
+from support.sites import StaticSite
 
 ARGUMENTS = [
     "--no-sandbox",

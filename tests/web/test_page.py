@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 import sordino
-from signals import agreement_db
 from sordino import examples
+from support.signals import agreement_db
 
 LEAST_DB, RINGING_DB = 60, 40
 ENGINES = ("device", "server")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 from scipy import signal
-from sites import clip
 
 import sordino
-from signals import agreement_db
 from sordino import examples
+from support.signals import agreement_db
+from support.sites import clip
 
 LEAST_DB = 60
 

@@ -6,10 +6,10 @@ import pytest
 import soundfile
 from aioice.ice import get_host_addresses
 
-from fences import fenced
 from sordino import examples
 from sordino.serve.server import Server
 from sordino.serve.settings import Settings
+from support.fences import fenced
 
 LEVELS = """async (tracks) => {
   const context = new AudioContext();

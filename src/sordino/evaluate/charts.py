@@ -11,7 +11,7 @@ import numpy as np
 from sordino.evaluate.measures import MEASURES, Row
 from sordino.evaluate.summary import Summary
 from sordino.evaluate.tables import replace
-from sordino.plot import check_plotting
+from sordino.spectrogram import check_plotting
 
 INK, FAINT, GRID = "#211f2b", "#77737f", "#e4e2e8"
 SUBJECT, OTHERS, INPUT = "#b3325b", "#8d93a8", "#c9c7cf"

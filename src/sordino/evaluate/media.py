@@ -11,7 +11,7 @@ import soundfile as sf
 
 from sordino.evaluate.metrics import Signal
 from sordino.evaluate.resampling import resample
-from sordino.plot import Spectrogram, draw
+from sordino.spectrogram import Spectrogram, draw
 
 LONGEST_SECONDS = 20  # of a player; a page is no archive
 FLAC_SECONDS = 8  # longer sounds are Opus: about a tenth of the size, and a little changed

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from sordino.bench import processor
+from sordino.benchmark import processor
 from sordino.evaluate.charts import clips_chart, groups_chart, means_chart
 from sordino.evaluate.clips import Clip
 from sordino.evaluate.conditions import CHECKS

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sordino.bench import processor
+from sordino.benchmark import processor
 from sordino.denoiser import Denoiser
 from sordino.evaluate.conditions import CHECKS
 from sordino.evaluate.evaluation import Evaluation

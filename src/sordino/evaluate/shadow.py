@@ -16,7 +16,7 @@ from sordino.evaluate.resampling import resample
 from sordino.masks import MaskFilter
 from sordino.model import SLICE_MAGNITUDE, Model
 from sordino.slices import SliceFilter, spectrum_config
-from sordino.spectrum import Spectra, SpectrumConfig, SpectrumFilter, SpectrumStream, native_rate
+from sordino.stft import Spectra, SpectrumConfig, SpectrumFilter, SpectrumStream, native_rate
 
 
 class ShadowFilter:

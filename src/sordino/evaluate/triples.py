@@ -13,7 +13,7 @@ from sordino.evaluate.clips import Clip
 from sordino.evaluate.conditions import Condition
 from sordino.evaluate.metrics import Signal, align
 from sordino.evaluate.systems import System
-from sordino.plot import RANGE_DB, Spectrogram
+from sordino.spectrogram import RANGE_DB, Spectrogram
 
 LONGEST_SECONDS = 10  # of a picture
 SIZE = (9.6, 2.1)  # inches

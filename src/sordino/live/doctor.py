@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from sordino.bench import COMFORTABLE, LIVE_LATENCY, STEP_SECONDS, bench
+from sordino.benchmark import COMFORTABLE, LIVE_LATENCY, STEP_SECONDS, bench
 from sordino.errors import SordinoError
 from sordino.live.latency import loop_latency
 from sordino.live.ports import DeviceLost

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sordino.audio import open_sink, open_source
+from sordino.io.atomic import written_whole
+from sordino.io.audiofile import open_sink, open_source
+from sordino.io.sound import SoundInfo
 from sordino.live.drift import Samples
 from sordino.live.ports import BLOCK_SECONDS, RING_SECONDS, DeviceLost, Sink, Source
 from sordino.live.systems.system import LOUDSPEAKER, MICROPHONE, Device
 from sordino.live.thread_port import ThreadPort
-from sordino.outputs import written_whole
-from sordino.sound import SoundInfo
 
 POLL_SECONDS = 0.002  # where a file waits for room, or for sound
 

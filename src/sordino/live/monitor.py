@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
+from sordino.levels import NoiseMeter
 from sordino.live.drift import Samples
 from sordino.live.recorder import Recorder
 from sordino.live.status import SILENCE_DBFS
-from sordino.meter import NoiseMeter
 
 LEVEL_SECONDS = 0.1
 TAKEN_SECONDS = 10.0  # the noise that is taken is measured over the last one to two of these

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sordino.model import Model
 from sordino.serve.denoiser import HeldDenoiser
 from sordino.serve.errors import Overloaded
-from sordino.spectrum import FRAMES_PER_SECOND, hop, native_rate
+from sordino.stft import FRAMES_PER_SECOND, hop, native_rate
 
 BUDGET_SECONDS = 0.010  # a hop must be answered before the next one comes
 HEADROOM = 0.5  # in use, caches are colder and batches smaller than in a measurement

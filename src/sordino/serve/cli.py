@@ -115,7 +115,7 @@ def bench(
     A stream is held if 99 % of its blocks of 10 ms are answered within 10 ms, seen from the
     client, and not a sample is lost.  The clients run on this machine too, and take their share.
     """
-    from sordino.bench import processor
+    from sordino.benchmark import processor
     from sordino.serve.load import Load, LoadedServer, measured, streams_held
 
     def show(load: Load) -> None:

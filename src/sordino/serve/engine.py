@@ -29,7 +29,7 @@ from sordino.serve.denoiser import HeldDenoiser, Sound
 from sordino.serve.errors import Draining, Refusal
 from sordino.serve.metrics import Metrics
 from sordino.serve.settings import Settings
-from sordino.spectrum import FRAMES_PER_SECOND
+from sordino.stft import FRAMES_PER_SECOND
 
 PIECE_SECONDS = 0.04  # longer blocks are cut, so that nobody waits for them
 BATCH_FRAMES = 16  # of all channels in one batch: about 3 ms of one processor

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE, MOST_LISTENED
-from sordino.formats import EXTENSIONS, RAW_ENCODINGS
+from sordino.io.formats import EXTENSIONS, RAW_ENCODINGS
 from sordino.model import available_models
 from sordino.serve.errors import Refusal
 from sordino.serve.state import state_of

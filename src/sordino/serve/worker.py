@@ -20,13 +20,13 @@ from typing import Any, BinaryIO
 
 from av.error import FFmpegError
 
-from sordino.audio import Sink, open_sink, open_source
-from sordino.cleaning import Cleaning, Settings
+from sordino.batch.cleaning import Cleaning, Settings
+from sordino.batch.plan import Job
+from sordino.batch.process import denoise_files
 from sordino.errors import SordinoError
-from sordino.files import denoise_files
-from sordino.jobs import Job
-from sordino.outputs import explain
-from sordino.sound import RawFormat, Samples, SoundInfo
+from sordino.io.atomic import explain
+from sordino.io.audiofile import Sink, open_sink, open_source
+from sordino.io.sound import RawFormat, Samples, SoundInfo
 
 try:
     import resource
@@ -54,7 +54,7 @@ class Task:
         model: name of a packaged one.
         strength: share of the noise to take.
         attenuation_limit_db: see `sordino.denoiser.Denoiser`.
-        listen: seconds that are heard first, see `sordino.cleaning.Settings`.
+        listen: seconds that are heard first, see `sordino.batch.cleaning.Settings`.
         raw: how headerless samples lie: encoding, rate in Hz, channels; None if there is a header.
         max_sound_seconds: of sound.
         max_output_bytes: of any file it writes.

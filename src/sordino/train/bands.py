@@ -10,7 +10,7 @@ notched-noise data", Hearing Research 47 (1990).
 
 import numpy as np
 
-from sordino.spectrum import BIN_HZ, NATIVE_RATES, bins
+from sordino.stft import BIN_HZ, NATIVE_RATES, bins
 
 FULL_BINS = bins(max(NATIVE_RATES))
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sordino import slices
 from sordino.errors import SordinoError
 from sordino.model import FORMAT, NOISE_MASK, SLICE_MAGNITUDE
-from sordino.spectrum import FRAMES_PER_SECOND, HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS, bins
+from sordino.stft import FRAMES_PER_SECOND, HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS, bins
 from sordino.train.checkpoint import Checkpoint, restore_weights
 from sordino.train.complexity import count_macs, count_parameters
 from sordino.train.objective import make_objective

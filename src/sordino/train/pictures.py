@@ -25,7 +25,7 @@ from sordino.slices import (
     spectrum_config,
     to_image,
 )
-from sordino.spectrum import Spectra, StreamingAnalysis, StreamingSynthesis
+from sordino.stft import Spectra, StreamingAnalysis, StreamingSynthesis
 
 
 class Pictures(NamedTuple):

@@ -1,4 +1,4 @@
-"""The differentiable twin of `sordino.spectrum`: the same frames, in PyTorch.
+"""The differentiable twin of `sordino.stft`: the same frames, in PyTorch.
 
 It takes its windows from there, so that what is trained is what runs.
 """
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sordino.spectrum import analysis_window, hop, synthesis_window
+from sordino.stft import analysis_window, hop, synthesis_window
 
 
 @lru_cache(maxsize=16)

@@ -13,11 +13,11 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media import lag, rumble, write_recording
-from sordino.audio import open_sink, open_source
 from sordino.errors import SordinoError
-from sordino.formats import CONTAINERS, EXTENSIONS, SOUNDFILE_FORMATS, VIDEOS
-from sordino.sound import RawFormat, SoundInfo
+from sordino.io.audiofile import open_sink, open_source
+from sordino.io.formats import CONTAINERS, EXTENSIONS, SOUNDFILE_FORMATS, VIDEOS
+from sordino.io.sound import RawFormat, SoundInfo
+from support.media import lag, rumble, write_recording
 
 TAGS = {"title": "A title", "artist": "Somebody", "track": "3"}
 UNTAGGED = {"au", "snd", "w64", "aac", "ac3", "mp2", "ts", "mts", "m2ts", "mpg", "mpeg", "3gp"}
@@ -332,11 +332,11 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     """Reading and writing ten minutes takes no more than reading and writing one."""
     script = f"""
 import resource, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from pathlib import Path
-from media import rumble
-from sordino.audio import open_sink, open_source
-from sordino.sound import SoundInfo
+from support.media import rumble
+from sordino.io.audiofile import open_sink, open_source
+from sordino.io.sound import SoundInfo
 def run(seconds, extension):
     path = Path({str(tmp_path)!r}) / f"x.{{extension}}"
     second = rumble(48000, 2)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sordino.audio import Sink, open_source
 from sordino.denoiser import Denoiser, samples_to_hear
 from sordino.errors import SordinoError
-from sordino.meter import NoiseMeter
+from sordino.io.atomic import explain, written_whole
+from sordino.io.audiofile import Sink, open_source
+from sordino.io.sound import Samples, SoundInfo
+from sordino.levels import NoiseMeter
 from sordino.model import Model
-from sordino.outputs import explain, written_whole
-from sordino.plot import Spectrogram, check_plotting, draw
-from sordino.sound import Samples, SoundInfo
+from sordino.spectrogram import Spectrogram, check_plotting, draw
 
 LISTENED = 5.0  # seconds; scores rise with up to three
 PANELS = ("Noisy", "Noise taken", "Speech left")

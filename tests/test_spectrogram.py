@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from media import rumble
-from signals import cut, tone
-from sordino import plot
+from sordino import spectrogram as plot
 from sordino.errors import SordinoError
-from sordino.plot import COLUMNS, HOP_SECONDS, Spectrogram, draw
+from sordino.spectrogram import COLUMNS, HOP_SECONDS, Spectrogram, draw
+from support.media import rumble
+from support.signals import cut, tone
 
 
 def spectrogram(x, rate, sizes=(4096,)):

@@ -7,8 +7,8 @@ from typing import Any, BinaryIO, Self
 from av.error import FFmpegError
 
 from sordino.errors import SordinoError
-from sordino.sound import RawFormat, Readable, Samples, SoundInfo, in_seconds
-from sordino.tracks import (
+from sordino.io.sound import RawFormat, Readable, Samples, SoundInfo, in_seconds
+from sordino.io.tracks import (
     TrackDecoder,
     TrackEncoder,
     kept_tags,

@@ -2,8 +2,8 @@
 
 import time
 
-from models import constant_mask_bytes
 from sordino.model import Model
+from support.models import constant_mask_bytes
 
 
 class SlowModel(Model):

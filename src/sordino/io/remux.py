@@ -10,8 +10,8 @@ from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 
 from sordino.errors import SordinoError
-from sordino.sound import Samples, SoundInfo, cut_short
-from sordino.tracks import (
+from sordino.io.sound import Samples, SoundInfo, cut_short
+from sordino.io.tracks import (
     TrackDecoder,
     TrackEncoder,
     kept_tags,

@@ -22,7 +22,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 
 from sordino.errors import SordinoError
-from sordino.sound import RawFormat, Readable, Samples, SoundInfo, cut_short
+from sordino.io.sound import RawFormat, Readable, Samples, SoundInfo, cut_short
 
 SYNC_TOLERANCE = 0.02  # s; timestamps that jump further are gaps or overlaps, less is rounding
 LONGEST_FRAME = 4096  # samples; what an encoder may have padded the end of a track with

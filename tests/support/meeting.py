@@ -6,11 +6,11 @@ import sys
 import time
 from contextlib import closing, contextmanager
 
-from live.servers import RATE, Listener, Player, wait_for
-from live.speech import aligned, example, si_sdr
 from sordino.live.session import Session
 from sordino.live.settings import Settings
 from sordino.live.systems import choose_system
+from support.sound_servers import RATE, Listener, Player, wait_for
+from support.speech import aligned, example, si_sdr
 
 NAME = "sordino_microphone"
 LONGEST_LATENCY = 0.060  # seconds, from the microphone to the meeting program

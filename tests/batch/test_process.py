@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 import soundfile
 
-import models
 import sordino
-from media import lag, packets_of, rumble, sound_of, write_video
-from signals import agreement_db
-from sordino import examples, files
-from sordino.cleaning import Settings
+from sordino import examples
+from sordino.batch import process as files
+from sordino.batch.cleaning import Settings
+from sordino.batch.plan import plan
+from sordino.batch.process import denoise_file, denoise_files
 from sordino.errors import SordinoError
 from sordino.evaluate.metrics import si_sdr
-from sordino.files import denoise_file, denoise_files
-from sordino.jobs import plan
-from sordino.outputs import TEMPORARY, sweep, written_whole
+from sordino.io.atomic import TEMPORARY, sweep, written_whole
+from support import models
+from support.media import lag, packets_of, rumble, sound_of, write_video
+from support.signals import agreement_db
 
 HALF = Settings(models.constant_mask(0.5))
 ZERO = Settings(models.constant_mask(0.0))
@@ -81,8 +82,8 @@ def test_nothing_taken_is_the_same_bit_by_bit(tmp_path, settings, rate, subtype)
 
 @pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "opus", "mp3", "m4a", "aiff", "mka"])
 def test_every_format_keeps_rate_channels_and_place(tmp_path, extension):
-    from sordino.audio import open_sink, open_source
-    from sordino.sound import SoundInfo
+    from sordino.io.audiofile import open_sink, open_source
+    from sordino.io.sound import SoundInfo
 
     source, target = tmp_path / f"x.{extension}", tmp_path / f"y.{extension}"
     sink = open_sink(source, extension, SoundInfo(48000, 2, "PCM_16", tags={"title": "A title"}))
@@ -265,9 +266,9 @@ def test_ctrl_c_clears_up_and_leaves_what_is_done(tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
-from sordino.cleaning import Settings
-from sordino.files import denoise_files
-from sordino.jobs import plan
+from sordino.batch.cleaning import Settings
+from sordino.batch.process import denoise_files
+from sordino.batch.plan import plan
 folder, model = Path(sys.argv[1]), Path(sys.argv[2])
 slowly = lambda job, seconds, total: time.sleep(0.2 if job.source.stem == "3" else 0)
 jobs = plan([folder / "in"], folder / "out", noise_out=folder / "out")
@@ -383,7 +384,7 @@ def test_no_permission(recording, tmp_path):
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
 def test_permissions_in_words(tmp_path, number):
-    from sordino.outputs import explain
+    from sordino.io.atomic import explain
 
     source, target = tmp_path / "a.wav", tmp_path / "out/b.wav"
     temporary = str(target.with_name(f".x{TEMPORARY}"))
@@ -396,9 +397,9 @@ def test_permissions_in_words(tmp_path, number):
 FULL = """
 import resource, sys
 from pathlib import Path
-from sordino.cleaning import Settings
-from sordino.files import denoise_files
-from sordino.jobs import plan
+from sordino.batch.cleaning import Settings
+from sordino.batch.process import denoise_files
+from sordino.batch.plan import plan
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 (report,) = denoise_files(plan([sys.argv[1]], sys.argv[2]), Settings(Path(sys.argv[3])))
 print(report.status, report.error)
@@ -445,14 +446,14 @@ def test_a_disk_that_is_full_indeed(recording, tmp_path, extension):
 
 
 def test_a_picture_without_matplotlib(recording, monkeypatch):
-    monkeypatch.setattr("sordino.plot.find_spec", lambda name: None)
+    monkeypatch.setattr("sordino.spectrogram.find_spec", lambda name: None)
     with pytest.raises(SordinoError, match=r"matplotlib: pip install 'sordino\[plot\]'"):
         denoise_file(recording, settings=HALF, plot=recording.with_suffix(".png"))
     assert names(recording.parent) == ["talk.wav"]
 
 
 def test_a_missing_codec(recording, monkeypatch):
-    from sordino import tracks
+    from sordino.io import tracks
 
     monkeypatch.setitem(tracks._ENCODERS, "aac", "no_such_encoder")
     error = failure(recording, recording.with_name("y.m4a"))
@@ -465,8 +466,8 @@ def test_a_missing_codec(recording, monkeypatch):
 LONG = """
 import resource, sys
 from pathlib import Path
-from sordino.cleaning import Settings
-from sordino.files import denoise_file
+from sordino.batch.cleaning import Settings
+from sordino.batch.process import denoise_file
 for name in ("short", "long"):
     path = Path(sys.argv[1]) / f"{name}.wav"
     denoise_file(path, settings=Settings(Path(sys.argv[2])), noise_out=path.with_suffix(".flac"))
@@ -489,7 +490,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path, half):
 
 
 def test_nothing_is_imported_that_is_not_needed():
-    script = "import sys, sordino.files; print({'torch', 'matplotlib'} & set(sys.modules))"
+    script = "import sys, sordino.batch.process; print({'torch', 'matplotlib'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.stdout.strip() == "set()"
     assert files.__doc__ is not None

@@ -2,9 +2,9 @@
 
 import pytest
 
+from sordino.batch.plan import PIPE, plan
 from sordino.errors import SordinoError
-from sordino.jobs import PIPE, plan
-from sordino.sound import RawFormat
+from sordino.io.sound import RawFormat
 
 
 @pytest.fixture

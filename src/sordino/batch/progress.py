@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from sordino.files import FileReport
-from sordino.jobs import Job
+from sordino.batch.plan import Job
+from sordino.batch.process import FileReport
 
 
 class BatchDisplay:

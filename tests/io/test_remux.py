@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from media import lag, packets_of, rumble, sound_of, write_recording, write_video
 from sordino.errors import SordinoError
-from sordino.formats import CONTAINERS, VIDEOS
-from sordino.video import remux
+from sordino.io.formats import CONTAINERS, VIDEOS
+from sordino.io.remux import remux
+from support.media import lag, packets_of, rumble, sound_of, write_recording, write_video
 
 
 class Through:

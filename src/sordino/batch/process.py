@@ -22,19 +22,19 @@ from threading import Event
 from time import perf_counter
 from typing import BinaryIO, Literal
 
-from sordino.audio import Sink, Source, open_sink, open_source
-from sordino.cleaning import Cleaning, Settings
-from sordino.container import ContainerSource
+from sordino.batch.cleaning import Cleaning, Settings
+from sordino.batch.plan import PIPE, Job, plan
 from sordino.denoiser import samples_to_hear
 from sordino.errors import SordinoError
-from sordino.formats import CONTAINERS, VIDEOS
-from sordino.jobs import PIPE, Job, plan
+from sordino.io.atomic import explain, sweep, written_whole
+from sordino.io.audiofile import Sink, Source, open_sink, open_source
+from sordino.io.ffmpeg import ContainerSource
+from sordino.io.formats import CONTAINERS, VIDEOS
+from sordino.io.pipe import StandardInput
+from sordino.io.remux import remux
+from sordino.io.sound import SoundInfo
 from sordino.model import Model, load_model
-from sordino.outputs import explain, sweep, written_whole
-from sordino.pipe import StandardInput
-from sordino.plot import check_plotting
-from sordino.sound import SoundInfo
-from sordino.video import remux
+from sordino.spectrogram import check_plotting
 
 Progress = Callable[[Job, float, float | None], None]
 """Called with a job, the seconds of sound that are done, and how many there are if known."""

@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signals import agreement_db, block_sizes, cut, noise, tone
-from sordino.spectrum import (
+from sordino.stft import (
     BIN_HZ,
     NATIVE_RATES,
     SpectrumConfig,
@@ -17,6 +16,7 @@ from sordino.spectrum import (
     synthesis_window,
     window_length,
 )
+from support.signals import agreement_db, block_sizes, cut, noise, tone
 
 
 @pytest.mark.parametrize("rate", NATIVE_RATES)

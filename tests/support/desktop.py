@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from live.servers import PATIENCE
+from support.sound_servers import PATIENCE
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 

@@ -22,10 +22,10 @@ from typing import Any, BinaryIO, Protocol, Self, cast
 import numpy as np
 import soundfile  # pyright: ignore[reportMissingTypeStubs]
 
-from sordino.container import ContainerSink, ContainerSource
 from sordino.errors import SordinoError
-from sordino.formats import CONTAINERS, EXTENSIONS, SOUNDFILE_FORMATS, VIDEOS
-from sordino.sound import RawFormat, Readable, Samples, SoundInfo, cut_short, in_seconds
+from sordino.io.ffmpeg import ContainerSink, ContainerSource
+from sordino.io.formats import CONTAINERS, EXTENSIONS, SOUNDFILE_FORMATS, VIDEOS
+from sordino.io.sound import RawFormat, Readable, Samples, SoundInfo, cut_short, in_seconds
 
 _PIPED = {"wav": ("wav", ""), "flac": ("flac", "flac"), "ogg": ("ogg", "libopus")} | {
     each: (CONTAINERS | VIDEOS)[each] for each in ("mp3", "opus", "aac", "mka", "mkv", "webm", "ts")

@@ -5,8 +5,8 @@ import soundfile
 from numpy.polynomial.chebyshev import Chebyshev, chebvander
 from scipy.signal import correlate, medfilt, resample_poly
 
-from live.servers import RATE
 from sordino import examples
+from support.sound_servers import RATE
 
 SMOOTH = np.hanning(64) / 32  # up to 1.5 kHz
 PIECE, REACH = RATE // 5, 300  # samples

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signals import cut, noise, tone
-from sordino.meter import MOST_DB, NoiseMeter
+from sordino.levels import MOST_DB, NoiseMeter
+from support.signals import cut, noise, tone
 
 
 def taken(noisy, clean, rate=16000, sizes=(5000,)):

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-import models
-from sordino.bench import BenchResult, bench, processor
+from sordino.benchmark import BenchResult, bench, processor
 from sordino.errors import SordinoError
+from support import models
 
 RESULT = BenchResult("default", 48000, 10, "a processor", 0.02, 0.03, 0.2, 0.4, 0.02)
 

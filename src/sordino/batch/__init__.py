@@ -1,0 +1,1 @@
+"""Many files: inputs to jobs to outputs."""

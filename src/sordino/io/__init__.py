@@ -1,0 +1,1 @@
+"""Files and containers to blocks of samples, and back."""
