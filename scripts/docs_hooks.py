@@ -21,6 +21,7 @@ HEARD = {
     "phone_8k": "A 3D printer beside a telephone (8 kHz)",
     "music_44k": "Music and rain, in stereo (44.1 kHz)",
 }
+SHIM = "https://unpkg.com/iframe-worker/shim"
 PLAYERS = "<!-- players -->"
 
 
@@ -47,8 +48,13 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
     """Take the one script that the theme would fetch from elsewhere from here."""
     del config
-    shim = mkdocs.utils.get_relative_url("iframe-worker.js", page.url)
-    return output.replace("https://unpkg.com/iframe-worker/shim", shim)
+    return output.replace(SHIM, mkdocs.utils.get_relative_url("iframe-worker.js", page.url))
+
+
+def on_post_template(output_content: str, *, template_name: str, config: MkDocsConfig) -> str:
+    """Do the same on the page that a server shows for addresses that are not there."""
+    del template_name, config
+    return output_content.replace(SHIM, "/iframe-worker.js")
 
 
 def _players(name: str) -> str:
