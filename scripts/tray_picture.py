@@ -19,8 +19,8 @@ from PySide6.QtGui import QColor, QImage, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 
 from sordino import examples
-from sordino.live.file_ports import FileSystem
-from sordino.live.settings import Settings
+from support.file_backend import FileBackend
+from sordino.live.config import Settings
 from sordino.live.tray.app import Tray
 from sordino.live.tray.desk import Desk
 
@@ -34,7 +34,7 @@ def main(folder: Path, seconds: float = SECONDS) -> None:
     app = QApplication(sys.argv[:1])
     with tempfile.TemporaryDirectory() as clean:
         noisy = examples.path("office_48k")
-        desk = Desk(Settings(), FileSystem(noisy, Path(clean) / "clean.wav", loops=None))
+        desk = Desk(Settings(), FileBackend(noisy, Path(clean) / "clean.wav", loops=None))
         tray = Tray(desk, Event())
         tray.window.setAttribute(Qt.WidgetAttribute.WA_DontShowOnScreen)
         desk.start()

@@ -11,7 +11,7 @@ import pulsectl
 import pytest
 
 from sordino.live import doctor
-from sordino.live.settings import Settings
+from sordino.live.config import Settings
 from support.sound_servers import PATIENCE, Player, Server, wait_for
 
 SORDINO = [sys.executable, "-c", "from sordino.cli import main; main()"]

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from sordino.live import monitor
 from sordino.live.monitor import KEPT_SECONDS, Monitor
-from sordino.live.status import SILENCE_DBFS
+from sordino.live.monitor import SILENCE_DBFS
 from support.signals import block_sizes, cut, level_db, noise
 
 RATE = 8000

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from sordino.live.panel import METER_WIDTH, device_lines, panel, state_line, summary
-from sordino.live.status import Status
+from sordino.live.session import Status
 
 STATUS = Status(
     state="active",

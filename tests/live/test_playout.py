@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sordino.live.playout import CUT_SECONDS, FADE_SECONDS, Playout
-from sordino.live.ports import Sink
-from sordino.live.ring import Ring
+from sordino.live.backends.base import Sink
+from sordino.live.ring_buffer import RingBuffer
 from support.signals import tone
 
 RATE = 48000
@@ -19,7 +19,7 @@ class Loudspeaker(Sink):
 
     def __init__(self, clock, sample_rate=RATE):
         self.sample_rate = sample_rate
-        self.ring = Ring(sample_rate, clock)
+        self.buffer = RingBuffer(sample_rate, clock)
         self.heard = []
 
     def open(self):
@@ -30,7 +30,7 @@ class Loudspeaker(Sink):
 
     def pull(self, count):
         block = np.zeros(count, np.float32)
-        self.xruns += self.ring.read(block) < count
+        self.xruns += self.buffer.read(block) < count
         self.heard.append(block)
 
 
@@ -70,7 +70,7 @@ class World:
                 age = self.now - self._pushes * self._push_every
                 self.playout.push(self._sound[start : start + BLOCK], age)
             else:
-                self.fills.append(self.sink.ring.readable / self.sink.sample_rate)
+                self.fills.append(self.sink.buffer.readable / self.sink.sample_rate)
                 self._pulls += 1
                 self.sink.pull(self._pull)
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from sordino.live import views
-from sordino.live.status import Status
+from sordino.live.session import Status
 
 ACTIVE = Status(state="active", input_name="Mic", input_rate=44100, seconds=1.0, taken_db=12.5)
 

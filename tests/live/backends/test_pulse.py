@@ -12,9 +12,9 @@ import pulsectl
 import pytest
 
 from sordino.errors import SordinoError
-from sordino.live.ports import DeviceLost
-from sordino.live.systems import MICROPHONE, choose_system
-from sordino.live.systems.pulse import Pulse
+from sordino.live.backends.base import DeviceLost
+from sordino.live.backends import MICROPHONE, choose_backend
+from sordino.live.backends.pulse import Pulse
 from support.signals import level_db, tone
 from support.sound_servers import RATE, Player, Recorder, wait_for
 
@@ -23,7 +23,7 @@ OWN = "sordino_microphone"
 
 @pytest.fixture
 def system(server):
-    with closing(choose_system()) as system:
+    with closing(choose_backend()) as system:
         assert isinstance(system, Pulse)
         yield system
 
@@ -32,8 +32,8 @@ def collect(source, seconds):
     """Return the next samples of a source."""
     count = round(seconds * source.sample_rate)
     block = np.empty(count, np.float32)
-    wait_for(lambda: source.ring.readable >= count, "sound from the source")
-    source.ring.read(block)
+    wait_for(lambda: source.buffer.readable >= count, "sound from the source")
+    source.buffer.read(block)
     return block
 
 
@@ -56,7 +56,7 @@ def heard(read, frequency, rate=RATE):
 
 def play(sink, sound):
     """Write a sound into a sink's ring, as the engine does; there must be room."""
-    assert sink.ring.write(sound) == len(sound)
+    assert sink.buffer.write(sound) == len(sound)
 
 
 def test_lists_devices(server, system):
@@ -107,7 +107,7 @@ def test_sink_plays_what_is_in_its_ring_and_silence_when_it_is_empty(server, sys
         play(sink, tone(1000, RATE, seconds=0.9, amplitude=0.5))
         assert heard(recorder.read, 1000) == pytest.approx(20 * np.log10(0.5), abs=0.1)
         wait_for(lambda: np.all(recorder.read(0.1) == 0), "silence")
-        assert not sink.ring.readable
+        assert not sink.buffer.readable
         assert sink.xruns > 0
 
 
@@ -213,8 +213,8 @@ def test_virtual_microphone_survives_the_server(server, system):
 
 _HOLDER = """
 import signal
-from sordino.live.systems import choose_system
-with choose_system().virtual_microphone():
+from sordino.live.backends import choose_backend
+with choose_backend().virtual_microphone():
     print("there", flush=True)
     signal.pause()
 """

@@ -19,7 +19,7 @@ import numpy as np
 from cffi import FFI
 from numpy.typing import NDArray
 
-from sordino.live.priority import raise_priority
+from sordino.live.backends.base import raise_priority
 
 LIBRARY = "libpulse.so.0"
 SAMPLE_BYTES = 4  # float32

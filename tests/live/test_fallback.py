@@ -39,7 +39,7 @@ def run(climbing, seconds):
         climbing.process(block, 1.0)
         while climbing._trial and climbing._trial.behind_seconds > 1e-6:
             PAUSE.wait(1e-4)  # its thread is a real one
-        rungs.append(climbing.rung)
+        rungs.append(climbing.level)
     changes = np.flatnonzero(np.diff(rungs)) + 1
     return rungs, [round(at / 100, 2) for at in changes]
 
@@ -98,11 +98,11 @@ def test_a_better_model_that_fails_at_once_is_not_tried_again_soon():
     run(climbing, 1)
     for _ in range(2):
         best.seconds = 0
-        while climbing.rung:
+        while climbing.level:
             run(climbing, 0.1)
         best.seconds = 0.012
         run(climbing, 1)
-        assert climbing.rung == 1
+        assert climbing.level == 1
     assert climbing._pause == 4 * FIRST_PAUSE
 
 

@@ -3,11 +3,11 @@
 import pytest
 
 from sordino.errors import SordinoError
-from sordino.live.ports import DeviceLost
-from sordino.live.systems.cable import devices, end, number_of
-from sordino.live.systems.coreaudio import BLACKHOLE
-from sordino.live.systems.system import choose
-from sordino.live.systems.windows import VB_CABLE
+from sordino.live.backends.base import DeviceLost
+from sordino.live.backends.cable import devices, end, number_of
+from sordino.live.backends.coreaudio import BLACKHOLE
+from sordino.live.backends.base import choose
+from sordino.live.backends.windows import VB_CABLE
 
 
 def listing(apis, entries, defaults):

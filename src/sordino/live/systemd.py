@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import which
 
 from sordino.errors import SordinoError
-from sordino.live.settings import Settings
+from sordino.live.config import Settings
 
 UNIT = "sordino.service"
 

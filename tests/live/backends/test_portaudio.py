@@ -13,10 +13,10 @@ from support.sound_servers import PATIENCE, RATE, Listener, Player, Server, requ
 PROGRAM = """
 import sys, time
 import sounddevice
-from sordino.live.controls import Controls
+from sordino.live.engine import Controls
 from sordino.live.engine import Engine
 from sordino.live.monitor import Monitor
-from sordino.live.portaudio import PortAudioSink, PortAudioSource
+from sordino.live.backends.portaudio import PortAudioSink, PortAudioSource
 from sordino.model import load_model
 
 if not any(device["name"] == "pulse" for device in sounddevice.query_devices()):
@@ -28,12 +28,12 @@ for port in (source, sink):
     port.open()
 engine = Engine(source, sink, [load_model()], Controls(bypass=True), Monitor(48000))
 engine.start()
-print(source.alive, sink.alive, source.sample_rate, sink.ring.capacity, flush=True)
+print(source.alive, sink.alive, source.sample_rate, sink.buffer.capacity, flush=True)
 sys.stdin.readline()
 print(round(1000 * engine.latency), flush=True)
 sys.stdin.readline()
 deadline = time.monotonic() + 10
-while source.alive and time.perf_counter() - source.ring.written_at < 1:
+while source.alive and time.perf_counter() - source.buffer.written_at < 1:
     assert time.monotonic() < deadline, "still alive"
     time.sleep(0.05)
 engine.stop()
@@ -96,8 +96,8 @@ def need_plugin():
 def test_a_device_that_is_not_there():
     require("pulseaudio")  # comes with PortAudio in the list of what tests need
     program = (
-        "from sordino.live.ports import DeviceLost\n"
-        "from sordino.live.portaudio import PortAudioSource\n"
+        "from sordino.live.backends.base import DeviceLost\n"
+        "from sordino.live.backends.portaudio import PortAudioSource\n"
         "try:\n"
         "    PortAudioSource(99, 48000)\n"
         "except DeviceLost as error:\n"
