@@ -13,16 +13,17 @@ from pathlib import Path
 from threading import Event
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QImage, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 
 from sordino import examples
-from support.file_backend import FileBackend
 from sordino.live.config import Settings
 from sordino.live.tray.app import Tray
 from sordino.live.tray.desk import Desk
+from support.file_backend import FileBackend
 
 SCALE = 1.5  # pixels for each of the window's: pages are read on fine screens
 SECONDS = 12.0  # until the spectrograms are full

@@ -31,7 +31,7 @@ def noise():
 def examine(monkeypatch):
     """Examine in less time, in this process: name -> check."""
     monkeypatch.setattr(doctor, "BENCH_SECONDS", 1.0)
-    monkeypatch.setattr(doctor, "LISTEN_SECONDS", 0.5)
+    monkeypatch.setattr(doctor, "RUN_SECONDS", 0.5)
     monkeypatch.setattr(doctor, "SETTLE_SECONDS", 0.3)
 
     def run(**settings):

@@ -9,9 +9,8 @@ import pytest
 from sordino import examples
 from sordino.denoiser import denoise
 from sordino.io.audiofile import open_source
-from sordino.live import ladder
-from sordino.live.engine import Controls
-from sordino.live.engine import Engine
+from sordino.live import fallback
+from sordino.live.engine import Controls, Engine
 from sordino.live.monitor import Monitor
 from sordino.model import load_model
 from support.live_models import SlowModel
@@ -86,7 +85,7 @@ def test_a_model_with_another_delay(office):
 
 def test_a_strength_and_a_limit_are_passed_on():
     model, sound = recurrent(), noise(RATE)
-    out = cleaned(sound, [model], Controls(strength=0.7), attenuation_limit_db=12)
+    out = cleaned(sound, [model], Controls(strength=0.7, attenuation_limit_db=12))
     assert agreement_db(denoise(sound, RATE, model, 0.7, 12), out) > 100
 
 
@@ -214,12 +213,12 @@ def test_real_time_is_steady_and_its_latency_short():
 
 
 @pytest.fixture
-def quick_ladder(monkeypatch):
-    monkeypatch.setattr(ladder, "FIRST_PAUSE", 0.5)
-    monkeypatch.setattr(ladder, "TRIAL_SECONDS", 0.3)
+def quick_fallback(monkeypatch):
+    monkeypatch.setattr(fallback, "FIRST_PAUSE", 0.5)
+    monkeypatch.setattr(fallback, "TRIAL_SECONDS", 0.3)
 
 
-@pytest.mark.usefixtures("quick_ladder")
+@pytest.mark.usefixtures("quick_fallback")
 def test_too_slow_a_model_gives_way_and_comes_back():
     """From the best model to the lighter one, to none, and up again."""
     frequency, amplitude = 100, 0.4
@@ -269,7 +268,9 @@ def test_slow_files_are_denoised_all_the_same():
     with running(sound, [model]) as engine:
         assert engine.finished.wait(PATIENCE)
         assert engine.fallback.level == 0
-    assert agreement_db(denoise(sound, RATE, model), engine.sink.sound[engine.fallback.delay :]) > 100
+    assert (
+        agreement_db(denoise(sound, RATE, model), engine.sink.sound[engine.fallback.delay :]) > 100
+    )
 
 
 def test_a_failure_is_kept_for_who_asks():

@@ -8,9 +8,9 @@ import numpy as np
 import pulsectl
 import pytest
 
+from sordino.live.backends import LOUDSPEAKER, MICROPHONE, choose_backend
 from sordino.live.latency import clicks, loop_latency
 from sordino.live.ring_buffer import RingBuffer
-from sordino.live.backends import LOUDSPEAKER, MICROPHONE, choose_backend
 
 RATE = 48000
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sordino.live.session import Session
-from sordino.live.config import Settings
 from sordino.live.backends import choose_backend
+from sordino.live.config import Settings
+from sordino.live.session import Session
 from support.signals import tone
 from support.sound_servers import RATE, Recorder, Server, wait_for
 

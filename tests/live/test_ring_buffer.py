@@ -1,4 +1,4 @@
-"""The ring against a plain queue, and between two real threads."""
+"""The ring buffer against a plain queue, and between two real threads."""
 
 import sys
 import threading
@@ -83,7 +83,7 @@ def test_it_knows_when_and_how_much_was_asked_for():
     ring.write(np.zeros(10, np.float32))
     now[0] = 3.0
     ring.read(np.zeros(30, np.float32))
-    assert (ring.written_at, ring.taken_at, ring.asked) == (2.0, 3.0, 30)
+    assert (ring.written_at, ring.taken_at, ring.requested) == (2.0, 3.0, 30)
 
 
 def test_a_read_allocates_nothing_that_stays():

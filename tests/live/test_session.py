@@ -18,17 +18,17 @@ from sordino.denoiser import denoise
 from sordino.errors import SordinoError
 from sordino.io.audiofile import open_source
 from sordino.live import devices
-from support.file_backend import FileBackend
-from sordino.live.backends.base import DeviceLost
-from sordino.live.session import Session
+from sordino.live.backends.base import Device, DeviceLost
 from sordino.live.config import Settings
-from sordino.live.backends.base import Device
+from sordino.live.session import Session
+from support.file_backend import FileBackend
 from support.models import constant_mask_bytes
 from support.rig import MemorySink, MemorySource
 from support.signals import agreement_db, level_db, noise
 
 RATE = 48000
 PATIENCE = 30  # seconds
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -353,6 +353,7 @@ def test_a_folder_that_cannot_be_written_to_is_said_at_once(bench, identity, tmp
 
 PROGRAM = """
 import signal, sys, threading
+sys.path.insert(0, sys.argv.pop(1))
 from pathlib import Path
 from support.file_backend import FileBackend
 from sordino.live.session import Session
@@ -375,7 +376,16 @@ with Session(Settings(model=Path(model), record=Path(folder) / "kept"), system) 
 def test_a_recording_survives(ending, tmp_path, identity):
     soundfile.write(tmp_path / "noise.wav", noise(RATE), RATE)
     handles = "handles" if "handled" in ending else "default"
-    command = [sys.executable, "-c", PROGRAM, identity, tmp_path / "noise.wav", tmp_path, handles]
+    command = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        TESTS,
+        identity,
+        tmp_path / "noise.wav",
+        tmp_path,
+        handles,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout.readline() == "ready\n"
         program.send_signal(getattr(signal, ending.split()[0]))

@@ -22,15 +22,15 @@ from PySide6.QtWidgets import QApplication, QLabel, QSystemTrayIcon  # noqa: E40
 
 from sordino import examples  # noqa: E402
 from sordino.errors import SordinoError  # noqa: E402
-from support.file_backend import FileBackend  # noqa: E402
-from sordino.live.config import Settings  # noqa: E402
 from sordino.live.backends import MICROPHONE, choose_backend  # noqa: E402
+from sordino.live.config import Settings  # noqa: E402
 from sordino.live.tray import run  # noqa: E402
 from sordino.live.tray.app import Tray  # noqa: E402
 from sordino.live.tray.columns import ROWS, row_of  # noqa: E402
 from sordino.live.tray.desk import Desk  # noqa: E402
 from sordino.live.tray.listening import SECONDS  # noqa: E402
 from sordino.live.tray.spectrogram import COLUMNS  # noqa: E402
+from support.file_backend import FileBackend  # noqa: E402
 
 LEVEL = 0.1  # of the tones: -23 dBFS
 

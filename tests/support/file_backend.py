@@ -6,12 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
+from sordino.arrays import Mono
 from sordino.io.atomic import written_whole
 from sordino.io.audiofile import open_sink, open_source
 from sordino.io.sound import SoundInfo
-from sordino.live.ring_buffer import Mono as Samples
-from sordino.live.backends.base import BLOCK_SECONDS, RING_SECONDS, DeviceLost, Sink, Source
-from sordino.live.backends.base import LOUDSPEAKER, MICROPHONE, Device
+from sordino.live.backends.base import (
+    BLOCK_SECONDS,
+    LOUDSPEAKER,
+    MICROPHONE,
+    RING_SECONDS,
+    Device,
+    DeviceLost,
+    Sink,
+    Source,
+)
 from support.thread_port import ThreadPort
 
 POLL_SECONDS = 0.002  # where a file waits for room, or for sound
@@ -46,7 +54,7 @@ class FileSource(ThreadPort, Source):
                 return
         self.ended = True
 
-    def _blocks(self) -> Generator[Samples]:
+    def _blocks(self) -> Generator[Mono]:
         size = round((BLOCK_SECONDS if self.clocked else RING_SECONDS / 4) * self.sample_rate)
         loop = 0
         while loop != self._loops and not self._stopping.is_set():
@@ -83,7 +91,7 @@ class FileSink(ThreadPort, Sink):
                 file.write(block[:, None])
             file.close()
 
-    def _blocks(self) -> Generator[Samples]:
+    def _blocks(self) -> Generator[Mono]:
         played = 0
         size = round(BLOCK_SECONDS * self.sample_rate) if self.clocked else self.buffer.capacity
         while not self._stopping.is_set():
@@ -128,7 +136,7 @@ class FileBackend:
         """See `Backend`."""
         return [self.find_input(None), self.find_output(None)]
 
-    def find_input(self, name: str | None) -> Device:  # noqa: ARG002
+    def find_input(self, name: str | None) -> Device:
         """See `Backend`."""
         if not self._microphone.is_file():
             raise DeviceLost(f"there is no file {self._microphone}")
@@ -137,30 +145,30 @@ class FileBackend:
         path = self._microphone
         return Device(str(path), path.name, "input", info.sample_rate, info.channels, default=True)
 
-    def find_output(self, name: str | None) -> Device:  # noqa: ARG002
+    def find_output(self, name: str | None) -> Device:
         """See `Backend`."""
         path = self._loudspeaker
         return Device(str(path), path.name, "output", 48000, 1, default=True)
 
-    def open_input(self, name: str | None, rate: int) -> FileSource:  # noqa: ARG002
+    def open_input(self, name: str | None, rate: int) -> FileSource:
         """See `Backend`."""
         source = FileSource(self._microphone, self._speed, self._loops)
         source.open()
         return source
 
-    def open_output(self, name: str | None, rate: int) -> FileSink:  # noqa: ARG002
+    def open_output(self, name: str | None, rate: int) -> FileSink:
         """See `Backend`."""
         sink = FileSink(self._loudspeaker, rate, self._speed)
         sink.open()
         return sink
 
     @contextmanager
-    def virtual_microphone(self, label: str = MICROPHONE) -> Generator[str]:  # noqa: ARG002
+    def virtual_microphone(self, label: str = MICROPHONE) -> Generator[str]:
         """See `Backend`."""
         yield str(self._loudspeaker)
 
     @contextmanager
-    def virtual_loudspeaker(self, label: str = LOUDSPEAKER) -> Generator[str]:  # noqa: ARG002
+    def virtual_loudspeaker(self, label: str = LOUDSPEAKER) -> Generator[str]:
         """See `Backend`."""
         yield str(self._microphone)
 

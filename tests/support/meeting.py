@@ -6,9 +6,9 @@ import sys
 import time
 from contextlib import closing, contextmanager
 
-from sordino.live.session import Session
-from sordino.live.config import Settings
 from sordino.live.backends import choose_backend
+from sordino.live.config import Settings
+from sordino.live.session import Session
 from support.sound_servers import RATE, Listener, Player, wait_for
 from support.speech import aligned, example, si_sdr
 

@@ -126,7 +126,9 @@ def devices(as_json: Json = False) -> None:
         is_number = heading in ("Hz", "channels")
         table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
     for each in found:
-        remark = "Sordino's own" if each.virtual else "records a loudspeaker" if each.monitor else ""
+        remark = (
+            "Sordino's own" if each.virtual else "records a loudspeaker" if each.monitor else ""
+        )
         row = (each.kind, each.label, each.name, str(each.rate), str(each.channels), remark)
         table.add_row("*" if each.default else "", *row)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
@@ -145,8 +147,8 @@ def doctor(
     """
     from dataclasses import asdict
 
-    from sordino.live.doctor import examine
     from sordino.live.config import Settings
+    from sordino.live.doctor import examine
 
     checks = examine(Settings(input=input, model=model, sample_rate=rate))
     if as_json:

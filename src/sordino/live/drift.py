@@ -17,8 +17,8 @@ from math import ceil, inf
 import numpy as np
 from numpy.typing import NDArray
 
+from sordino.arrays import Mono
 from sordino.live.backends.base import Sink
-from sordino.live.ring_buffer import Mono
 
 HALF_TAPS = 32  # on either side, at the lower of the two rates: 0.67 ms at 48 kHz
 PHASES = 512  # of the table; what linear interpolation between them leaves is below -100 dB

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sordino.arrays import Mono
 from sordino.live.backends.base import Sink, Source, raise_priority
 from sordino.live.drift import DriftCompensator
 from sordino.live.fallback import DelayLine, LoadMeter, ModelFallback
 from sordino.live.monitor import Monitor
-from sordino.live.ring_buffer import Mono
 from sordino.model import Model
 from sordino.resample import Resampler
 

@@ -14,8 +14,8 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from sordino.arrays import Mono
 from sordino.denoiser import Denoiser
-from sordino.live.ring_buffer import Mono
 from sordino.model import Model
 
 WINDOW_SECONDS = 0.5  # over which the load is judged
@@ -168,11 +168,11 @@ class ModelFallback:
         realtime: if False, the first model is used however slow it is.
     """
 
-    def __init__(
-        self, models: Sequence[Model], sample_rate: int, realtime: bool = True
-    ) -> None:
+    def __init__(self, models: Sequence[Model], sample_rate: int, realtime: bool = True) -> None:
         self._models, self._rate, self._realtime = models, sample_rate, realtime
-        self.delay = max(processing_delay(self._make_denoiser(level)) for level in range(len(models)))
+        self.delay = max(
+            processing_delay(self._make_denoiser(level)) for level in range(len(models))
+        )
         """Delay of all output in samples, whatever runs."""
         self.level = 0
         """Of the model in use, 0 is the best; len(models): none."""
@@ -289,9 +289,7 @@ class ModelFallback:
         self._pause = min(2 * self._pause, MAX_PAUSE)
         self._waited = 0.0
 
-    def _step_up(
-        self, trial: Trial, block: Mono, wet: Mono | None
-    ) -> Mono:
+    def _step_up(self, trial: Trial, block: Mono, wet: Mono | None) -> Mono:
         self._denoiser, self._trial = trial.finish(), None
         self._fresh = self.delay
         self._load = LoadMeter(WINDOW_SECONDS)

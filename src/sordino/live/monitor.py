@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
+from sordino.arrays import Mono
 from sordino.levels import NoiseMeter
 from sordino.live.recorder import Recorder
-from sordino.live.ring_buffer import Mono
 
 SILENCE_DBFS = -100.0
 """What the level meters show for digital silence."""

@@ -11,8 +11,8 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from sordino.arrays import Mono
 from sordino.errors import SordinoError
-from sordino.live.ring_buffer import Mono
 
 try:
     import fcntl

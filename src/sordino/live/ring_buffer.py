@@ -4,10 +4,8 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-Mono = NDArray[np.float32]
-"""Shape = (samples,), full scale +-1."""
+from sordino.arrays import Mono
 
 
 class RingBuffer:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
+from sordino.arrays import Mono
 from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
 from sordino.live.backends.base import Backend, DeviceLost
@@ -15,7 +16,6 @@ from sordino.live.devices import AudioIO
 from sordino.live.engine import Controls, Engine
 from sordino.live.monitor import SILENCE_DBFS, Monitor
 from sordino.live.recorder import Recorder
-from sordino.live.ring_buffer import Mono
 
 CHECK_SECONDS = 0.1  # between two checks whether all is well
 RETRY_SECONDS = 0.5  # between two attempts to open what is not there

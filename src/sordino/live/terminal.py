@@ -183,7 +183,6 @@ def choose_view(as_json: bool, keys: bool, **more: object) -> View:
     return PanelView(keys) if sys.stdout.isatty() else LineView()
 
 
-
 def panel(status: Status, keys: bool, note: str = "") -> RenderableType:
     """Draw the state of a session.
 

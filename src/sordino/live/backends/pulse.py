@@ -6,6 +6,7 @@ from typing import Any
 
 import pulsectl
 
+from sordino.arrays import Mono
 from sordino.live.backends import pulse_server
 from sordino.live.backends.base import (
     BLOCK_SECONDS,
@@ -19,7 +20,7 @@ from sordino.live.backends.base import (
     Source,
     choose_device,
 )
-from sordino.live.backends.libpulse import PulseError, Samples, Stream
+from sordino.live.backends.libpulse import PulseError, Stream
 from sordino.live.backends.pulse_server import PREFIX, Defaults, Watch, connection
 from sordino.live.ring_buffer import RingBuffer
 
@@ -165,11 +166,11 @@ class _PulsePort:
         """See `Port`."""
         self._stream.close()
 
-    def _take(self, block: Samples) -> None:
+    def _take(self, block: Mono) -> None:
         if self.buffer.write(block) < len(block):
             self.xruns += 1
 
-    def _give(self, block: Samples) -> None:
+    def _give(self, block: Mono) -> None:
         count = self.buffer.read(block)
         if count < len(block):
             block[count:] = 0

@@ -8,9 +8,9 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QApplication, QMenu, QSystemTrayIcon
 
 from sordino.errors import SordinoError
-from sordino.live.terminal import stop_signals
-from sordino.live.config import Settings
 from sordino.live.backends import choose_backend
+from sordino.live.config import Settings
+from sordino.live.terminal import stop_signals
 from sordino.live.tray.desk import Desk
 from sordino.live.tray.icon import state_icon
 from sordino.live.tray.window import Window, state_words

@@ -2,11 +2,10 @@
 
 from PySide6.QtCore import QObject, Signal
 
-from sordino.live.backends.base import DeviceLost, Sink, virtual_end
-from sordino.live.session import Session
-from sordino.live.config import Settings
-from sordino.live.session import Status
 from sordino.live.backends import MICROPHONE, Backend, Device
+from sordino.live.backends.base import DeviceLost, Sink, virtual_end
+from sordino.live.config import Settings
+from sordino.live.session import Session, Status
 
 
 class Desk(QObject):
