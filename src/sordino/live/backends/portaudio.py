@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sordino.errors import SordinoError
+from sordino.errors import SordinoError, install_command
 from sordino.live.backends.base import (
     BLOCK_SECONDS,
     LOUDSPEAKER,
@@ -227,7 +227,7 @@ def import_sounddevice() -> Any:
         import sounddevice  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
         raise SordinoError(
-            "live use needs the package sounddevice: pip install 'sordino[live]'"
+            f"live use needs the package sounddevice: {install_command('live')}"
         ) from error
     except OSError as error:
         raise SordinoError(
