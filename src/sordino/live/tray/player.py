@@ -1,22 +1,28 @@
-"""Plays a moment noisy and clean, and switches between the two while it plays."""
+"""The A/B comparison: plays the last seconds noisy and clean, and switches between the two."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
-from PySide6.QtCore import QElapsedTimer, QObject, QTimer, Signal
+from PySide6.QtCore import QElapsedTimer, QObject, Qt, QTimer, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
 
+from sordino.arrays import Mono
 from sordino.errors import SordinoError
 from sordino.live.backends.base import DeviceLost, Sink
+from sordino.live.session import Recent
 
 Version = Literal["noisy", "clean"]
-Samples = NDArray[np.float32]
 
-AHEAD_SECONDS = 0.25  # of sound in the ring: a busy window must not be heard
+COMPARE_SECONDS = 10
+AHEAD_SECONDS = 0.25  # of sound in the buffer: a busy window must not be heard
 BLEND_SECONDS = 0.01  # from one version to the other, so that there is no click
 TICK_MILLISECONDS = 20
+SHORTEST_SECONDS = 0.5  # less than this is nothing to compare
+
+_VERSIONS: dict[Version, str] = {"noisy": "&A  noisy", "clean": "&B  clean"}
 
 
 class Player(QObject):
@@ -36,11 +42,11 @@ class Player(QObject):
         super().__init__()
         self._open_output = open_output
         self._sink: Sink | None = None
-        self._sounds: dict[Version, Samples] = {}
+        self._sounds: dict[Version, Mono] = {}
         self._version: Version = "noisy"
         self._before: Version = "noisy"  # the version of the sample before
         self._place = 0
-        self._rest = QElapsedTimer()  # runs since the ring is empty after the end
+        self._rest = QElapsedTimer()  # runs since the buffer is empty after the end
         self._timer = QTimer(self, interval=TICK_MILLISECONDS)
         self._timer.timeout.connect(self._advance)
 
@@ -59,7 +65,7 @@ class Player(QObject):
         """How far into the version that plays, 0..1."""
         return self._place / len(self._sounds[self._version]) if self._sink else 0.0
 
-    def play(self, noisy: Samples, clean: Samples, sample_rate: int) -> None:
+    def play(self, noisy: Mono, clean: Mono, sample_rate: int) -> None:
         """Play a sound noisy, then clean; both have the shape (samples,) and one length."""
         self.stop()
         try:
@@ -67,7 +73,7 @@ class Player(QObject):
         except (DeviceLost, SordinoError) as error:
             self.failed.emit(str(error))
             return
-        sounds: dict[Version, Samples] = {"noisy": noisy, "clean": clean}
+        sounds: dict[Version, Mono] = {"noisy": noisy, "clean": clean}
         for version, sound in sounds.items():
             self._sounds[version] = np.clip(
                 soxr.resample(sound, sample_rate, sink.sample_rate), -1, 1, dtype=np.float32
@@ -106,8 +112,8 @@ class Player(QObject):
             self._end(sink)
         self.changed.emit()
 
-    def _block(self, count: int, sample_rate: int) -> Samples:
-        """Return the next samples, at most so many; the clean version follows the noisy one."""
+    def _block(self, count: int, sample_rate: int) -> Mono:
+        """Return the next samples, up to `count`; the clean version follows the noisy one."""
         sound = self._sounds[self._version]
         if self._place >= len(sound) and self._version == "noisy":
             self._version = self._before = "clean"
@@ -129,3 +135,72 @@ class Player(QObject):
             self._rest.start()
         if self._rest.elapsed() >= 1000 * sink.latency:
             self.stop()
+
+
+class ComparisonBar(QWidget):
+    """Buttons that play the last seconds, noisy (A) and then clean (B).
+
+    While they play, A and B go on with the other one at the same place.
+
+    Args:
+        player: what plays.
+        recent: returns so many last seconds: noisy, clean, sampling rate in Hz.
+    """
+
+    def __init__(self, player: Player, recent: Callable[[float], Recent]) -> None:
+        super().__init__()
+        self._player, self._recent = player, recent
+        self.play_button = QPushButton()
+        self.play_button.setAccessibleName("Listen to the last ten seconds, noisy and clean")
+        self.versions: dict[Version, QPushButton] = {}
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.play_button)
+        for version, label in _VERSIONS.items():
+            button = self.versions[version] = QPushButton(label)
+            button.setCheckable(True)
+            button.setAccessibleName(f"Listen to the {version} sound")
+            button.clicked.connect(partial(self._switch, version))
+            row.addWidget(button)
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(False)
+        self.progress.setMaximum(1000)
+        self.progress.setAccessibleName("Place in the ten seconds")
+        self.progress.setFixedHeight(6)
+        row.addWidget(self.progress, 1, Qt.AlignmentFlag.AlignVCenter)
+        self.note = QLabel()
+        row.addWidget(self.note, 1)
+        self.play_button.clicked.connect(self._play_or_stop)
+        player.changed.connect(self._show)
+        player.failed.connect(self.show_note)
+        self._show()
+
+    def _play_or_stop(self) -> None:
+        if self._player.playing:
+            self._player.stop()
+            return
+        noisy, clean, rate = self._recent(COMPARE_SECONDS)
+        if len(noisy) < SHORTEST_SECONDS * rate:
+            self.show_note("there is no sound yet")
+            return
+        self._player.play(noisy, clean, rate)
+
+    def _switch(self, version: Version, _checked: bool) -> None:
+        self._player.switch(version)
+
+    def _show(self) -> None:
+        playing = self._player.playing
+        self.play_button.setText("Stop &listening" if playing else "&Listen to the last 10 s")
+        for version, button in self.versions.items():
+            button.setEnabled(playing)
+            button.setChecked(playing and version == self._player.version)
+        self.progress.setVisible(playing)
+        self.progress.setValue(round(1000 * self._player.share))
+        self.note.setVisible(not playing)
+        if playing:
+            self.note.clear()
+
+    def show_note(self, text: str) -> None:
+        """Say something beside the buttons."""
+        self.note.setText(text)
+        self.note.setToolTip(text)

@@ -12,7 +12,7 @@ require_qt()
 
 from PySide6.QtGui import QImage  # noqa: E402
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "tray_picture.py"
+SCRIPT = Path(__file__).parents[3] / "scripts" / "tray_picture.py"
 
 
 def test_takes_a_light_and_a_dark_picture(tmp_path):

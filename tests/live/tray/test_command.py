@@ -1,6 +1,6 @@
-"""The end of the tray, on a sound server that no other session of these tests can reach.
+"""The command, from its start to its end, on a sound server that no other test can reach.
 
-(Sessions follow the server that the environment names, and that of `test_tray` runs all the while.)
+(Sessions follow the server that the environment names, and that of `test_app` runs all the while.)
 """
 
 import signal
@@ -26,3 +26,12 @@ def test_puts_everything_back_when_it_is_ended():
         assert process.returncode == 0, said
         assert server.modules() == modules
         assert server.defaults() == defaults
+
+
+def test_nothing_can_be_switched_where_no_tray_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    command = [sys.executable, "-c", "from sordino.cli import main; main()", "tray"]
+    done = subprocess.run([*command, "--toggle", "mute"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("sordino: no tray runs")
+    assert done.stderr.count("\n") == 1

@@ -1,5 +1,8 @@
 """The tray's own widgets, drawn for real, without a session."""
 
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,14 +12,23 @@ from support.signals import noise, tone
 require_qt()
 
 from PySide6.QtCore import QPoint, Qt  # noqa: E402
-from PySide6.QtGui import QPalette  # noqa: E402
+from PySide6.QtGui import QImage, QPainter, QPalette  # noqa: E402
+from PySide6.QtSvg import QSvgRenderer  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 
-from sordino.live.tray.columns import HIGHEST_HZ, LOWEST_HZ, ROWS, Columns, row_of  # noqa: E402
-from sordino.live.tray.icon import state_icon  # noqa: E402
-from sordino.live.tray.meter import Meter  # noqa: E402
-from sordino.live.tray.spectrogram import COLUMNS, Spectrogram  # noqa: E402
-from sordino.live.tray.switch import Switch  # noqa: E402
+import sordino  # noqa: E402
+from sordino.live.tray.spectrogram import (  # noqa: E402
+    COLUMNS,
+    HIGHEST_HZ,
+    LOWEST_HZ,
+    ROWS,
+    Columns,
+    SpectrogramView,
+    row_of,
+)
+from sordino.live.tray.widgets import Meter, Switch, state_icon  # noqa: E402
+
+PAGE = Path(sordino.__file__).parent / "serve" / "page"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -66,7 +78,7 @@ def test_nothing_lies_above_half_the_sampling_rate():
 
 
 def test_spectrogram_draws_a_tone_in_its_row_and_new_sound_at_the_right():
-    picture = Spectrogram("Microphone")
+    picture = SpectrogramView("Microphone")
     picture.resize(COLUMNS, 2 * ROWS)
     columns = Columns(48000)
     for _ in range(3):  # more than once around the ring
@@ -82,7 +94,7 @@ def test_spectrogram_draws_a_tone_in_its_row_and_new_sound_at_the_right():
 
 
 def test_spectrogram_takes_more_columns_than_it_shows():
-    picture = Spectrogram("Microphone")
+    picture = SpectrogramView("Microphone")
     picture.resize(COLUMNS, ROWS)
     picture.append(np.full((ROWS, 3 * COLUMNS + 7), -50, np.float32))
     assert brightness(picture)[20:-2, 10 : COLUMNS - 50].min() > 100
@@ -133,13 +145,37 @@ def test_icons_differ_in_shape_not_only_in_colour():
     for state in ("active", "bypassed", "muted", "waiting"):
         image = state_icon(state).pixmap(22, 22).toImage()
         assert not image.isNull()
-        white = [
-            [image.pixelColor(x, y).saturation() < 60 and image.pixelColor(x, y).value() > 150
-             for x in range(2, image.width() - 2)]
+        bright = [
+            [image.pixelColor(x, y).value() > 150 for x in range(2, image.width() - 2)]
             for y in range(2, image.height() - 2)
-        ]  # fmt: skip
-        shapes.append(np.array(white))
+        ]
+        shapes.append(np.array(bright))
     for i, one in enumerate(shapes):
         assert one.any()
         for other in shapes[:i]:
             assert np.count_nonzero(one != other) > 15
+
+
+def test_the_icon_is_the_logo_of_the_page():
+    """One logo everywhere: the page's file and what the tray draws are the same picture."""
+    size = 128
+    drawn = state_icon("active").pixmap(size, size).toImage()
+    logo = QImage(size, size, QImage.Format.Format_ARGB32)
+    logo.fill(Qt.GlobalColor.transparent)
+    with painting(logo) as painter:
+        QSvgRenderer(str(PAGE / "mark.svg")).render(painter)
+    difference = np.abs(pixels(drawn).astype(int) - pixels(logo).astype(int))
+    assert difference.mean() < 2
+    assert (difference > 64).mean() < 0.01
+
+
+@contextmanager
+def painting(image):
+    painter = QPainter(image)
+    yield painter
+    painter.end()
+
+
+def pixels(image):
+    image = image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
+    return np.array(image.constBits()).reshape(image.height(), image.width(), 4)
