@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sordino.denoiser import Denoiser, samples_to_hear
+from sordino.denoiser import Denoiser, warm_up_samples
 from sordino.errors import SordinoError
 from sordino.io.atomic import explain, written_whole
 from sordino.io.audiofile import Sink, open_source
@@ -67,7 +67,7 @@ class Cleaning:
         self._spectrograms = {name: Spectrogram(info.sample_rate) for name in panels}
         self._report = report
         self._waiting = np.zeros((0, info.channels), np.float32)  # noisy, clean not yet there
-        self._to_hear = samples_to_hear(settings.listen, info.sample_rate)
+        self._to_hear = warm_up_samples(settings.listen, info.sample_rate)
         self._samples = 0
 
     @property
@@ -110,7 +110,7 @@ class Cleaning:
         """What to feed after a block: all that was held to be heard first, else the block."""
         if not self._to_hear:
             return block
-        self._denoiser.listen(self._waiting[: self._to_hear])
+        self._denoiser.warm_up(self._waiting[: self._to_hear])
         self._to_hear = 0
         return self._waiting
 

@@ -24,7 +24,7 @@ from typing import BinaryIO, Literal
 
 from sordino.batch.cleaning import Cleaning, Settings
 from sordino.batch.plan import PIPE, Job, plan
-from sordino.denoiser import samples_to_hear
+from sordino.denoiser import warm_up_samples
 from sordino.errors import SordinoError
 from sordino.io.atomic import explain, sweep, written_whole
 from sordino.io.audiofile import Sink, Source, open_sink, open_source
@@ -122,7 +122,7 @@ def denoise_files(
     model = chosen.model if isinstance(chosen.model, Model) else load_model(chosen.model)
     chosen = replace(chosen, model=model)
     chosen.denoiser(48000, 1)  # checks the values
-    samples_to_hear(chosen.listen, 48000)
+    warm_up_samples(chosen.listen, 48000)
     if any(job.picture for job in jobs):
         check_plotting()
     sweep(path.parent for job in jobs for path in job.outputs)
