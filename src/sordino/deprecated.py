@@ -20,13 +20,11 @@ R = TypeVar("R")
 MODULES = {
     "sordino.audio": "sordino.io.audiofile",
     "sordino.bench": "sordino.benchmark",
-    "sordino.cleaning": "sordino.batch.cleaning",
     "sordino.files": "sordino.batch.process",
     "sordino.formats": "sordino.io.formats",
     "sordino.jobs": "sordino.batch.plan",
     "sordino.meter": "sordino.levels",
     "sordino.plot": "sordino.spectrogram",
-    "sordino.sound": "sordino.io.sound",
     "sordino.spectrum": "sordino.stft",
     "sordino.video": "sordino.io.remux",
 }
@@ -48,7 +46,7 @@ class _Renamed(MetaPathFinder, Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return what the new module holds under the old name."""
         new = MODULES[spec.name]
-        warn_renamed(spec.name, new, stacklevel=2)
+        warn_renamed(spec.name, new)
         # The import system would write the old name into the new module itself.
         module = ModuleType(spec.name, f"Old name of `{new}`.")
         source = import_module(new)
@@ -67,10 +65,10 @@ def install() -> None:
         sys.meta_path.append(_Renamed())
 
 
-def warn_renamed(old: str, new: str, stacklevel: int = 1) -> None:
+def warn_renamed(old: str, new: str) -> None:
     """Warn the caller's caller that it uses an old name."""
     message = f"{old} is now called {new}; the old name goes with the next minor release"
-    warn(message, DeprecationWarning, stacklevel=stacklevel + 2)
+    warn(message, DeprecationWarning, stacklevel=3)
 
 
 def renamed_argument(old: str, new: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
