@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sordino.denoiser import Denoiser, denoise, run_batch
+from sordino.denoiser import Denoiser, denoise
 from sordino.errors import SordinoError
 from sordino.model import load_model
 from sordino.stft import NATIVE_RATES
@@ -463,7 +463,7 @@ def test_analyse_run_batch_synthesise_equals_feed(sizes, rate):
     for blocks in zip(*(cut(sound, sizes) for sound in sounds), strict=True):
         for denoiser, block in zip(denoisers, blocks, strict=True):
             denoiser.analyse(block)
-        run_batch(denoisers)
+        Denoiser.run_batch(denoisers)
         for denoiser, parts in zip(denoisers, heard, strict=True):
             parts.append(denoiser.synthesise())
     for sound, denoiser, parts in zip(sounds, denoisers, heard, strict=True):
@@ -487,7 +487,7 @@ def test_a_reset_between_analysis_and_synthesis_drops_the_sound():
     denoiser = Denoiser(RECURRENT, 16000)
     denoiser.analyse(noise(5000))
     denoiser.reset()
-    run_batch([denoiser])
+    Denoiser.run_batch([denoiser])
     assert denoiser.synthesise().shape == (0,)
     x = noise(8000, seed=1)
     np.testing.assert_array_equal(

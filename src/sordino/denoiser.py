@@ -213,6 +213,34 @@ class Denoiser:
         """
         self._analyse(self._checked(block))
 
+    @staticmethod
+    def run_batch(denoisers: "Sequence[Denoiser]") -> None:
+        """Run the network on all frames that some denoisers hold, in as few runs as possible.
+
+        Streams are to the network what channels are: its batch axis, each with its own state.
+        Those of the same model that hold as many frames of as many bins share a run; each gets
+        what it would get alone.
+
+        Args:
+            denoisers: at most once each; between `analyse` and `synthesise`.
+
+        >>> first, second = Denoiser(sample_rate=16000), Denoiser(sample_rate=16000)
+        >>> for each in (first, second):
+        ...     each.analyse(np.zeros(480, np.float32))
+        >>> Denoiser.run_batch([first, second])
+        >>> first.synthesise().shape, second.synthesise().shape
+        ((320,), (320,))
+        """
+        held = [
+            (each, each._network, each._spectra) for each in denoisers if each._spectra is not None
+        ]
+        noises = process_batch(
+            [network for _, network, _ in held], [spectra for *_, spectra in held]
+        )
+        for (each, network, _), noise in zip(held, noises, strict=True):
+            if each._network is network:  # it was not reset meanwhile
+                each._keep(noise)
+
     def synthesise(self) -> NDArray[np.float32]:
         """Return the clean samples that are ready after `run_batch`; the last third of `feed`."""
         return self._returned(self._synthesise())
@@ -302,30 +330,6 @@ class Denoiser:
             )
         self._mono = array.ndim == 1
         return samples[None] if self._mono else samples.T
-
-
-def run_batch(denoisers: Sequence[Denoiser]) -> None:
-    """Run the network on all frames that some denoisers hold, in as few runs as possible.
-
-    Streams are to the network what channels are: its batch axis, each with its own state.  Those
-    of the same model that hold as many frames of as many bins share a run; each gets what it would
-    get alone.
-
-    Args:
-        denoisers: at most once each; between `Denoiser.analyse` and `Denoiser.synthesise`.
-
-    >>> first, second = Denoiser(sample_rate=16000), Denoiser(sample_rate=16000)
-    >>> for each in (first, second):
-    ...     each.analyse(np.zeros(480, np.float32))
-    >>> run_batch([first, second])
-    >>> first.synthesise().shape, second.synthesise().shape
-    ((320,), (320,))
-    """
-    held = [(each, each._network, each._spectra) for each in denoisers if each._spectra is not None]
-    noises = process_batch([network for _, network, _ in held], [spectra for *_, spectra in held])
-    for (each, network, _), noise in zip(held, noises, strict=True):
-        if each._network is network:  # it was not reset meanwhile
-            each._keep(noise)
 
 
 @renamed_argument("listen", "warm_up")
@@ -440,7 +444,7 @@ def _as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     if kind is np.int32:
         return (array * 2.0**-31).astype(np.float32)
     if kind is np.uint8:  # as in wav files: silence is 128
-        return (array.astype(np.float32) - 128) / 128
+        return (array.astype(np.float32) - np.float32(128)) / np.float32(128)
     if kind is np.float64:
         with np.errstate(over="ignore"):  # what overflows is refused as Inf
             return array.astype(np.float32)

@@ -4,7 +4,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from sordino.denoiser import Denoiser, denoise, run_batch
+from sordino.denoiser import Denoiser, denoise
 from sordino.errors import SordinoError
 from sordino.serve.engine import BATCH_FRAMES, Engine
 from sordino.serve.errors import Draining, Overloaded, Refusal
@@ -32,7 +32,7 @@ def together(denoisers, sounds, size):
     for begin in range(0, len(sounds[0]), size):
         for denoiser, sound in zip(denoisers, sounds, strict=True):
             denoiser.analyse(sound[begin : begin + size])
-        run_batch(denoisers)
+        Denoiser.run_batch(denoisers)
         for denoiser, blocks in zip(denoisers, heard, strict=True):
             blocks.append(denoiser.synthesise())
     return [

@@ -32,7 +32,8 @@ def shadow(model: Model, lead: Signal, follow: Signal, rate: int, strength: floa
     both = np.zeros((2, frames), np.float32)
     both[:, : len(lead)] = lead, follow
     first, second = StreamingAnalysis(config, 2)(both)[:, None]
-    noise = np.concatenate([network.process(first), network.flush()], axis=1)
+    parts = [network.process(first), network.flush()]
+    noise = np.concatenate([part for part in parts if part.shape[1]], axis=1)
     # Where the first signal is exactly zero there is nothing to read the gain from.
     gain = np.divide(noise, first, out=np.zeros_like(first), where=first != 0)
     left = StreamingSynthesis(config, 1)(second - gain * second)[0]

@@ -7,7 +7,7 @@ from time import perf_counter, thread_time
 import numpy as np
 from numpy.typing import NDArray
 
-from sordino.denoiser import Denoiser, run_batch
+from sordino.denoiser import Denoiser
 from sordino.model import Model
 from sordino.serve.errors import Overloaded
 from sordino.stft import FRAMES_PER_SECOND, hop, native_rate
@@ -164,7 +164,7 @@ def _timed(denoisers: list[Denoiser], block: NDArray[np.float32]) -> tuple[float
     for each in denoisers:
         each.analyse(block)
     analysed = thread_time()
-    run_batch(denoisers)
+    Denoiser.run_batch(denoisers)
     run = thread_time()
     for each in denoisers:
         each.synthesise()

@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sordino.denoiser import Denoiser, run_batch
+from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
 from sordino.model import available_models, load_model
 from sordino.serve.capacity import Capacity, Share
@@ -292,7 +292,7 @@ def _denoised(batch: Sequence[_Work]) -> list[Sound | BaseException]:
         except SordinoError as error:
             outcomes[work.number] = error
     try:
-        run_batch([work.stream.denoiser for work in analysed])
+        Denoiser.run_batch([work.stream.denoiser for work in analysed])
         for work in analysed:
             outcomes[work.number] = work.stream.denoiser.synthesise()
     except Exception as error:  # a thread that dies would silence all streams
