@@ -5,7 +5,10 @@ from pathlib import Path
 
 from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE
 from sordino.errors import SordinoError
-from sordino.model import Model, load_model
+from sordino.live.backends.base import LOUDSPEAKER, MICROPHONE
+from sordino.model import Model, available_models, load_model
+
+LIGHTER_MODEL = "small"
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,8 @@ class Settings:
     sample_rate: int = 48000
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise SordinoError(
-                f"strength is {self.strength}: expected 0 (nothing is taken) to 1 (all noise)"
-            )
-        limit = self.attenuation_limit_db
-        if limit is not None and not limit >= 0:
-            raise SordinoError(
-                f"the attenuation limit is {limit} dB: expected 0 or more, or leave it out"
-            )
+        check_strength(self.strength)
+        check_attenuation_limit(self.attenuation_limit_db)
         if self.seconds is not None and not self.seconds > 0:
             raise SordinoError(f"seconds is {self.seconds}: expected more than 0, or leave it out")
         if not LOWEST_RATE <= self.sample_rate <= HIGHEST_RATE:
@@ -64,8 +60,15 @@ class Settings:
                 f"{HIGHEST_RATE}; 48000 is right for nearly all devices"
             )
 
-    def load_model(self) -> Model:
-        """Load the model that these settings name.
+    @property
+    def virtual_label(self) -> str:
+        """What meeting programs call the virtual device; "" if none is wanted."""
+        if self.speaker:
+            return LOUDSPEAKER
+        return MICROPHONE if self.virtual_mic and self.output is None else ""
+
+    def load_models(self) -> list[Model]:
+        """Load the model that is wanted, and after it a lighter one for a busy processor.
 
         Raises:
             SordinoError: it cannot be loaded, or a voice is wished for that it cannot single out.
@@ -76,4 +79,22 @@ class Settings:
                 f"the model {model.info.name!r} was not trained to keep one voice only: leave "
                 "--voice out, or choose a model whose card says that it was"
             )
-        return model
+        if self.model == "default" and LIGHTER_MODEL in available_models():
+            return [model, load_model(LIGHTER_MODEL)]
+        return [model]
+
+
+def check_strength(strength: float) -> None:
+    """Raise SordinoError if a strength is not between 0 and 1."""
+    if not 0 <= strength <= 1:
+        raise SordinoError(
+            f"strength is {strength}: expected 0 (nothing is taken) to 1 (all noise)"
+        )
+
+
+def check_attenuation_limit(limit_db: float | None) -> None:
+    """Raise SordinoError if a limit is negative."""
+    if limit_db is not None and not limit_db >= 0:
+        raise SordinoError(
+            f"the attenuation limit is {limit_db} dB: expected 0 or more, or leave it out"
+        )

@@ -3,11 +3,14 @@
 import pytest
 
 from sordino.errors import SordinoError
-from sordino.live.ports import DeviceLost
-from sordino.live.systems.cable import devices, end, number_of
-from sordino.live.systems.coreaudio import BLACKHOLE
-from sordino.live.systems.system import choose
-from sordino.live.systems.windows import VB_CABLE
+from sordino.live.backends.base import DeviceLost, choose_device
+from sordino.live.backends.portaudio import (
+    BLACKHOLE,
+    VB_CABLE,
+    cable_end,
+    device_number,
+    list_devices,
+)
 
 
 def listing(apis, entries, defaults):
@@ -65,32 +68,32 @@ WINDOWS = listing(
 
 
 def test_blackhole_is_found_at_both_ends():
-    found = devices(MAC, BLACKHOLE)
+    found = list_devices(MAC, BLACKHOLE)
     assert [each.name for each in found if each.virtual] == ["BlackHole 2ch"] * 2
     assert [each.kind for each in found if each.virtual] == ["input", "output"]
-    assert choose(found, "input", None).name == "MacBook Pro Microphone"
-    assert choose(found, "output", None).name == "MacBook Pro Speakers"
-    assert choose(found, "output", None).rate == 44100
-    assert number_of(MAC, BLACKHOLE, end(found, "output", BLACKHOLE)) == 0
+    assert choose_device(found, "input", None).name == "MacBook Pro Microphone"
+    assert choose_device(found, "output", None).name == "MacBook Pro Speakers"
+    assert choose_device(found, "output", None).rate == 44100
+    assert device_number(MAC, BLACKHOLE, cable_end(found, "output", BLACKHOLE)) == 0
 
 
 def test_vb_cable_is_found_through_wasapi():
-    found = devices(WINDOWS, VB_CABLE)
+    found = list_devices(WINDOWS, VB_CABLE)
     assert len(found) == 5
-    feed, heard = (end(found, kind, VB_CABLE) for kind in ("output", "input"))
+    feed, heard = (cable_end(found, kind, VB_CABLE) for kind in ("output", "input"))
     assert (feed.name, heard.name) == (
         "CABLE Input (VB-Audio Virtual Cable)",
         "CABLE Output (VB-Audio Virtual Cable)",
     )
-    assert number_of(WINDOWS, VB_CABLE, feed) == 7
-    assert number_of(WINDOWS, VB_CABLE, heard) == 9
+    assert device_number(WINDOWS, VB_CABLE, feed) == 7
+    assert device_number(WINDOWS, VB_CABLE, heard) == 9
 
 
 def test_the_cable_is_no_microphone_even_if_it_is_the_default():
-    found = devices(WINDOWS, VB_CABLE)
+    found = list_devices(WINDOWS, VB_CABLE)
     assert next(each for each in found if each.default and each.kind == "input").virtual
-    assert choose(found, "input", None).name == "Microphone (Realtek(R) Audio)"
-    assert choose(found, "output", None).name == "Speakers (Realtek(R) Audio)"
+    assert choose_device(found, "input", None).name == "Microphone (Realtek(R) Audio)"
+    assert choose_device(found, "output", None).name == "Speakers (Realtek(R) Audio)"
 
 
 @pytest.mark.parametrize(
@@ -108,10 +111,10 @@ def test_a_missing_cable_is_said_with_what_to_install(recorded, cable, advice):
     ]
     for kind in ("input", "output"):
         with pytest.raises(SordinoError, match=advice):
-            end(devices((without, apis), cable), kind, cable)
+            cable_end(list_devices((without, apis), cable), kind, cable)
 
 
 def test_a_system_without_devices():
-    assert devices(([], []), BLACKHOLE) == []
+    assert list_devices(([], []), BLACKHOLE) == []
     with pytest.raises(DeviceLost, match="no microphone"):
-        choose([], "input", None)
+        choose_device([], "input", None)

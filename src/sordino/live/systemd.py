@@ -10,7 +10,7 @@ from shutil import which
 
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write
-from sordino.live.settings import Settings
+from sordino.live.config import Settings
 
 UNIT = "sordino.service"
 

@@ -1,24 +1,27 @@
-"""Virtual devices on PulseAudio and PipeWire, made of the modules that both have.
+"""A PulseAudio or PipeWire server: connections, its changes, and virtual devices in it.
 
-A null sink takes the clean sound; its monitor, remapped, is a source that programs take for a
-microphone.  (They hide monitors, hence the second module.)  Arguments of the modules name the
-process that owns them and the default devices from before: whoever finds modules whose owner is
-no more can remove them and leave everything as it was.
+Virtual devices are made of the modules that both servers have.  A null sink takes the clean
+sound; its monitor, remapped, is a source that programs take for a microphone.  (They hide
+monitors, hence the second module.)  Arguments of the modules name the process that owns them and
+the default devices from before: whoever finds modules whose owner is no more can remove them and
+leave everything as it was.
 """
 
 import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pulsectl
+from pulsectl._pulsectl import LibPulse
 
 from sordino.errors import SordinoError
-from sordino.live.ports import DeviceLost
-from sordino.live.systems.pulse_control import connection
+from sordino.live.backends.base import DeviceLost
 
+RETRY_SECONDS = 0.2  # between two attempts to reach a server that has gone
 PREFIX = "sordino_"
 """What the names of all sinks and sources begin with that Sordino makes."""
 
@@ -27,6 +30,68 @@ _MARK = re.compile(
     r"sordino\.owner=(?P<pid>\d+):(?P<start>\d+) "
     r"sordino\.source=(?P<source>\S*) sordino\.sink=(?P<sink>[^\s\"']*)"
 )
+
+# pulsectl has no public base class of its failures: a call that the library refuses raises this
+# inner one.
+_FAILURES: tuple[type[Exception], ...] = (
+    pulsectl.PulseError,
+    pulsectl.PulseDisconnected,
+    LibPulse.CallError,
+)
+
+
+@contextmanager
+def connection() -> Iterator[pulsectl.Pulse]:
+    """Open a connection to the server for one task.
+
+    Short connections cost about 2 ms, are safe in any thread and know no restarts.
+
+    Raises:
+        DeviceLost: the server does not answer, or goes away meanwhile.
+    """
+    try:
+        with pulsectl.Pulse("Sordino") as pulse:
+            yield pulse
+    except _FAILURES:
+        raise DeviceLost("the sound server (PipeWire or PulseAudio) does not answer") from None
+
+
+class Watch:
+    """Counts what happens to a server and its devices, in a thread of its own.
+
+    `count` grows when a device comes or goes, when a default changes, and when the server
+    goes or is there again.  A new default may be missed: while any program connects, PipeWire
+    tells it to that program only (its module-metadata), and those connected before, like this
+    one, keep the old one.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pulse watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; does nothing the second time."""
+        self._closed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            with suppress(*_FAILURES), pulsectl.Pulse("Sordino") as pulse:
+                pulse.event_mask_set("sink", "source", "server")
+                pulse.event_callback_set(self._note)
+                self.count += 1
+                try:
+                    while not self._closed.is_set():
+                        pulse.event_listen(timeout=0.5)
+                finally:
+                    self.count += 1
+            self._closed.wait(RETRY_SECONDS)
+
+    def _note(self, event: Any) -> None:
+        if event.facility == "server" or event.t != "change":
+            self.count += 1
 
 
 class Defaults(NamedTuple):

@@ -1,4 +1,4 @@
-"""The ring against a plain queue, and between two real threads."""
+"""The ring buffer against a plain queue, and between two real threads."""
 
 import sys
 import threading
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sordino.live.ring import Ring
+from sordino.live.ring_buffer import RingBuffer
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(["write", "read", "skip"]), st.integers(0, 40)), max_size=60
@@ -19,7 +19,7 @@ STEPS = st.lists(
 
 @given(capacity=st.integers(1, 30), steps=STEPS)
 def test_it_behaves_like_a_bounded_queue(capacity, steps):
-    ring, queue, counter = Ring(capacity), deque(), 0
+    ring, queue, counter = RingBuffer(capacity), deque(), 0
     for step, count in steps:
         if step == "write":
             samples = np.arange(counter, counter + count, dtype=np.float32)
@@ -51,7 +51,7 @@ def eager_switching():
 
 @pytest.mark.usefixtures("eager_switching")
 def test_two_threads_lose_and_repeat_nothing():
-    total, ring = 200_000, Ring(1021)
+    total, ring = 200_000, RingBuffer(1021)
     sound = (np.arange(total) % 65521).astype(np.float32)
     sizes = np.random.default_rng(0).integers(1, 700, 8192)
 
@@ -77,17 +77,17 @@ def test_two_threads_lose_and_repeat_nothing():
 
 def test_it_knows_when_and_how_much_was_asked_for():
     now = [1.0]
-    ring = Ring(100, lambda: now[0])
+    ring = RingBuffer(100, lambda: now[0])
     assert ring.written_at == ring.taken_at == 1.0
     now[0] = 2.0
     ring.write(np.zeros(10, np.float32))
     now[0] = 3.0
     ring.read(np.zeros(30, np.float32))
-    assert (ring.written_at, ring.taken_at, ring.asked) == (2.0, 3.0, 30)
+    assert (ring.written_at, ring.taken_at, ring.requested) == (2.0, 3.0, 30)
 
 
 def test_a_read_allocates_nothing_that_stays():
-    ring = Ring(4096)
+    ring = RingBuffer(4096)
     block, out = np.ones(480, np.float32), np.empty(480, np.float32)
     for _ in range(10):
         ring.write(block)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sordino.errors import SordinoError
-from sordino.live import service
-from sordino.live.settings import Settings
+from sordino.live import systemd
+from sordino.live.config import Settings
 
 ARGUMENTS = ["--input", 'a "b" $HOME 100% \\ x', "--strength", "0.8"]
 pytestmark = pytest.mark.skipif(
@@ -37,7 +37,7 @@ def program(text):
 
 
 def test_the_unit_runs_the_command_with_its_arguments():
-    command, *arguments = program(service.unit(ARGUMENTS))
+    command, *arguments = program(systemd.unit(ARGUMENTS))
     assert Path(command).is_absolute()
     assert arguments == ["live", *ARGUMENTS]
     done = subprocess.run([command, "--version"], capture_output=True, text=True)
@@ -45,7 +45,7 @@ def test_the_unit_runs_the_command_with_its_arguments():
 
 
 def test_arguments_are_those_that_differ_from_the_defaults():
-    assert service.arguments(Settings()) == []
+    assert systemd.arguments(Settings()) == []
     settings = Settings(
         input="-odd name",
         model="my.onnx",
@@ -56,7 +56,7 @@ def test_arguments_are_those_that_differ_from_the_defaults():
         record=Path("talks"),
         sample_rate=16000,
     )
-    assert service.arguments(settings) == [
+    assert systemd.arguments(settings) == [
         "--input=-odd name",
         f"--model={Path.cwd() / 'my.onnx'}",
         "--strength=0.5",
@@ -71,20 +71,20 @@ def test_arguments_are_those_that_differ_from_the_defaults():
 def test_systemd_understands_the_unit(home):
     if not shutil.which("systemd-analyze"):
         pytest.skip("needs systemd-analyze")
-    path, _ = service.install(ARGUMENTS)
+    path, _ = systemd.install(ARGUMENTS)
     command = ["systemd-analyze", "verify", "--user", str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_install_without_a_running_systemd_says_how_to_go_on(home):
-    path, note = service.install(ARGUMENTS)
+    path, note = systemd.install(ARGUMENTS)
     assert path == home / ".config/systemd/user/sordino.service"
-    assert path.read_text() == service.unit(ARGUMENTS)
+    assert path.read_text() == systemd.unit(ARGUMENTS)
     assert note.startswith("written, but not started")
     assert "systemctl --user enable --now sordino.service" in note
-    again, _ = service.install([])
-    assert again.read_text() == service.unit([])
+    again, _ = systemd.install([])
+    assert again.read_text() == systemd.unit([])
     assert [each.name for each in path.parent.iterdir()] == ["sordino.service"]
 
 
@@ -97,7 +97,7 @@ def test_a_running_systemd_is_told(home, monkeypatch):
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(fake.parent), prepend=os.pathsep)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "xdg"))
-    path, note = service.install([])
+    path, note = systemd.install([])
     assert path == home / "xdg/systemd/user/sordino.service"
     assert note.startswith("runs now and after every login")
     assert (home / "calls").read_text().splitlines() == [
@@ -110,10 +110,10 @@ def test_a_running_systemd_is_told(home, monkeypatch):
 def test_a_folder_that_cannot_be_written(home):
     (home / ".config").write_text("a file, not a folder")
     with pytest.raises(SordinoError, match=r"cannot write .*sordino\.service: "):
-        service.install([])
+        systemd.install([])
 
 
 def test_without_systemd(home, monkeypatch):
     monkeypatch.setenv("PATH", str(home))
     with pytest.raises(SordinoError, match="no systemd here"):
-        service.install([])
+        systemd.install([])

@@ -1,13 +1,14 @@
-"""A ring of samples between two threads: one writes, one reads, neither ever waits."""
+"""A ring buffer between two threads: one writes, one reads, neither ever waits."""
 
 import time
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sordino.arrays import Mono
 
 
-class Ring:
+class RingBuffer:
     """Lock-free, of fixed size, for one writing and one reading thread.
 
     Each side changes its own counter only, and only after its samples have been copied; the
@@ -18,11 +19,11 @@ class Ring:
         capacity: samples that it can hold.
         clock: what time it is, in seconds.
 
-    >>> ring = Ring(4)
-    >>> ring.write(np.arange(6, dtype=np.float32))
+    >>> buffer = RingBuffer(4)
+    >>> buffer.write(np.arange(6, dtype=np.float32))
     4
     >>> out = np.empty(3, np.float32)
-    >>> ring.read(out), out.tolist(), ring.readable
+    >>> buffer.read(out), out.tolist(), buffer.readable
     (3, [0.0, 1.0, 2.0], 1)
     """
 
@@ -32,10 +33,10 @@ class Ring:
         """Samples ever written; only the writer changes it."""
         self.taken = 0
         """Samples ever read or skipped; only the reader changes it."""
-        self.asked = 0
-        """Samples that the reader wanted the last time; the size of its blocks."""
+        self.requested = 0
+        """Samples that the reader requested the last time; the size of its blocks."""
         self.written_at = self.taken_at = clock()
-        """When that was last asked for.  A device asks in step with its own clock."""
+        """When that last happened.  A device reads or writes in step with its own clock."""
         self._clock = clock
         self._data = np.zeros(capacity, np.float32)
 
@@ -46,10 +47,10 @@ class Ring:
 
     @property
     def writable(self) -> int:
-        """Samples that there is room for."""
+        """Samples that fit in."""
         return self.capacity - self.readable
 
-    def write(self, samples: NDArray[np.float32]) -> int:
+    def write(self, samples: Mono) -> int:
         """Append samples, shape = (samples,), as far as there is room; return how many went in.
 
         For the writing thread only.
@@ -63,13 +64,13 @@ class Ring:
         self.written_at = self._clock()
         return count
 
-    def read(self, out: NDArray[np.float32]) -> int:
+    def read(self, out: Mono) -> int:
         """Move samples to the beginning of `out`, as many as there are; return how many.
 
         For the reading thread only.
         """
-        self.asked = len(out)
-        count = min(self.asked, self.readable)
+        self.requested = len(out)
+        count = min(self.requested, self.readable)
         start = self.taken % self.capacity
         first = min(count, self.capacity - start)
         out[:first] = self._data[start : start + first]

@@ -4,8 +4,8 @@ import threading
 import time
 from abc import ABC, abstractmethod
 
-from sordino.live.ports import RING_SECONDS
-from sordino.live.ring import Ring
+from sordino.live.backends.base import RING_SECONDS
+from sordino.live.ring_buffer import RingBuffer
 
 
 class ThreadPort(ABC):
@@ -21,7 +21,7 @@ class ThreadPort(ABC):
 
     def __init__(self, name: str, sample_rate: int, speed: float | None) -> None:
         self.name, self.sample_rate, self.clocked = name, sample_rate, speed is not None
-        self.ring = Ring(round(RING_SECONDS * sample_rate))
+        self.buffer = RingBuffer(round(RING_SECONDS * sample_rate))
         self._stopping = threading.Event()
         self._speed, self._begun = speed, 0.0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)

@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 import numpy as np
 from cffi import FFI
-from numpy.typing import NDArray
 
-from sordino.live.priority import raise_priority
+from sordino.arrays import Mono
+from sordino.live.backends.base import raise_priority
 
 LIBRARY = "libpulse.so.0"
 SAMPLE_BYTES = 4  # float32
@@ -83,8 +83,6 @@ _NOTHING = 2**64 - 1  # (size_t) -1: the call has failed
 _ffi: Any = FFI()
 _ffi.cdef(_DECLARATIONS)
 
-Samples = NDArray[np.float32]
-
 
 class PulseError(Exception):
     """The server or the device does not answer, has gone or refuses; says what happened."""
@@ -124,7 +122,7 @@ class Stream:
         device: str,
         rate: int,
         block_seconds: float,
-        exchange: Callable[[Samples], object],
+        exchange: Callable[[Mono], object],
         title: str,
         properties: Mapping[str, str] | None = None,
     ) -> None:

@@ -6,13 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
+from sordino.arrays import Mono
 from sordino.io.atomic import atomic_write
 from sordino.io.audiofile import open_sink, open_source
 from sordino.io.formats import SoundInfo
-from sordino.live.drift import Samples
-from sordino.live.ports import BLOCK_SECONDS, RING_SECONDS, DeviceLost, Sink, Source
-from sordino.live.systems.system import LOUDSPEAKER, MICROPHONE, Device
-from sordino.live.thread_port import ThreadPort
+from sordino.live.backends.base import (
+    BLOCK_SECONDS,
+    LOUDSPEAKER,
+    MICROPHONE,
+    RING_SECONDS,
+    Device,
+    DeviceLost,
+    Sink,
+    Source,
+)
+from support.thread_port import ThreadPort
 
 POLL_SECONDS = 0.002  # where a file waits for room, or for sound
 
@@ -22,7 +30,7 @@ class FileSource(ThreadPort, Source):
 
     Args:
         path: of any sound file.
-        speed: see `FileSystem`.
+        speed: see `FileBackend`.
         loops: how often it is played; None: for ever.
     """
 
@@ -36,17 +44,17 @@ class FileSource(ThreadPort, Source):
         for block in self._blocks():
             played += len(block)
             self._wait_until(played)
-            left = block[self.ring.write(block) :]
+            left = block[self.buffer.write(block) :]
             if self.clocked:
                 self.xruns += len(left) > 0
                 continue
             while len(left) and not self._stopping.wait(POLL_SECONDS):
-                left = left[self.ring.write(left) :]
+                left = left[self.buffer.write(left) :]
             if self._stopping.is_set():
                 return
         self.ended = True
 
-    def _blocks(self) -> Generator[Samples]:
+    def _blocks(self) -> Generator[Mono]:
         size = round((BLOCK_SECONDS if self.clocked else RING_SECONDS / 4) * self.sample_rate)
         loop = 0
         while loop != self._loops and not self._stopping.is_set():
@@ -68,7 +76,7 @@ class FileSink(ThreadPort, Sink):
     Args:
         path: of the file.
         sample_rate: in Hz.
-        speed: see `FileSystem`.
+        speed: see `FileBackend`.
     """
 
     def __init__(self, path: Path, sample_rate: int, speed: float | None = 1.0) -> None:
@@ -83,27 +91,27 @@ class FileSink(ThreadPort, Sink):
                 file.write(block[:, None])
             file.close()
 
-    def _blocks(self) -> Generator[Samples]:
+    def _blocks(self) -> Generator[Mono]:
         played = 0
-        size = round(BLOCK_SECONDS * self.sample_rate) if self.clocked else self.ring.capacity
+        size = round(BLOCK_SECONDS * self.sample_rate) if self.clocked else self.buffer.capacity
         while not self._stopping.is_set():
             if self.clocked:
                 played += size
                 self._wait_until(played)
-            elif not self.ring.readable:
+            elif not self.buffer.readable:
                 self._stopping.wait(POLL_SECONDS)
                 continue
             block = np.zeros(size, np.float32)
-            count = self.ring.read(block)
+            count = self.buffer.read(block)
             self.xruns += self.clocked and count < size
             yield block if self.clocked else block[:count]
-        rest = np.zeros(self.ring.readable, np.float32)
-        self.ring.read(rest)
+        rest = np.zeros(self.buffer.readable, np.float32)
+        self.buffer.read(rest)
         yield rest
 
 
-class FileSystem:
-    """A sound system with one microphone and one loudspeaker, which are files.
+class FileBackend:
+    """A backend with one microphone and one loudspeaker, which are files.
 
     Args:
         microphone: the file that is played.
@@ -125,11 +133,11 @@ class FileSystem:
         self._speed, self._loops = speed, loops
 
     def devices(self) -> list[Device]:
-        """See `System`."""
+        """See `Backend`."""
         return [self.find_input(None), self.find_output(None)]
 
-    def find_input(self, name: str | None) -> Device:  # noqa: ARG002
-        """See `System`."""
+    def find_input(self, name: str | None) -> Device:
+        """See `Backend`."""
         if not self._microphone.is_file():
             raise DeviceLost(f"there is no file {self._microphone}")
         with open_source(self._microphone) as file:
@@ -137,40 +145,40 @@ class FileSystem:
         path = self._microphone
         return Device(str(path), path.name, "input", info.sample_rate, info.channels, default=True)
 
-    def find_output(self, name: str | None) -> Device:  # noqa: ARG002
-        """See `System`."""
+    def find_output(self, name: str | None) -> Device:
+        """See `Backend`."""
         path = self._loudspeaker
         return Device(str(path), path.name, "output", 48000, 1, default=True)
 
-    def open_input(self, name: str | None, rate: int) -> FileSource:  # noqa: ARG002
-        """See `System`."""
+    def open_input(self, name: str | None, rate: int) -> FileSource:
+        """See `Backend`."""
         source = FileSource(self._microphone, self._speed, self._loops)
         source.open()
         return source
 
-    def open_output(self, name: str | None, rate: int) -> FileSink:  # noqa: ARG002
-        """See `System`."""
+    def open_output(self, name: str | None, rate: int) -> FileSink:
+        """See `Backend`."""
         sink = FileSink(self._loudspeaker, rate, self._speed)
         sink.open()
         return sink
 
     @contextmanager
-    def virtual_microphone(self, label: str = MICROPHONE) -> Generator[str]:  # noqa: ARG002
-        """See `System`."""
+    def virtual_microphone(self, label: str = MICROPHONE) -> Generator[str]:
+        """See `Backend`."""
         yield str(self._loudspeaker)
 
     @contextmanager
-    def virtual_loudspeaker(self, label: str = LOUDSPEAKER) -> Generator[str]:  # noqa: ARG002
-        """See `System`."""
+    def virtual_loudspeaker(self, label: str = LOUDSPEAKER) -> Generator[str]:
+        """See `Backend`."""
         yield str(self._microphone)
 
     def clean_up(self) -> list[str]:
-        """See `System`."""
+        """See `Backend`."""
         return []
 
     def changes(self) -> int:
-        """See `System`."""
+        """See `Backend`."""
         return 0
 
     def close(self) -> None:
-        """See `System`."""
+        """See `Backend`."""
