@@ -16,6 +16,7 @@ from support.signals import tone
 from support.sound_servers import PATIENCE, RATE, Player, Recorder, Server, wait_for
 
 require_qt()
+pytestmark = [pytest.mark.slow, pytest.mark.audio]
 
 from PySide6.QtCore import Qt, QTimer  # noqa: E402
 from PySide6.QtGui import QAccessible  # noqa: E402

@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from support.desktop import require_qt
 from support.sound_servers import PATIENCE, Server, wait_for
 
 require_qt()
+pytestmark = [pytest.mark.slow, pytest.mark.audio]
 
 
 def test_puts_everything_back_when_it_is_ended():

@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from support.desktop import application, require_qt
 
 require_qt()
+pytestmark = pytest.mark.slow
 
 from PySide6.QtGui import QImage  # noqa: E402
 

@@ -10,6 +10,7 @@ from support.signals import tone
 from support.sound_servers import RATE, Recorder, Server
 
 require_qt()
+pytestmark = [pytest.mark.slow, pytest.mark.audio]
 
 from sordino.live.backends import choose_backend  # noqa: E402
 from sordino.live.tray.player import Player  # noqa: E402
