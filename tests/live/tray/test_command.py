@@ -23,7 +23,9 @@ def test_puts_everything_back_when_it_is_ended():
         modules, defaults = server.modules(), server.defaults()
         command = [sys.executable, "-c", "from sordino.cli import main; main()", "tray"]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        wait_for(lambda: "sordino_microphone" in server.sources(), "the virtual microphone")
+        wait_for(
+            lambda: "sordino_microphone" in server.sources(), "the virtual microphone", 4 * PATIENCE
+        )
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, said

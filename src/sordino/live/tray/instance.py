@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QStandardPaths
 from PySide6.QtNetwork import QLocalServer, QLocalSocket
 
-WAIT_MILLISECONDS = 2000
+WAIT_MILLISECONDS = 10_000  # for a tray that is busy; where none runs, the answer comes at once
 MAX_BYTES = 64
 
 
@@ -63,6 +64,10 @@ class CommandServer(QObject):
     def _accept(self) -> None:
         while (socket := self._server.nextPendingConnection()) is not None:
             socket.disconnected.connect(socket.deleteLater)
-            if socket.bytesAvailable() or socket.waitForReadyRead(WAIT_MILLISECONDS):
-                command = bytes(socket.read(MAX_BYTES).data()).decode("utf-8", "replace")
-                self._actions.get(command, lambda: None)()
+            socket.readyRead.connect(partial(self._obey, socket))
+            self._obey(socket)  # what has arrived already
+
+    def _obey(self, socket: QLocalSocket) -> None:
+        command = bytes(socket.read(MAX_BYTES).data()).decode("utf-8", "replace")
+        if command in self._actions:
+            self._actions[command]()

@@ -1,5 +1,6 @@
 """The A/B comparison: plays the last seconds noisy and clean, and switches between the two."""
 
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -11,13 +12,13 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QW
 
 from sordino.arrays import Mono
 from sordino.errors import SordinoError
-from sordino.live.backends.base import DeviceLost, Sink
+from sordino.live.backends.base import DeviceLost, Sink, raise_priority
 from sordino.live.session import Recent
 
 Version = Literal["noisy", "clean"]
 
 COMPARE_SECONDS = 10
-AHEAD_SECONDS = 0.25  # of sound in the buffer: a busy window must not be heard
+AHEAD_SECONDS = 0.25  # of sound in the buffer
 BLEND_SECONDS = 0.01  # from one version to the other, so that there is no click
 TICK_MILLISECONDS = 20
 SHORTEST_SECONDS = 0.5  # less than this is nothing to compare
@@ -48,7 +49,9 @@ class Player(QObject):
         self._place = 0
         self._rest = QElapsedTimer()  # runs since the buffer is empty after the end
         self._timer = QTimer(self, interval=TICK_MILLISECONDS)
-        self._timer.timeout.connect(self._advance)
+        self._timer.timeout.connect(self._check)
+        self._stopping = threading.Event()
+        self._feeder: threading.Thread | None = None
 
     @property
     def playing(self) -> bool:
@@ -81,23 +84,43 @@ class Player(QObject):
         self._sink, self._place = sink, 0
         self._version = self._before = "noisy"
         self._rest.invalidate()
+        self._stopping.clear()
+        self._feeder = threading.Thread(target=self._feed, args=(sink,), daemon=True)
+        self._feeder.start()
         self._timer.start()
-        self._advance()
+        self.changed.emit()
 
     def switch(self, version: Version) -> None:
         """Go on with the other version at the same place."""
-        self._version = version
+        if not self._at_end():  # what is still to be heard then is in the buffer
+            self._version = version
         self.changed.emit()
 
     def stop(self) -> None:
         """Be silent."""
         self._timer.stop()
+        self._stopping.set()
+        if self._feeder is not None:
+            self._feeder.join()
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.close()
             self.changed.emit()
 
-    def _advance(self) -> None:
+    def _feed(self, sink: Sink) -> None:
+        """Keep the buffer filled, in a thread of its own: a busy window must not be heard."""
+        raise_priority()
+        ahead = round(AHEAD_SECONDS * sink.sample_rate)
+        while True:
+            missing = max(0, ahead - sink.buffer.readable)
+            self._place += sink.buffer.write(self._block(missing, sink.sample_rate))
+            if self._at_end() or self._stopping.wait(TICK_MILLISECONDS / 1000):
+                return
+
+    def _at_end(self) -> bool:
+        return self._version == "clean" and self._place >= len(self._sounds["clean"])
+
+    def _check(self) -> None:
         sink = self._sink
         if sink is None:
             return
@@ -105,10 +128,7 @@ class Player(QObject):
             self.stop()
             self.failed.emit(f"{sink.name or 'the loudspeaker'} is not there any more")
             return
-        lacking = round(AHEAD_SECONDS * sink.sample_rate) - sink.buffer.readable
-        block = self._block(max(0, lacking), sink.sample_rate)
-        self._place += sink.buffer.write(block)
-        if self._version == "clean" and self._place >= len(self._sounds["clean"]):
+        if self._at_end():
             self._end(sink)
         self.changed.emit()
 
