@@ -375,7 +375,9 @@ def without_extras(*arguments):
         f"sys.argv = ['sordino', *{list(arguments)!r}]\n"
         "main()\n"
     )
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    environment = {**os.environ, "DISPLAY": ":99"}  # the tray looks for a desktop first
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("name", commands.COMMANDS)

@@ -155,9 +155,11 @@ def mel_levels(power: Power, sample_rate: float, rows: int = ROWS) -> Levels:
 
 
 def _palette() -> Colours:
-    stops = np.array([[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in _STOPS])
-    places = np.linspace(0, len(stops) - 1, 256)
-    channels = [np.interp(places, np.arange(len(stops)), channel) for channel in stops.T]
+    places = np.linspace(0, len(_STOPS) - 1, 256)
+    channels = [
+        np.interp(places, np.arange(len(_STOPS)), [int(stop[i : i + 2], 16) for stop in _STOPS])
+        for i in (1, 3, 5)
+    ]
     return np.stack(channels, axis=1).round().astype(np.uint8)
 
 
