@@ -1,18 +1,18 @@
-"""The share of the noise that a model takes away, with nothing else in the measure.
+"""Share of the noise energy that a model removes, measured on the noise alone.
 
-Noise reduction is heard in the pauses only, and any figure of the output mixes what is left
-of the noise with what was done to the speech.  Where the noise is known, the mask found on
-the noisy signal can be applied to the noise alone, like a shadow that follows every step.
+Noise reduction is measured in pauses only, and every figure of the output mixes residual noise
+with distortion of the speech.  Where the noise is known, the mask that the model estimates on the
+noisy signal is applied to the noise alone ("shadow filtering").
 
-Source of the idea: Gustafsson, Martin, Vary, "On the optimization of speech enhancement
+Source: Gustafsson, Martin, Vary, "On the optimization of speech enhancement
 systems using instrumental measures", Proc. Workshop on Quality Assessment in Speech, Audio
 and Image Communication, 1996.
 """
 
 import numpy as np
 
-from sordino.evaluate.metrics import Signal
-from sordino.evaluate.resampling import resample
+from sordino.arrays import Mono
+from sordino.evaluate.metrics import resample
 from sordino.masks import MaskFilter
 from sordino.model import SLICE_MAGNITUDE, Model
 from sordino.slices import SliceFilter, spectrum_config
@@ -20,19 +20,19 @@ from sordino.stft import Spectra, SpectrumConfig, SpectrumFilter, SpectrumStream
 
 
 class ShadowFilter:
-    """Does to a second channel, bin by bin, what a filter does to the first.
+    """Applies to a second channel, bin by bin, the gain that a filter has on the first.
 
     Args:
-        leader: The filter of the first channel; it may hold frames back.
+        leader: The filter of the first channel; it may delay frames.
     """
 
     def __init__(self, leader: SpectrumFilter) -> None:
         self.delay_frames = leader.delay_frames
         self._leader = leader
-        self._waiting: Spectra | None = None  # frames that the leader has not returned yet
+        self._waiting: Spectra | None = None  # frames that the leader still delays
 
     def process(self, spectra: Spectra) -> Spectra:
-        """Take both channels, shape = (2, frames, bins), and return the finished frames."""
+        """Filter both channels, shape = (2, frames, bins); return the finished frames."""
         waiting = spectra
         if self._waiting is not None:
             waiting = np.concatenate([self._waiting, spectra], axis=1)
@@ -49,20 +49,20 @@ class ShadowFilter:
             return np.zeros((2, 0, 0), np.complex64)
         first, second = self._waiting[:1, :count], self._waiting[1:, :count]
         self._waiting = self._waiting[:, count:]
-        # Where the first channel is exactly zero there is nothing to read the gain from.
+        # Where the first channel is exactly zero, its gain is undefined.
         gain = np.divide(done, first, out=np.ones_like(first), where=first != 0)
         return np.concatenate([done, gain * second])
 
 
-def shadow(model: Model, lead: Signal, follow: Signal, rate: int, strength: float = 1.0) -> Signal:
-    """Return `follow` as the mask that the model finds on `lead` leaves it.
+def shadow(model: Model, lead: Mono, follow: Mono, rate: int, strength: float = 1.0) -> Mono:
+    """Apply the mask that the model estimates on `lead` to `follow`.
 
     Args:
-        model: Of either kind.
+        model: A U-Net or the proof of concept.
         lead: The noisy signal, mono, at the model's native rate.
-        follow: A signal of the same length.
+        follow: A signal of the same length, for instance the noise.
         rate: The native rate, Hz.
-        strength: As of the Denoiser.
+        strength: Share of the noise to remove, as of the Denoiser.
     """
     if model.info.kind == SLICE_MAGNITUDE:
         config, leader = spectrum_config(), SliceFilter(model, 1, strength)
@@ -74,19 +74,19 @@ def shadow(model: Model, lead: Signal, follow: Signal, rate: int, strength: floa
 
 
 def noise_removed(
-    model: Model, noisy: Signal, noise: Signal, sample_rate: int, strength: float = 1.0
+    model: Model, noisy: Mono, noise: Mono, sample_rate: int, strength: float = 1.0
 ) -> float:
-    """Share of the noise's energy that the model takes away, 0 (nothing) to 1 (all of it).
+    """Share of the noise energy that the model removes, 0 (nothing) to 1 (all of it).
 
-    It is measured at the model's native rate: what that rate cannot carry does not count.
-    A real mask of m everywhere takes 1 - (1 - m)^2.
+    It is measured at the model's native rate: frequencies above its band do not count.
+    A real mask of m everywhere removes 1 - (1 - m)^2.
 
     Args:
-        model: Of either kind.
+        model: A U-Net or the proof of concept.
         noisy: The input, mono.
-        noise: What was added to the clean signal to make it.
-        sample_rate: Of both, Hz.
-        strength: As of the Denoiser.
+        noise: The noise in it, that is, input less clean speech.
+        sample_rate: Sample rate of both, Hz.
+        strength: Share of the noise to remove, as of the Denoiser.
 
     Returns:
         nan if there is no noise.
