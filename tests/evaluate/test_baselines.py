@@ -3,27 +3,27 @@ import os
 import numpy as np
 import pytest
 
-from sordino.evaluate.clips import Clip
-from sordino.evaluate.measures import score
-from sordino.evaluate.peers import PEERS
+from sordino.evaluate.baselines import BASELINES
+from sordino.evaluate.dataset import Clip
+from sordino.evaluate.scores import score
 from support.evaluation import example
 from support.signals import level_db, noise
 
 CLIP = Clip("a", None, None)
 
 
-@pytest.fixture(params=PEERS, ids=lambda peer: peer.name)
-def peer(request):
+@pytest.fixture(params=BASELINES, ids=lambda baseline: baseline.name)
+def baseline(request):
     if not request.param.installed and not os.environ.get("CI"):
         pytest.skip(f"pip install {request.param.package}")
     assert request.param.installed
     return request.param
 
 
-def test_a_peer_takes_noise_and_leaves_speech(peer):
+def test_a_baseline_removes_noise_and_keeps_speech(baseline):
     clean, _, rate = example("cafe_16k.flac")
     hiss = noise(len(clean), level=0.01)
-    estimate = peer.opened(CLIP, rate)(clean + hiss)
+    estimate = baseline.opened(CLIP, rate)(clean + hiss)
     assert len(clean) - 400 <= len(estimate) <= len(clean) + 0.1 * rate
     row = score(clean, clean + hiss, estimate, rate, ["nr_db", "att_db", "lag", "sisdr"])
     assert row["nr_db"] > 2
@@ -31,18 +31,18 @@ def test_a_peer_takes_noise_and_leaves_speech(peer):
     assert 0 <= row["lag"] <= 0.045 * rate
 
 
-def test_a_peer_starts_every_clip_anew_and_changes_nothing_here(peer):
+def test_a_baseline_keeps_no_state_and_no_numpy_settings(baseline):
     before = np.geterr()
     x = noise(8000, level=0.05)
-    first = peer.opened(CLIP, 8000)(x)
-    np.testing.assert_array_equal(peer.opened(CLIP, 8000)(x), first)
+    first = baseline.opened(CLIP, 8000)(x)
+    np.testing.assert_array_equal(baseline.opened(CLIP, 8000)(x), first)
     assert np.geterr() == before
 
 
-def test_silence_stays_silence(peer):
-    assert level_db(peer.opened(CLIP, 16000)(np.zeros(16000, np.float32))) < -90
+def test_silence_stays_silence(baseline):
+    assert level_db(baseline.opened(CLIP, 16000)(np.zeros(16000, np.float32))) < -90
 
 
-def test_peers_that_work_in_steps_say_so(peer):
-    process = peer.opened_live(CLIP, 16000)
-    assert (process is None) == (peer.name in ("noisereduce", "logMMSE"))
+def test_baselines_that_stream_say_so(baseline):
+    process = baseline.opened_live(CLIP, 16000)
+    assert (process is None) == (baseline.name in ("noisereduce", "logMMSE"))

@@ -7,7 +7,7 @@ import pytest
 import soundfile as sf
 
 from sordino.errors import SordinoError
-from sordino.evaluate.records import Key, read_records, write_records
+from sordino.evaluate.results import Key, read_records, write_records
 from support import models
 from support.evaluation import command, report
 
@@ -16,15 +16,15 @@ QUICK = "sisdr,nr_db,att_db,noise_removed"
 # `sordino`, which is killed after four outputs and saves after every one.
 KILLED = """
 import os, signal
-from sordino.evaluate import evaluation
+from sordino.evaluate import runner
 
-def walk(*arguments, **options):
+def run_tasks(*arguments, **options):
     for done, result in enumerate(plain(*arguments, **options)):
         if done == 4:
             os.kill(os.getpid(), signal.SIGKILL)
         yield result
 
-plain, evaluation.walk, evaluation.SECONDS_BETWEEN_SAVES = evaluation.walk, walk, 0
+plain, runner.run_tasks, runner.SAVE_SECONDS = runner.run_tasks, run_tasks, 0
 from sordino.cli import main
 main()
 """
@@ -51,7 +51,7 @@ def test_strength_and_limit_reach_the_mask(dataset, half):
     assert limited["half limit 1 dB"]["noise_removed"]["mean"] == pytest.approx(1 - left, abs=1e-4)
 
 
-def test_outputs_of_another_system_and_peers_stand_beside(dataset, tmp_path):
+def test_outputs_and_figures_of_other_systems_are_reported(dataset, tmp_path):
     outputs = tmp_path / "theirs"
     outputs.mkdir()
     for path in (dataset / "noisy").iterdir():
@@ -92,15 +92,15 @@ def test_csv_can_be_continued(dataset, half, tmp_path):
     assert read_records(out)[first]["estoi"] > 0
 
 
-def test_what_a_clip_does_not_have_is_not_asked_again(dataset, half, tmp_path, monkeypatch):
+def test_undefined_figures_are_not_measured_again(dataset, half, tmp_path, monkeypatch):
     out = tmp_path / "out.csv"
     asked = (dataset, "--model", half, "--metrics", "lsd_high_db,sisdr", "--csv", out)
     assert command(*asked).exit_code == 0  # two of the rates have nothing above 8 kHz
-    monkeypatch.setattr("sordino.evaluate.sets._enhance", None)  # cannot be called
+    monkeypatch.setattr("sordino.evaluate.runner._enhance", None)  # cannot be called
     assert command(*asked, "--resume").exit_code == 0
 
 
-def test_a_killed_evaluation_goes_on_where_it_was(dataset, half, tmp_path):
+def test_a_killed_evaluation_resumes_where_it_was(dataset, half, tmp_path):
     out = tmp_path / "out.csv"
     asked = [dataset, "--model", half, "--metrics", "sisdr,rtf", "--csv", out]
     killed = subprocess.run([sys.executable, "-c", KILLED, "evaluate", *asked], check=False)
@@ -113,7 +113,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(dataset, half, tmp_path):
     assert all(finished[key]["rtf"] == kept[key]["rtf"] for key in kept)  # no clip twice
 
 
-def test_noisy_recordings_alone_get_what_needs_no_reference(dataset, half):
+def test_recordings_without_references_get_measures_without_reference(dataset, half):
     for path in (dataset / "clean").iterdir():
         path.unlink()
     (dataset / "clean").rmdir()
@@ -182,5 +182,5 @@ def test_a_model_that_changed_is_measured_again(dataset, tmp_path):
     assert systems_of(*asked)["m"]["att_db"]["mean"] == pytest.approx(6.02, abs=0.05)
     path.write_bytes(models.constant_mask_bytes(0.9))
     result = command(*asked)
-    assert "m is another one than in" in result.stderr
+    assert "m has changed since" in result.stderr
     assert systems_of(*asked)["m"]["att_db"]["mean"] == pytest.approx(20, abs=0.1)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sordino.evaluate import metrics as m
-from sordino.evaluate.resampling import resample
+from sordino.evaluate.metrics import resample
 from support.signals import noise, tone
 
 RATE = m.RATE

@@ -4,8 +4,8 @@ import pystoi
 import pytest
 
 from sordino.errors import SordinoError
-from sordino.evaluate import ALL, measures, score
-from sordino.evaluate.resampling import resample
+from sordino.evaluate import ALL, score, scores
+from sordino.evaluate.metrics import resample
 from support.evaluation import example
 from support.signals import noise
 
@@ -72,7 +72,7 @@ def test_unknown_measures_and_missing_libraries_are_named(monkeypatch):
     x = noise(16000)
     with pytest.raises(SordinoError, match="Unknown measure 'loudness'"):
         score(x, x, x, 16000, ["loudness"])
-    monkeypatch.setattr(measures, "LIBRARIES", ("a_library_nobody_has",))
+    monkeypatch.setattr(scores, "LIBRARIES", ("a_library_nobody_has",))
     with pytest.raises(SordinoError, match=r"pip install 'sordino\[evaluate\]'"):
         score(x, x, x, 16000)
 

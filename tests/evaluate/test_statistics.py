@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sordino.evaluate.summary import bootstrap, differences, summarize, worst
+from sordino.evaluate.statistics import bootstrap, differences, summarize, worst
 
 
 @given(seed=st.integers(0, 100))
