@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sordino.errors import SordinoError, install_command
 from sordino.evaluate.scores import MEASURES, Row
-from sordino.io.atomic import written_whole
+from sordino.io.atomic import atomic_write
 
 SYSTEM_COLUMNS = ("system", "peer")
 VERSION = "version"
@@ -208,7 +208,7 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
     try:
         if not path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        with written_whole(path) as partial:
+        with atomic_write(path) as partial:
             write(partial)
     except OSError as error:
         raise SordinoError(f"{path} cannot be written: {error.strerror or error}.") from error
