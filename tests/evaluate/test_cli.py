@@ -151,6 +151,16 @@ def test_a_bad_clip_is_named_and_the_others_go_on(dataset, half, tmp_path):
         (["set", "--by", "snr_db"], "no such column"),
         (["set", "--metrics", "wer"], "transcript"),
         (["set", "--level", "40"], "level is 40"),
+        (["set", "--level", "nan"], "level is nan"),
+        (["set", "--band", "inf"], "band ends at inf"),
+        (["set", "--warm-up", "-1"], "warm-up is -1"),
+        (["set", "--warm-up", "inf"], "expected 0 to 600 seconds"),
+        (["set", "--strength", "nan"], "strength"),
+        (["set", "--attenuation-limit", "nan"], "attenuation limit"),
+        (["set", "--condition", "underwater"], "Unknown condition 'underwater'"),
+        (["set", "--condition", "warm", "--warm-up", "5"], "leave --level, --band and --warm-up"),
+        (["set/noisy/clip0.wav"], "no folder"),
+        (["set", "--csv", "set"], "cannot be written"),
         (["set", "--band", "10"], "band ends at 10"),
         (["set", "--level", "-50", "--conditions"], "leave --level"),
         (["set", "--figures", "nowhere", "--outputs", "set/clean"], "no folder nowhere"),
@@ -184,3 +194,73 @@ def test_a_model_that_changed_is_measured_again(dataset, tmp_path):
     result = command(*asked)
     assert "m has changed since" in result.stderr
     assert systems_of(*asked)["m"]["att_db"]["mean"] == pytest.approx(20, abs=0.1)
+
+
+# The command line in an environment without any package of the extras.
+WITHOUT_EXTRAS = """
+import sys
+for name in ("pesq", "pystoi", "speechmos", "librosa", "threadpoolctl", "matplotlib", "PIL",
+             "pyrnnoise", "scipy", "torch"):
+    sys.modules[name] = None
+from sordino.cli import main
+main()
+"""
+
+
+def without_extras(*arguments):
+    command = [sys.executable, "-c", WITHOUT_EXTRAS, *(str(each) for each in arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare"])
+def test_help_needs_no_extra_and_a_run_names_the_right_one(dataset, name):
+    shown = without_extras(name, "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert "--warm-up" in shown.stdout
+    assert "--conditions" in shown.stdout
+    run = without_extras(name, dataset)
+    assert run.returncode == 2
+    assert "[evaluate]" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_old_option_names_work_with_one_line(dataset, half):
+    asked = (dataset, "--model", half, "--metrics", "att_db", "--limit", 1)
+    result = command(*asked, "--heard-before")
+    assert result.exit_code == 0
+    assert "--heard-before is now --warm-up SECONDS" in result.stderr
+    assert "whole clip of warm-up" in result.stdout
+    result = command(*asked, "--peer", "RNNoise", name="compare")
+    assert result.exit_code == 0
+    assert "--peer is now --baseline" in result.stderr
+
+
+def test_names_of_systems_and_clips_are_no_markup(dataset, half, tmp_path):
+    name = "[/red] [bold]"
+    for folder in (dataset / "noisy", dataset / "clean"):
+        (folder / "clip0.wav").rename(folder / "[red]clip[/].wav")
+    outputs = ("--outputs", f"{name}={dataset / 'noisy'}")
+    result = command(dataset, "--model", half, *outputs, "--metrics", "sisdr", name="compare")
+    assert result.exit_code == 0, result.exception
+    assert name in result.stdout
+    assert "[red]clip[/]" in result.stdout
+
+
+def test_outputs_under_other_conditions_take_part(dataset, half, tmp_path):
+    inputs, outputs = tmp_path / "inputs", tmp_path / "theirs"
+    asked = (dataset, "--model", half, "--metrics", "sisdr,att_db")
+    conditions = ("--condition", "warm", "--condition", "clean", "--condition", "silence")
+    assert command(*asked, *conditions, "--export-inputs", inputs).exit_code == 0
+    assert sorted(path.name for path in inputs.iterdir()) == ["clean", "noisy", "silence", "warm"]
+    for path in inputs.glob("*/*.wav"):  # what another system would do: a tenth as loud
+        x, rate = sf.read(path)
+        target = outputs / ("" if path.parent.name == "noisy" else path.parent.name) / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sf.write(target, x / 10, rate, "FLOAT")
+    found = report(*asked, *conditions, "--outputs", outputs)
+    checks = {(c["system"], c["condition"]): c["mean"] for c in found["checks"]}
+    assert checks["theirs", "silence only"] == -120
+    assert checks["theirs", "clean only"] == pytest.approx(4.64, abs=0.01)
+    warm = {r["measure"]: r for r in found["comparison"] if r["start"] == "warm"}
+    assert warm["att_db"]["systems"]["theirs"]["mean"] == pytest.approx(20, abs=0.1)
+    assert warm["att_db"]["systems"]["theirs"]["files"] == 3

@@ -1,6 +1,15 @@
+import multiprocessing
+import os
+import signal
+
+import numpy as np
 import pytest
 
+from sordino.errors import SordinoError
 from sordino.evaluate import FAST, evaluate_set, means
+from sordino.evaluate.dataset import find_clips
+from sordino.evaluate.runner import Task, run_tasks
+from sordino.evaluate.systems import Function
 
 
 def test_evaluate_set_scores_any_callable(dataset):
@@ -23,3 +32,35 @@ def test_processes_change_nothing(dataset):
     # Sums of floats depend on how arrays happen to lie in memory, in the last digits.
     for clip, scores in alone.items():
         assert scores == pytest.approx(shared[clip], rel=1e-9)
+
+
+class Fatal(np.ndarray):
+    """A signal that ends the process that unpickles it, as a native crash would."""
+
+    def __reduce__(self):
+        return os._exit, (3,)
+
+
+def test_a_crash_while_scoring_costs_one_clip_only(dataset):
+    def enhancer(x, rate):
+        return x.view(Fatal) if rate == 16000 else x / 2
+
+    tasks = [Task(Function("fatal", enhancer), clip) for clip in find_clips(dataset)]
+    results = list(run_tasks(tasks, ["att_db"], jobs=2))
+    assert [result.key.clip for result in results] == ["clip0", "clip1", "clip2"]
+    assert [bool(result.error) for result in results] == [False, True, False]
+    assert "fatal, clip1.wav: the process that scored it crashed" in results[1].error
+    assert results[2].row["att_db"] == pytest.approx(6.02, abs=0.1)
+    with pytest.raises(SordinoError, match="crashed"):
+        evaluate_set(dataset, enhancer, metrics=["att_db"], jobs=2)
+
+
+def test_a_killed_scoring_process_is_replaced(dataset):
+    def enhancer(x, rate):
+        if rate == 44100:
+            for process in multiprocessing.active_children():
+                os.kill(process.pid, signal.SIGKILL)
+        return x / 2
+
+    rows = evaluate_set(dataset, enhancer, metrics=["att_db"], jobs=2)
+    assert [row["att_db"] for row in rows.values()] == pytest.approx([6.02] * 3, abs=0.1)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -215,7 +216,11 @@ def chosen_conditions(
     if heard_before:
         typer.echo("--heard-before is now --warm-up SECONDS; it will be removed", err=True)
         warm_up = WHOLE_CLIP if warm_up is None else warm_up
-    others = [each for name, each in CONDITIONS.items() if everything or name in some]
+    others = [
+        replace(each, metrics=_also_wanted(each, metrics)) if each.plain else each
+        for name, each in CONDITIONS.items()
+        if everything or name in some
+    ]
     if others and not (level is None and band is None and not warm_up):
         raise SordinoError(
             "--conditions and --condition have their own levels, bands and warm-up: "
@@ -225,6 +230,11 @@ def chosen_conditions(
         level_dbfs=level, band_hz=band, warm_up_seconds=warm_up or 0.0, metrics=metrics
     )
     return [first, *others]
+
+
+def _also_wanted(condition: Condition, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the measures of a warm start that are wanted of a cold start, too."""
+    return tuple(name for name in condition.metrics if name in wanted) or condition.metrics
 
 
 def prepared(
