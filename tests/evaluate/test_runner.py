@@ -1,6 +1,10 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,3 +68,39 @@ def test_a_killed_scoring_process_is_replaced(dataset):
 
     rows = evaluate_set(dataset, enhancer, metrics=["att_db"], jobs=2)
     assert [row["att_db"] for row in rows.values()] == pytest.approx([6.02] * 3, abs=0.1)
+
+
+# Prints its scoring processes and is killed by the second clip.
+KILLED = """
+import multiprocessing, os, signal, sys
+from sordino.evaluate import evaluate_set
+
+def enhancer(x, rate):
+    if rate == 16000:
+        print(*(each.pid for each in multiprocessing.active_children()), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x
+
+if __name__ == "__main__":
+    evaluate_set(sys.argv[1], enhancer, metrics=["att_db"], jobs=2)
+"""
+
+
+def lives(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and ") Z " not in stat.read_text()
+
+
+def test_scoring_processes_end_with_a_killed_run(dataset, tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    # A file for the output: a worker that lives on would keep a pipe open.
+    with (tmp_path / "pids").open("w") as out:
+        done = subprocess.run([sys.executable, script, dataset], stdout=out, check=False)
+    assert done.returncode == -signal.SIGKILL
+    workers = (tmp_path / "pids").read_text().split()
+    assert workers
+    deadline = time.monotonic() + 120
+    while any(map(lives, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -9,7 +9,8 @@ from typing import Any
 from sordino.benchmark import processor
 from sordino.denoiser import Denoiser
 from sordino.evaluate.conditions import CHECKS
-from sordino.evaluate.dataset import ROOM, Traits, group_columns, groups
+from sordino.evaluate.dataset import MIXTURE, ROOM, Traits, group_columns, groups
+from sordino.evaluate.parts import compared
 from sordino.evaluate.render import markdown
 from sordino.evaluate.runner import Evaluation
 from sordino.evaluate.scores import MEASURES, Row
@@ -63,6 +64,7 @@ def figures(evaluation: Evaluation) -> str:
             _about(evaluation),
             _means(evaluation),
             _others(evaluation),
+            _by_part(evaluation),
             _checks(evaluation),
             *_breakdowns(evaluation),
             _worst(evaluation),
@@ -167,6 +169,29 @@ def _origin(evaluation: Evaluation) -> str:
     if not beside:
         return ""
     return f"{', '.join(beside)}: measured earlier on the same clips with the same definitions."
+
+
+def _by_part(evaluation: Evaluation) -> str:
+    """Return the comparison on each part of a set that has several, with the best other system."""
+    if all(clip.part == MIXTURE for clip in evaluation.clips):
+        return ""
+    body: list[list[str]] = []
+    for row in compared(evaluation):
+        ours, theirs = row.systems[evaluation.subject], row.systems.get(row.against)
+        places = MEASURES[row.measure].decimals
+        body.append(
+            [
+                f"{row.part}, {row.start}",
+                str(ours.files),
+                _short(row.measure),
+                f"{ours.mean:z.{places}f}",
+                f"{row.against} {theirs.mean:z.{places}f}" if theirs else "",
+                _between(row.measure, row.difference),
+                row.verdict,
+            ]
+        )
+    head = ["part", "clips", "figure", evaluation.subject, "best other", "difference", "verdict"]
+    return _table(head, body) + "\n\nDifference: 95 % interval of a paired bootstrap over clips."
 
 
 def _checks(evaluation: Evaluation) -> str:

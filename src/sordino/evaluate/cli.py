@@ -253,8 +253,7 @@ def _show(evaluation: Evaluation, results: _Results) -> None:
         rows = compared(evaluation, results.versus)
         print_table(console, comparison_table(subject, evaluation.names, rows))
     if len(evaluation.conditions) > 1:
-        runs = [each.name for each in evaluation.systems]
-        print_table(console, checks_table(evaluation, runs))
+        print_table(console, checks_table(evaluation, evaluation.checked))
     judged = [name for name in columns if MEASURES[name].better]
     for column in results.by:
         print_table(console, breakdown_table(evaluation, column, judged))

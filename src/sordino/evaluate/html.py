@@ -118,8 +118,7 @@ def _page(evaluation: Evaluation, versus: str | None) -> Iterable[str]:
     yield from _clips_chart(evaluation, metrics)
     yield _section(differences_table(evaluation, [n for n in brief if MEASURES[n].better]))
     yield _section(comparison_table(subject, evaluation.names, compared(evaluation, versus)))
-    runs = [each.name for each in evaluation.systems if each.runs]
-    yield _section(checks_table(evaluation, runs))
+    yield _section(checks_table(evaluation, evaluation.checked))
     yield from _breakdowns(evaluation, brief)
     yield from _worst(evaluation)
     every = clips_table(evaluation, brief, MAX_CLIPS)

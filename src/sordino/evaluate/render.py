@@ -94,7 +94,6 @@ def as_json(evaluation: Evaluation, versus: str | None = None) -> dict[str, Any]
         versus: The system that the subject is compared with; the best other one by default.
     """
     everything = list(MEASURES)
-    systems = [system.name for system in evaluation.systems]
     columns = group_columns([clip.traits for clip in evaluation.summarized])
     return {
         "set": evaluation.title,
@@ -114,7 +113,7 @@ def as_json(evaluation: Evaluation, versus: str | None = None) -> dict[str, Any]
             }
             for row in compared(evaluation, versus)
         ],
-        "checks": _checks(checks_table(evaluation, systems)),
+        "checks": _checks(checks_table(evaluation, evaluation.checked)),
         "breakdown": {
             column: _by_row(breakdown_table(evaluation, column, everything)) for column in columns
         },

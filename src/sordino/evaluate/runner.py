@@ -2,6 +2,7 @@
 
 import math
 import multiprocessing
+import os
 import sys
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,7 +169,20 @@ def _measure_alone(task: Task, wanted: frozenset[str]) -> Row:
 
 def _pool(jobs: int) -> ProcessPoolExecutor:
     # Fresh interpreters: a fork of a process that runs threads can deadlock.
-    return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _one_thread)
+    return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _start_worker)
+
+
+def _start_worker() -> None:
+    _one_thread()
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process with its parent: a killed run would leave it waiting for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _one_thread() -> AbstractContextManager[Any]:
@@ -286,6 +301,12 @@ class Evaluation:
     def subject(self) -> str:
         """The system that the report is about: the first after the unprocessed input."""
         return self.names[min(1, len(self.names) - 1)]
+
+    @property
+    def checked(self) -> list[str]:
+        """The systems that are measured under other conditions than the first one."""
+        others = self.conditions[1:]
+        return [each.name for each in self.systems if any(map(each.supports, others))]
 
     def rows(
         self, system: str, clips: Collection[str] | None = None, condition: str | None = None

@@ -11,8 +11,8 @@ from sordino.arrays import Mono
 from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
 from sordino.evaluate.conditions import AS_IS, Condition
-from sordino.evaluate.dataset import Clip, audio_files, read_mono
-from sordino.evaluate.metrics import resample
+from sordino.evaluate.dataset import SUFFIXES, Clip, audio_files, read_mono
+from sordino.evaluate.metrics import RATE, resample
 from sordino.evaluate.noise_removed import noise_removed
 from sordino.model import Model, load_model
 
@@ -176,12 +176,12 @@ def networks(
     """Load models by registry name or path, under distinct names.
 
     Raises:
-        SordinoError: One cannot be loaded.
+        SordinoError: One cannot be loaded, or a value is out of range.
     """
     stems = [Path(each).stem if each.endswith(".onnx") else each for each in models]
     mode = "" if strength == 1 else f" strength {strength:g}"
     mode += "" if attenuation_limit_db is None else f" limit {attenuation_limit_db:g} dB"
-    return [
+    found = [
         Network(
             (stem if stems.count(stem) == 1 else each) + mode,
             load_model(each),
@@ -190,6 +190,9 @@ def networks(
         )
         for stem, each in zip(stems, models, strict=True)
     ]
+    for network in found:  # values out of range are refused now and not for each clip
+        Denoiser(network.model, RATE, 1, strength, attenuation_limit_db)
+    return found
 
 
 def recordings(outputs: Sequence[str], conditions: Mapping[str, Condition]) -> list[Recorded]:
@@ -214,7 +217,7 @@ def recordings(outputs: Sequence[str], conditions: Mapping[str, Condition]) -> l
             for key, condition in conditions.items()
             if (folder / key).is_dir()
         }
-        if not found or any(path.is_file() for path in folder.iterdir()):
+        if not found or any(path.suffix.lower() in SUFFIXES for path in folder.iterdir()):
             found[AS_IS.name] = audio_files(folder)
         systems.append(Recorded(name if equals else folder.resolve().name, found))
     return systems
