@@ -120,18 +120,18 @@ async def offered():
 
 BAD_OFFERS = {
     "nothing": ("^(.|\n)*$", "", "one audio track"),
-    "prose": ("^(.|\n)*$", "m=hello", "no SDP offer"),
+    "prose": ("^(.|\n)*$", "m=hello", "not an SDP offer"),
     "video": ("m=audio", "m=video", "one audio track"),
     "two tracks": ("(m=audio(.|\n)*)", r"\1\1", "one audio track"),
     "a rejected track": ("m=audio [0-9]+", "m=audio 0", "one audio track"),
-    "a huge number": ("m=audio [0-9]+", "m=audio " + "9" * 5000, "no SDP offer"),
+    "a huge number": ("m=audio [0-9]+", "m=audio " + "9" * 5000, "not an SDP offer"),
     "no opus": ("(?i)opus", "speex", "Opus"),
     "no credentials": ("a=ice-pwd:.*", "", "ice-pwd"),
     "no fingerprint": ("a=fingerprint:.*", "", "fingerprint"),
     "no role": ("a=setup:.*", "", "fingerprint"),
     "no multiplexing": ("a=rtcp-mux", "", "rtcp-mux"),
     "only listening": ("a=sendrecv", "a=recvonly", "sendrecv"),
-    "half a candidate": ("a=candidate:.*", "a=candidate:1 1 udp", "no SDP offer"),
+    "half a candidate": ("a=candidate:.*", "a=candidate:1 1 udp", "not an SDP offer"),
     "no such port": (r"(a=candidate:.* )[0-9]+( typ)", r"\g<1>65536\2", "a port"),
     "many candidates": ("(a=candidate:.*\n)", r"\1" * 33, "more than 32"),
 }
@@ -234,7 +234,7 @@ def test_peers_that_leave_or_vanish_give_their_place_back():
 
 
 def test_a_peer_that_never_connects_gives_its_place_back(monkeypatch):
-    monkeypatch.setattr("sordino.serve.peer.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("sordino.serve.peer_connection.CONNECT_SECONDS", 0.2)
 
     async def talk():
         async with serving() as (state, http):
@@ -301,7 +301,7 @@ def test_candidates_may_come_later():
 
 
 def test_a_peer_faster_than_real_time_is_ended_and_the_others_are_not(noisy, monkeypatch):
-    monkeypatch.setattr("sordino.serve.intake.MOST_AHEAD", 2.0)
+    monkeypatch.setattr("sordino.serve.tracks.MAX_AHEAD_SECONDS", 2.0)
 
     async def talk():
         async with serving() as (state, http):
@@ -386,7 +386,7 @@ def test_peers_are_ended_when_the_server_ends():
 
 
 def test_a_session_has_an_end(monkeypatch):
-    monkeypatch.setattr("sordino.serve.peer.TICK_SECONDS", 0.05)
+    monkeypatch.setattr("sordino.serve.peer_connection.TICK_SECONDS", 0.05)
 
     async def talk():
         async with serving(max_stream_seconds=0.3) as (state, http):

@@ -220,7 +220,7 @@ class Stream:
         elapsed = perf_counter() - begin
         seconds = len(block) / self.sample_rate
         self.seconds += seconds
-        self._engine.metrics.hop(elapsed, seconds)
+        self._engine.metrics.block(elapsed, seconds)
         if is_urgent:  # others wait by design
             self._engine.capacity.report(elapsed)
         return cleaned[0] if len(cleaned) == 1 else np.concatenate(cleaned)
