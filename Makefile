@@ -9,14 +9,20 @@ SYSTEM := pulseaudio pulseaudio-utils pipewire pipewire-bin pipewire-pulse wirep
 	libfontconfig1 libglib2.0-0
 EXAMPLE := src/sordino/examples/noisy/office_48k.flac
 
-.PHONY: help demo test lint docs web clean
+# `make test-tools` needs these, too: a proxy, a TURN server and what the bundlers run on.
+TOOLS := nginx-light coturn $(if $(shell command -v npm),,nodejs npm)
+
+.PHONY: help demo test test-tools coverage lint docs web release-dry clean
 
 help:
 	@echo "make demo   take the noise out of a bundled recording, into out/"
-	@echo "make test   run the tests"
+	@echo "make test   run the tests, but for those that need other people's tools"
+	@echo "make test-tools   run those: bundlers, nginx, a TURN server, the documentation"
+	@echo "make coverage     run the tests and say which lines they do not reach"
 	@echo "make lint   check style, types and the arrows between the modules"
 	@echo "make docs   build the documentation into site/"
 	@echo "make web    rebuild the page and the browser package (needs Node 20)"
+	@echo "make release-dry  build everything that a release publishes, and publish nothing"
 	@echo "make clean  remove what the other targets made"
 
 demo: $(VENV)/.demo
@@ -27,7 +33,13 @@ demo: $(VENV)/.demo
 	@echo "Picture: out/demo.png (noisy, noise taken, speech left)"
 
 test: $(VENV)/.dev $(VENV)/.system
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not cluster and not tools"
+
+test-tools: $(VENV)/.dev $(VENV)/.docs $(VENV)/.tools
+	$(BIN)/python -m pytest -m tools
+
+coverage: $(VENV)/.dev $(VENV)/.system
+	$(BIN)/python -m pytest -m "not cluster and not tools" --cov --cov-report=term --cov-report=html:out/coverage
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
@@ -61,14 +73,21 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.pip
 	@touch $@
 
 # Without apt-get or without root, the tests that need these programs are skipped.
-$(VENV)/.system: Makefile | $(VENV)/.pip
+define apt-install
 	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-		dpkg -s $(SYSTEM) >/dev/null 2>&1 || { apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SYSTEM) >/dev/null; }; \
+		dpkg -s $(1) >/dev/null 2>&1 || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1) >/dev/null; }; \
 	else \
-		echo "Some tests need these programs, which were not looked for: $(SYSTEM)"; \
+		echo "Some tests need these programs, which were not looked for: $(1)"; \
 	fi
 	@touch $@
+endef
+
+$(VENV)/.system: Makefile | $(VENV)/.pip
+	$(call apt-install,$(SYSTEM))
+
+$(VENV)/.tools: $(VENV)/.system
+	$(call apt-install,$(TOOLS))
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/.pip
 	$(PIP) --editable ".[docs]"

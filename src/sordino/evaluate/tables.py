@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from sordino.errors import SordinoError
+from sordino.errors import SordinoError, install_command
 
 
 def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -43,7 +43,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, ob
 def check_parquet() -> None:
     """Raise SordinoError if Parquet cannot be written."""
     if find_spec("pyarrow") is None:
-        raise SordinoError("Parquet needs pyarrow: pip install 'sordino[parquet]'")
+        raise SordinoError(f"Parquet needs pyarrow: {install_command('parquet')}")
 
 
 def write_parquet(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
