@@ -7,6 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 SYSTEM := pulseaudio pulseaudio-utils pipewire pipewire-bin pipewire-pulse wireplumber dbus \
 	libportaudio2 libasound2-plugins chromium fonts-dejavu-core libegl1 libgl1 libxkbcommon0 libdbus-1-3 \
 	libfontconfig1 libglib2.0-0
+MARKS ?= not cluster and not tools
 EXAMPLE := src/sordino/examples/noisy/office_48k.flac
 
 # `make test-tools` needs these, too: a proxy, a TURN server and what the bundlers run on.
@@ -33,13 +34,13 @@ demo: $(VENV)/.demo
 	@echo "Picture: out/demo.png (noisy, noise taken, speech left)"
 
 test: $(VENV)/.dev $(VENV)/.system
-	$(BIN)/python -m pytest -m "not cluster and not tools"
+	$(BIN)/python -m pytest -m "$(MARKS)"
 
 test-tools: $(VENV)/.dev $(VENV)/.docs $(VENV)/.tools
 	$(BIN)/python -m pytest -m tools
 
 coverage: $(VENV)/.dev $(VENV)/.system
-	$(BIN)/python -m pytest -m "not cluster and not tools" --cov --cov-report=term --cov-report=html:out/coverage
+	$(BIN)/python -m pytest -m "$(MARKS)" --cov --cov-report=term --cov-report=html:out/coverage
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
@@ -52,6 +53,16 @@ docs: $(VENV)/.docs
 
 web:
 	cd web && npm ci && npm run build && npm run check
+
+# Tried in an environment of its own, as users would have it.
+release-dry: web $(VENV)/.dev
+	rm -rf dist && mkdir -p dist out
+	$(BIN)/python -m build --outdir dist
+	cd web/sordino-web && npm pack --pack-destination ../../dist
+	$(PYTHON) -m venv --clear out/release
+	out/release/bin/python -m pip install --quiet dist/*.whl
+	out/release/bin/sordino denoise $(EXAMPLE) -o out/release/clean.wav --overwrite
+	@ls -l dist
 
 clean:
 	rm -rf $(VENV) out site build dist .pytest_cache .hypothesis .ruff_cache .import_linter_cache

@@ -83,10 +83,13 @@ def test_the_wheel_holds_weights_examples_and_types_but_no_tests(tmp_path: Path)
     }
 
 
-def test_the_version_is_the_newest_in_the_changelog() -> None:
-    newest = re.search(r"^## \[([^]]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+def test_the_version_is_the_newest_in_the_changelog_and_in_the_citation() -> None:
+    released = r"^## \[(\d[^]]*)\] - (\S+)"
+    newest = re.search(released, (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     assert newest[1] == sordino.__version__
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {newest[1]}\ndate-released: {newest[2]}\n" in citation
 
 
 def test_what_the_documentation_and_messages_install_works_from_a_checkout() -> None:
