@@ -25,7 +25,7 @@ from starlette.routing import Match, Mount
 from starlette.types import Scope
 
 from sordino import examples
-from sordino.model import NOISE_MASK, available_models, load_model
+from sordino.model import available_models, load_model
 from sordino.serve import uploads, websocket
 from sordino.serve.errors import Draining, Refusal, handle_error
 from sordino.serve.security import AccessMiddleware, SecurityMiddleware, route_path
@@ -183,7 +183,7 @@ def models() -> ModelList:
             ModelDescription(
                 name=entry.name,
                 summary=entry.summary,
-                live=entry.kind == NOISE_MASK,
+                live=entry.live,
                 rates=list(info.native_rates),
                 parameters=info.parameters,
                 macs_per_second=info.macs_per_second,
@@ -214,7 +214,7 @@ def weights(
 ) -> Response:
     """Return the ONNX file of a packaged model that can run live."""
     entry = available_models().get(name)
-    if entry is None or entry.kind != NOISE_MASK:
+    if entry is None or not entry.live:
         raise Refusal(404, "not_found", f"no live model is called {name!r}")
     data = (files("sordino") / "weights" / entry.file).read_bytes()
     headers = {"ETag": f'"{entry.sha256}"', "Cache-Control": "no-cache"}

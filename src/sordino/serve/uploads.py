@@ -18,7 +18,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE, MOST_LISTENED
+from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE, MAX_WARM_UP
 from sordino.io.formats import EXTENSIONS, RAW_ENCODINGS
 from sordino.model import available_models
 from sordino.serve.admission import Pace
@@ -83,13 +83,13 @@ async def denoise(
         float,
         Query(
             ge=0,
-            le=MOST_LISTENED,
+            le=MAX_WARM_UP,
             description="Seconds from its start that the model adapts to before it begins",
         ),
     ] = 0.0,
     listen: Annotated[
         float | None,
-        Query(ge=0, le=MOST_LISTENED, deprecated=True, description="Old name of warm_up"),
+        Query(ge=0, le=MAX_WARM_UP, deprecated=True, description="Old name of warm_up"),
     ] = None,
     raw_rate: Annotated[
         int | None,
