@@ -66,7 +66,7 @@ def test_everybody_in_a_room_hears_the_clean_voice(noisy):
             speaker = await publisher(noisy, viewers).connect(http, WHIP)
             for each in viewers:
                 await until(lambda: each.has_heard(SECONDS + 0.3))  # noqa: B023
-            assert len(state.engine.streams) == 1  # cleaned once for all
+            assert len(state.scheduler.streams) == 1  # cleaned once for all
             assert not speaker.heard
             assert not elsewhere.heard
             await leave(speaker, elsewhere, *viewers)
@@ -85,7 +85,7 @@ def test_publishers_come_and_go_and_the_viewers_stay(noisy):
             listener = await viewer().connect(http, WHEP)
             await until(lambda: listener.has_heard(0.2))
             assert (await http.delete(first.location)).status_code == 204
-            assert not state.engine.streams
+            assert not state.scheduler.streams
             heard = len(listener.heard)
             second = await publisher(noisy).connect(http, WHIP)
             await until(lambda: len(listener.heard) > heard + 20)
@@ -105,7 +105,7 @@ def test_a_room_has_one_publisher_unless_it_has_fallen_silent(monkeypatch):
             offer = await second.offer()
             response = await http.post(WHIP, content=offer, headers=SDP)
             assert (response.status_code, response.json()["code"]) == (409, "room_taken")
-            assert len(state.engine.streams) == 1
+            assert len(state.scheduler.streams) == 1
             await first.vanish()
             monkeypatch.setattr("sordino.serve.webrtc.STALLED_SECONDS", 0.3)
             async with asyncio.timeout(30):
@@ -116,7 +116,7 @@ def test_a_room_has_one_publisher_unless_it_has_fallen_silent(monkeypatch):
             heard = len(listener.heard)
             await second.accept(response)
             await until(lambda: len(listener.heard) > heard + 20)
-            await until(lambda: len(state.engine.streams) == 1)  # the silent one has gone
+            await until(lambda: len(state.scheduler.streams) == 1)  # the silent one has gone
             await leave(first, second, listener)
 
     asyncio.run(meet())
@@ -195,7 +195,7 @@ def test_the_direction_must_fit(path, make, word):
             response = await http.post(path, content=await client.offer(), headers=SDP)
             assert (response.status_code, response.json()["code"]) == (400, "bad_offer")
             assert word in response.json()["message"]
-            assert not state.engine.streams
+            assert not state.scheduler.streams
             await leave(client)
 
     asyncio.run(meet())

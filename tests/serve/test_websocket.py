@@ -265,7 +265,7 @@ def test_idle_and_too_long_streams_end():
             for _ in range(3):
                 connection.send(bytes(16000))
             assert ending(connection)[1:] == (4413, "too_long")
-        assert not served.state.engine.streams
+        assert not served.state.scheduler.streams
 
 
 def test_no_room():
@@ -280,14 +280,14 @@ def test_no_room():
         assert error.value.code == "overloaded"
         assert error.value.retry_after > 0
         first.close()
-        wait_until(lambda: not served.state.engine.streams)
+        wait_until(lambda: not served.state.scheduler.streams)
         with greeted(served):
             pass
 
 
 def test_no_room_for_so_many_channels():
     with serving(calibrate=True) as served:
-        capacity = served.state.engine.capacity
+        capacity = served.state.scheduler.admission
         room = capacity.load_of(load_model("default"), 48000, channels=8)
         with ExitStack() as stack:
             for _ in range(int(1 / room)):
@@ -386,7 +386,7 @@ def test_slow_readers_are_let_go_and_hurt_nobody():
         load = asyncio.run(with_neighbours(served, misbehave))
         assert load.lost == 0
         assert served.metric("sordino_streams_closed_total", code="too_slow") == 1
-        wait_until(lambda: not served.state.engine.streams)
+        wait_until(lambda: not served.state.scheduler.streams)
 
 
 def test_clients_that_vanish_leave_nothing_behind(served):
@@ -403,7 +403,7 @@ def test_clients_that_vanish_leave_nothing_behind(served):
 
     load = asyncio.run(with_neighbours(served, misbehave))
     assert load.lost == 0
-    wait_until(lambda: not served.state.engine.streams)
+    wait_until(lambda: not served.state.scheduler.streams)
 
 
 def test_half_open_connections_are_noticed(monkeypatch):
@@ -413,8 +413,8 @@ def test_half_open_connections_are_noticed(monkeypatch):
         sock.sendall(HANDSHAKE)
         assert b"101" in sock.recv(4096).split(b"\r\n")[0]
         sock.sendall(frame(0x1, b'{"type": "hello"}'))
-        wait_until(lambda: served.state.engine.streams)
-        wait_until(lambda: not served.state.engine.streams)
+        wait_until(lambda: served.state.scheduler.streams)
+        wait_until(lambda: not served.state.scheduler.streams)
 
 
 def test_garbage_on_the_wire_hurts_nobody(served):

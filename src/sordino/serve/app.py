@@ -52,9 +52,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        state.engine.start()
+        state.scheduler.start()
         yield
-        state.engine.close()
+        state.scheduler.close()
 
     app = FastAPI(
         title="Sordino",
@@ -143,7 +143,7 @@ class Health(BaseModel):
 )
 async def health(request: Request) -> Health:
     """Answer 200 while the server takes work, and 503 while it ends."""
-    if state_of(request).engine.draining_until is not None:
+    if state_of(request).scheduler.draining_until is not None:
         raise Draining
     return Health(status="ok")
 

@@ -19,8 +19,8 @@ from aiortc.codecs import get_capabilities
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.sdp import MediaDescription, SessionDescription, candidate_from_sdp
 
-from sordino.serve.engine import Engine, Stream
 from sordino.serve.errors import Refusal
+from sordino.serve.scheduler import LiveStream, Scheduler
 from sordino.serve.tracks import CleanTrack
 
 MAX_SDP_BYTES = 32 << 10  # browsers send 2 to 6 kB
@@ -75,7 +75,7 @@ class PeerConnection:
         stream: live stream that is closed at the end, if the client's audio is cleaned.
     """
 
-    def __init__(self, stun_servers: Sequence[str], stream: Stream | None = None) -> None:
+    def __init__(self, stun_servers: Sequence[str], stream: LiveStream | None = None) -> None:
         self.id = token_urlsafe(18)
         """Names the connection in its URL; whoever knows it may end it."""
         self.stream = stream
@@ -147,13 +147,13 @@ class PeerConnection:
             await self._pc.addIceCandidate(candidate)
 
     async def serve(
-        self, work: Coroutine[Any, Any, None], engine: Engine, max_seconds: float
+        self, work: Coroutine[Any, Any, None], scheduler: Scheduler, max_seconds: float
     ) -> str:
         """Run the connection until one side ends it; return the code of its end.
 
         Args:
             work: begins when the client is connected.
-            engine: says when the server ends.
+            scheduler: says when the server ends.
             max_seconds: that the connection may last.
         """
         task = asyncio.create_task(self._run(work))
@@ -168,7 +168,10 @@ class PeerConnection:
                     return _outcome(task)
                 if over in done:
                     return "closed"
-                if engine.draining_until is not None and perf_counter() >= engine.draining_until:
+                if (
+                    scheduler.draining_until is not None
+                    and perf_counter() >= scheduler.draining_until
+                ):
                     return "draining"
                 if perf_counter() >= end:
                     return "too_long"
@@ -295,7 +298,7 @@ def _bad(message: str) -> Refusal:
 
 def _outcome(task: "asyncio.Task[None]") -> str:
     if task.cancelled():
-        return "draining"  # the engine has been closed
+        return "draining"  # the scheduler has been closed
     error = task.exception()
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

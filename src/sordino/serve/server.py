@@ -159,11 +159,11 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: Any = None) -> None:
         """Take no new streams, give the open ones time to end, then end."""
         state = self._state
-        state.engine.drain(state.settings.drain_seconds)
-        if state.engine.streams or state.uploads:
-            logger.info("Waiting for %d live stream(s)", len(state.engine.streams))
+        state.scheduler.drain(state.settings.drain_seconds)
+        if state.scheduler.streams or state.uploads:
+            logger.info("Waiting for %d live stream(s)", len(state.scheduler.streams))
         until = self._now() + state.settings.drain_seconds + 2  # streams are told, and close
-        while (state.engine.streams or state.uploads) and self._now() < until:
+        while (state.scheduler.streams or state.uploads) and self._now() < until:
             if self.force_exit:
                 break
             await asyncio.sleep(0.1)

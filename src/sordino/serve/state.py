@@ -3,8 +3,8 @@
 from starlette.requests import HTTPConnection
 
 from sordino.serve.admission import UploadAdmission
-from sordino.serve.engine import Engine
 from sordino.serve.metrics import Metrics
+from sordino.serve.scheduler import Scheduler
 from sordino.serve.security import AccessRules
 from sordino.serve.settings import Settings
 
@@ -19,7 +19,7 @@ class State:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.engine = Engine(settings, self.metrics)
+        self.scheduler = Scheduler(settings, self.metrics)
         self.rules = AccessRules(settings, self.metrics)
         self.uploads = UploadAdmission(settings)
 

@@ -11,8 +11,8 @@ from aiortc.mediastreams import AUDIO_PTIME, MediaStreamError, MediaStreamTrack
 from av import AudioFrame
 from numpy.typing import NDArray
 
-from sordino.serve.engine import Stream
 from sordino.serve.errors import Refusal
+from sordino.serve.scheduler import LiveStream
 
 RATE = 48000  # Hz; what Opus runs at, whatever the microphone's rate was
 FRAME = round(AUDIO_PTIME * RATE)  # samples
@@ -103,7 +103,7 @@ class Receiver:
     def __init__(
         self,
         track: MediaStreamTrack,
-        stream: Stream,
+        stream: LiveStream,
         deliver: Callable[[NDArray[np.float32]], None],
         idle_seconds: float,
     ) -> None:

@@ -190,7 +190,7 @@ class Upload(Response):
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > self._settings.max_body_bytes:
             raise self._too_large()
-        if self._state.engine.draining_until is not None:
+        if self._state.scheduler.draining_until is not None:
             raise Draining
 
     async def start(self, task: Task) -> None:

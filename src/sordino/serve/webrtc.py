@@ -269,7 +269,7 @@ class Sessions:
             Refusal: the offer receives nothing, or there is no place.
         """
         _check(offer.receives, "offer a track that is recvonly")
-        if self._state.engine.draining_until is not None:
+        if self._state.scheduler.draining_until is not None:
             raise Draining
         peer, track = PeerConnection(self._state.settings.stun_servers), CleanTrack()
         try:
@@ -300,7 +300,7 @@ class Sessions:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _cleaning_peer(self, model: str, strength: float) -> PeerConnection:
-        stream = self._state.engine.open(RATE, 1, model, strength)
+        stream = self._state.scheduler.open(RATE, 1, model, strength)
         return PeerConnection(self._state.settings.stun_servers, stream)
 
     def _receive(
@@ -337,7 +337,7 @@ class Sessions:
         code = "draining"
         try:
             code = await peer.serve(
-                work, self._state.engine, self._state.settings.max_stream_seconds
+                work, self._state.scheduler, self._state.settings.max_stream_seconds
             )
         finally:
             self._state.metrics.closed.labels(code).inc()

@@ -9,7 +9,6 @@ from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from sordino.errors import SordinoError
-from sordino.serve.engine import Engine, Stream
 from sordino.serve.errors import Refusal
 from sordino.serve.metrics import BlockTimes, LevelMeter
 from sordino.serve.protocol import (
@@ -21,6 +20,7 @@ from sordino.serve.protocol import (
     read_hello,
     read_message,
 )
+from sordino.serve.scheduler import LiveStream, Scheduler
 from sordino.serve.security import AccessRules, RateLimit, bearer_token
 from sordino.serve.settings import Settings
 from sordino.serve.state import state_of
@@ -35,7 +35,7 @@ async def stream(websocket: WebSocket) -> None:
     """Refuse the handshake, or serve a live stream to its end."""
     state = state_of(websocket)
     try:
-        state.engine.check()
+        state.scheduler.check()
     except Refusal as refusal:
         state.metrics.refused.labels(refusal.code).inc()
         await websocket.send_denial_response(refusal.response())
@@ -53,7 +53,7 @@ class _Connection:
         state = state_of(websocket)
         self._websocket = websocket
         self._rules: AccessRules = state.rules
-        self._engine: Engine = state.engine
+        self._scheduler: Scheduler = state.scheduler
         self._settings: Settings = state.settings
         self._input, self._output, self._times = LevelMeter(), LevelMeter(), BlockTimes()
         self._started = self._received_at = perf_counter()
@@ -93,12 +93,12 @@ class _Connection:
             self._rules.authenticate(client.host if client else "", hello.token)
         return hello
 
-    async def _open(self, hello: Hello) -> Stream:
-        return await self._engine.open_aside(
+    async def _open(self, hello: Hello) -> LiveStream:
+        return await self._scheduler.open_in_thread(
             hello.rate, hello.channels, hello.model, hello.strength
         )
 
-    async def _stream(self, hello: Hello, stream: Stream) -> None:
+    async def _stream(self, hello: Hello, stream: LiveStream) -> None:
         await self._send(
             {
                 "type": "ready",
@@ -126,7 +126,7 @@ class _Connection:
         for task in done:
             task.result()
 
-    async def _process(self, hello: Hello, stream: Stream) -> None:
+    async def _process(self, hello: Hello, stream: LiveStream) -> None:
         """Answer what the client sends, one message at a time."""
         while True:
             message = await self._receive()
@@ -150,7 +150,7 @@ class _Connection:
         if seconds > limit:
             raise ProtocolError("too_long", f"a stream ends after {limit:g} s: start a new one")
 
-    async def _control(self, text: str, hello: Hello, stream: Stream) -> None:
+    async def _control(self, text: str, hello: Hello, stream: LiveStream) -> None:
         while wait := self._controls.wait(""):  # a flood would hold up the event loop
             await asyncio.sleep(wait)
         message = read_message(text)
@@ -172,12 +172,12 @@ class _Connection:
         else:
             raise ProtocolError("bad_request", f"no control message is called {kind!r}")
 
-    async def _watch(self, stream: Stream) -> None:
+    async def _watch(self, stream: LiveStream) -> None:
         """Send statistics, and end the stream when it is idle, too long, or the server ends."""
         has_told = False
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            now, until = perf_counter(), self._engine.draining_until
+            now, until = perf_counter(), self._scheduler.draining_until
             if until is not None and now >= until:
                 raise ProtocolError("draining", "the server ends: connect again")
             if until is not None and not has_told:
@@ -188,7 +188,7 @@ class _Connection:
             self._check_length(now - self._started)
             await self._send(self._statistics(stream))
 
-    def _statistics(self, stream: Stream) -> dict[str, Any]:
+    def _statistics(self, stream: LiveStream) -> dict[str, Any]:
         p50, p99 = self._times.read()
         speech = stream.speech_probability
         return {
@@ -200,7 +200,7 @@ class _Connection:
             "output_dbfs": self._output.read(),
             "p50_ms": p50,
             "p99_ms": p99,
-            "load": round(self._engine.capacity.load, 3),
+            "load": round(self._scheduler.admission.load, 3),
         }
 
     async def _receive(self) -> Any:
