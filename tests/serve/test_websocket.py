@@ -18,7 +18,7 @@ from sordino.denoiser import denoise
 from sordino.model import load_model
 from sordino.serve import server as server_module
 from sordino.serve.client import StreamError, connect, connect_async
-from sordino.serve.load import LoadedServer, listen
+from sordino.serve.loadtest import LoadedServer, run_streams
 from support.served import DEADLINE, TOKEN, serving, speech
 from support.signals import agreement_db, noise
 
@@ -140,7 +140,7 @@ def test_the_async_client(served):
 
 
 def test_streams_in_real_time_lose_nothing(served):
-    load = asyncio.run(listen(served.ws, streams=6, seconds=2, sample_rate=16000))
+    load = asyncio.run(run_streams(served.ws, streams=6, seconds=2, sample_rate=16000))
     assert load.lost == 0
     assert served.metric("sordino_block_seconds_count") >= 6 * 250
 
@@ -149,7 +149,7 @@ def test_streams_in_real_time_are_answered_in_time():
     """99 % of all hops within 10 ms, wherever the machine lets an echo do it in half of that."""
     with LoadedServer(threads=1) as loaded:
         for _ in range(3):
-            load = asyncio.run(listen(loaded.url, streams=3, seconds=1, sample_rate=16000))
+            load = asyncio.run(run_streams(loaded.url, streams=3, seconds=1, sample_rate=16000))
             assert load.lost == 0
             if load.p99_ms < 10:
                 return
@@ -174,7 +174,7 @@ async def echoed(streams):
 
     async with serve_raw(echo, "127.0.0.1", 0, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
-        return await listen(f"ws://127.0.0.1:{port}", streams, seconds=1, sample_rate=16000)
+        return await run_streams(f"ws://127.0.0.1:{port}", streams, seconds=1, sample_rate=16000)
 
 
 # What is refused
@@ -265,7 +265,7 @@ def test_idle_and_too_long_streams_end():
             for _ in range(3):
                 connection.send(bytes(16000))
             assert ending(connection)[1:] == (4413, "too_long")
-        assert not served.state.engine.streams
+        assert not served.state.scheduler.streams
 
 
 def test_no_room():
@@ -280,14 +280,14 @@ def test_no_room():
         assert error.value.code == "overloaded"
         assert error.value.retry_after > 0
         first.close()
-        wait_until(lambda: not served.state.engine.streams)
+        wait_until(lambda: not served.state.scheduler.streams)
         with greeted(served):
             pass
 
 
 def test_no_room_for_so_many_channels():
     with serving(calibrate=True) as served:
-        capacity = served.state.engine.capacity
+        capacity = served.state.scheduler.admission
         room = capacity.load_of(load_model("default"), 48000, channels=8)
         with ExitStack() as stack:
             for _ in range(int(1 / room)):
@@ -357,7 +357,7 @@ def wait_until(condition):
 
 async def with_neighbours(served, misbehave):
     """Run three good streams in real time beside something else; return what they saw."""
-    good = asyncio.create_task(listen(served.ws, streams=3, seconds=2, sample_rate=16000))
+    good = asyncio.create_task(run_streams(served.ws, streams=3, seconds=2, sample_rate=16000))
     await asyncio.sleep(0.6)
     await misbehave()
     return await good
@@ -386,7 +386,7 @@ def test_slow_readers_are_let_go_and_hurt_nobody():
         load = asyncio.run(with_neighbours(served, misbehave))
         assert load.lost == 0
         assert served.metric("sordino_streams_closed_total", code="too_slow") == 1
-        wait_until(lambda: not served.state.engine.streams)
+        wait_until(lambda: not served.state.scheduler.streams)
 
 
 def test_clients_that_vanish_leave_nothing_behind(served):
@@ -403,7 +403,7 @@ def test_clients_that_vanish_leave_nothing_behind(served):
 
     load = asyncio.run(with_neighbours(served, misbehave))
     assert load.lost == 0
-    wait_until(lambda: not served.state.engine.streams)
+    wait_until(lambda: not served.state.scheduler.streams)
 
 
 def test_half_open_connections_are_noticed(monkeypatch):
@@ -413,8 +413,8 @@ def test_half_open_connections_are_noticed(monkeypatch):
         sock.sendall(HANDSHAKE)
         assert b"101" in sock.recv(4096).split(b"\r\n")[0]
         sock.sendall(frame(0x1, b'{"type": "hello"}'))
-        wait_until(lambda: served.state.engine.streams)
-        wait_until(lambda: not served.state.engine.streams)
+        wait_until(lambda: served.state.scheduler.streams)
+        wait_until(lambda: not served.state.scheduler.streams)
 
 
 def test_garbage_on_the_wire_hurts_nobody(served):

@@ -9,7 +9,7 @@ import soundfile
 
 import sordino
 from sordino import examples
-from sordino.serve.clean_track import FRAME, MOST_FRAMES, CleanTrack
+from sordino.serve.tracks import FRAME, MAX_QUEUED_FRAMES, CleanTrack
 from support.webrtc_peers import (
     RATE,
     SDP,
@@ -66,7 +66,7 @@ def test_everybody_in_a_room_hears_the_clean_voice(noisy):
             speaker = await publisher(noisy, viewers).connect(http, WHIP)
             for each in viewers:
                 await until(lambda: each.has_heard(SECONDS + 0.3))  # noqa: B023
-            assert len(state.engine.streams) == 1  # cleaned once for all
+            assert len(state.scheduler.streams) == 1  # cleaned once for all
             assert not speaker.heard
             assert not elsewhere.heard
             await leave(speaker, elsewhere, *viewers)
@@ -85,7 +85,7 @@ def test_publishers_come_and_go_and_the_viewers_stay(noisy):
             listener = await viewer().connect(http, WHEP)
             await until(lambda: listener.has_heard(0.2))
             assert (await http.delete(first.location)).status_code == 204
-            assert not state.engine.streams
+            assert not state.scheduler.streams
             heard = len(listener.heard)
             second = await publisher(noisy).connect(http, WHIP)
             await until(lambda: len(listener.heard) > heard + 20)
@@ -105,9 +105,9 @@ def test_a_room_has_one_publisher_unless_it_has_fallen_silent(monkeypatch):
             offer = await second.offer()
             response = await http.post(WHIP, content=offer, headers=SDP)
             assert (response.status_code, response.json()["code"]) == (409, "room_taken")
-            assert len(state.engine.streams) == 1
+            assert len(state.scheduler.streams) == 1
             await first.vanish()
-            monkeypatch.setattr("sordino.serve.relay.STALLED_SECONDS", 0.3)
+            monkeypatch.setattr("sordino.serve.webrtc.STALLED_SECONDS", 0.3)
             async with asyncio.timeout(30):
                 while response.status_code == 409:
                     await asyncio.sleep(0.05)
@@ -116,7 +116,7 @@ def test_a_room_has_one_publisher_unless_it_has_fallen_silent(monkeypatch):
             heard = len(listener.heard)
             await second.accept(response)
             await until(lambda: len(listener.heard) > heard + 20)
-            await until(lambda: len(state.engine.streams) == 1)  # the silent one has gone
+            await until(lambda: len(state.scheduler.streams) == 1)  # the silent one has gone
             await leave(first, second, listener)
 
     asyncio.run(meet())
@@ -148,7 +148,7 @@ def test_a_viewer_with_nothing_to_hear_is_let_go_in_the_end():
 
 
 def test_one_viewer_too_many_is_told_to_come_back(monkeypatch):
-    monkeypatch.setattr("sordino.serve.relay.MOST_VIEWERS", 1)
+    monkeypatch.setattr("sordino.serve.webrtc.MAX_VIEWERS", 1)
 
     async def meet():
         async with serving() as (_, http):
@@ -195,7 +195,7 @@ def test_the_direction_must_fit(path, make, word):
             response = await http.post(path, content=await client.offer(), headers=SDP)
             assert (response.status_code, response.json()["code"]) == (400, "bad_offer")
             assert word in response.json()["message"]
-            assert not state.engine.streams
+            assert not state.scheduler.streams
             await leave(client)
 
     asyncio.run(meet())
@@ -230,7 +230,7 @@ def test_what_nobody_takes_is_not_kept():
         numbers = np.repeat(np.arange(100), FRAME).astype(np.float32) / 32768
         for block in np.array_split(numbers, 7):
             track.feed(block)
-        frames = [await track.recv() for _ in range(MOST_FRAMES)]
+        frames = [await track.recv() for _ in range(MAX_QUEUED_FRAMES)]
         assert [int(frame.to_ndarray()[0, 0]) for frame in frames] == list(range(75, 100))
         assert [frame.pts // FRAME for frame in frames] == list(range(75, 100))
 
@@ -240,7 +240,7 @@ def test_what_nobody_takes_is_not_kept():
 def test_time_stamps_jump_as_the_clock_does_in_a_pause(monkeypatch):
     async def feed():
         clock = [0.0]
-        monkeypatch.setattr("sordino.serve.clean_track.perf_counter", lambda: clock[0])
+        monkeypatch.setattr("sordino.serve.tracks.perf_counter", lambda: clock[0])
         track = CleanTrack()
         stamps = []
         for now in (0.02, 0.04, 5.04, 5.06):

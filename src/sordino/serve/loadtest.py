@@ -1,4 +1,4 @@
-"""How many live streams a server holds: real clients in real time, over real sockets."""
+"""Load test: how many live streams a server holds, with real clients in real time."""
 
 import asyncio
 import gc
@@ -19,18 +19,18 @@ from sordino.serve.settings import Settings
 
 BLOCK_SECONDS = 0.010
 DEADLINE_MS = 10.0
-WARM_SECONDS = 0.5
+WARM_UP_SECONDS = 0.5
 START_SECONDS = 60
-_FIRST, _MOST = 4, 512  # streams
+_FIRST, _MAX = 4, 512  # streams
 
 
 @dataclass(frozen=True)
-class Load:
-    """What some streams saw.
+class LoadResult:
+    """Latency of some streams at the same time, seen by their clients.
 
     Args:
-        streams: at the same time.
-        p50_ms, p99_ms, worst_ms: from sending a block to its answer, at the client.
+        streams: their number.
+        p50_ms, p99_ms, worst_ms: from sending a block to receiving its answer.
         late_share: share of the blocks that took longer than 10 ms.
         lost: samples that did not come back.
         processor: share of one core that the server took; None is unknown.
@@ -46,21 +46,21 @@ class Load:
 
     @property
     def holds(self) -> bool:
-        """Whether everybody was served in time."""
+        """Whether 99 % of the blocks were answered in time and none was lost."""
         return self.p99_ms < DEADLINE_MS and not self.lost
 
 
-async def listen(
+async def run_streams(
     url: str, streams: int, seconds: float, sample_rate: int = 48000, token: str | None = None
-) -> Load:
-    """Send sound on some streams in real time, 10 ms at a time, and time the answers.
+) -> LoadResult:
+    """Send audio on some streams in real time, 10 ms at a time, and time the answers.
 
     The streams start evenly spread over 10 ms, and none waits for its answers before it sends.
 
     Args:
         url: of the server.
         streams: at the same time.
-        seconds: of sound, after half a second of warming up.
+        seconds: of audio, after half a second of warm-up.
         sample_rate: in Hz.
         token: of the server.
 
@@ -80,7 +80,7 @@ async def listen(
             ready.release()
             await start.wait()
             offset = begin + BLOCK_SECONDS * number / streams
-            lost += await _talk(stream, sample_rate, seconds, offset, times)
+            lost += await _run_stream(stream, sample_rate, seconds, offset, times)
 
     tasks = [asyncio.create_task(run(i)) for i in range(streams)]
     try:
@@ -102,15 +102,15 @@ async def listen(
     ms = 1000 * np.array(times)
     p50, p99 = (float(each) for each in np.percentile(ms, (50, 99)))
     late = float((ms > DEADLINE_MS).mean())
-    return Load(streams, p50, p99, float(ms.max()), late, lost)
+    return LoadResult(streams, p50, p99, float(ms.max()), late, lost)
 
 
-async def _talk(
+async def _run_stream(
     stream: AsyncStream, rate: int, seconds: float, begin: float, times: list[float]
 ) -> int:
     """Run one stream; return how many samples were lost."""
     size = round(BLOCK_SECONDS * rate)
-    count = round((WARM_SECONDS + seconds) / BLOCK_SECONDS)
+    count = round((WARM_UP_SECONDS + seconds) / BLOCK_SECONDS)
     noise = 0.05 * np.random.default_rng(0).standard_normal((16, size))
     blocks = noise.astype(np.float32)
     sent: deque[float] = deque()
@@ -128,7 +128,7 @@ async def _talk(
     for i in range(count):
         received += len(await stream.receive())
         elapsed = perf_counter() - sent.popleft()
-        if i * BLOCK_SECONDS >= WARM_SECONDS:
+        if i * BLOCK_SECONDS >= WARM_UP_SECONDS:
             times.append(elapsed)
     await sender
     received += len(await stream.flush())
@@ -136,11 +136,11 @@ async def _talk(
 
 
 class LoadedServer:
-    """A server in a process of its own, to be measured; a context manager.
+    """A server in a process of its own, for measurements; a context manager.
 
     Args:
         threads: for inference.
-        settings: None takes ones that refuse nobody.
+        settings: None takes settings that refuse nobody.
     """
 
     def __init__(self, threads: int = 1, settings: Settings | None = None) -> None:
@@ -171,7 +171,7 @@ class LoadedServer:
             self._process.join()
 
     def processor_seconds(self) -> float | None:
-        """Return the processor time that it has taken; None where the system does not tell."""
+        """Return the processor time it has used; None where the system does not tell."""
         pid = None if self._process is None else self._process.pid
         try:
             values = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2]
@@ -183,11 +183,11 @@ class LoadedServer:
 
 def streams_held(
     server: LoadedServer, sample_rate: int, seconds: float, report: Any = None
-) -> Sequence[Load]:
-    """Find how many streams a server holds: double until it is too many, then halve the gap.
+) -> Sequence[LoadResult]:
+    """Find how many streams a server holds: double until too many, then bisect.
 
     Args:
-        server: that runs.
+        server: that is running.
         sample_rate: of the streams, in Hz.
         seconds: of each try.
         report: called with each result.
@@ -195,16 +195,16 @@ def streams_held(
     Returns:
         All results; the largest that `holds` is the answer.
     """
-    results: list[Load] = []
-    holds, fails, count = 0, _MOST, _FIRST
+    results: list[LoadResult] = []
+    holds, fails, count = 0, _MAX, _FIRST
     while fails - holds > max(1, holds // 12):
-        load = measured(server, count, sample_rate, seconds)
+        load = measure(server, count, sample_rate, seconds)
         results.append(load)
         if report is not None:
             report(load)
         if load.holds:
             holds = count
-            count = 2 * count if fails == _MOST else (holds + fails) // 2
+            count = 2 * count if fails == _MAX else (holds + fails) // 2
         else:
             fails = count
             count = (holds + fails) // 2
@@ -213,17 +213,17 @@ def streams_held(
     return results
 
 
-def measured(server: LoadedServer, streams: int, sample_rate: int, seconds: float) -> Load:
-    """Try so many streams, and note the server's processor time too."""
+def measure(server: LoadedServer, streams: int, sample_rate: int, seconds: float) -> LoadResult:
+    """Run a number of streams; note the server's processor time too."""
     before, begin = server.processor_seconds(), perf_counter()
-    load = asyncio.run(listen(server.url, streams, seconds, sample_rate))
+    load = asyncio.run(run_streams(server.url, streams, seconds, sample_rate))
     after, elapsed = server.processor_seconds(), perf_counter() - begin
     share = None if before is None or after is None else (after - before) / elapsed
-    return Load(**{**vars(load), "processor": share})
+    return LoadResult(**{**vars(load), "processor": share})
 
 
 def _serve(settings: Settings, address: Connection) -> None:
-    """Run the server's process."""
+    """Run the server; the body of its process."""
     from sordino.serve.server import Server
 
     class Announcing(Server):

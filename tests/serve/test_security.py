@@ -161,7 +161,7 @@ def test_errors_have_one_shape(served):
 
 
 def test_half_a_request_is_not_waited_for(served, monkeypatch):
-    monkeypatch.setattr(server_module, "REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(server_module, "REQUEST_TIMEOUT", 0.3)
     for beginning in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "):
         with served.connect() as sock:
             sock.sendall(beginning)

@@ -6,9 +6,9 @@ import pytest
 
 from sordino.denoiser import Denoiser, denoise
 from sordino.errors import SordinoError
-from sordino.serve.engine import BATCH_FRAMES, Engine
 from sordino.serve.errors import Draining, Overloaded, Refusal
 from sordino.serve.metrics import Metrics
+from sordino.serve.scheduler import BATCH_FRAMES, Scheduler
 from sordino.serve.settings import Settings
 from sordino.stft import NATIVE_RATES
 from support import models
@@ -19,11 +19,11 @@ RECURRENT = models.recurrent()
 
 
 @pytest.fixture
-def engine():
-    engine = Engine(Settings(calibrate=False, threads=2, late_share=1.0), Metrics())
-    engine.start()
-    yield engine
-    engine.close()
+def scheduler():
+    scheduler = Scheduler(Settings(calibrate=False, threads=2, late_share=1.0), Metrics())
+    scheduler.start()
+    yield scheduler
+    scheduler.close()
 
 
 def together(denoisers, sounds, size):
@@ -68,12 +68,12 @@ def test_the_default_model_in_batches_equals_it_alone():
     assert agreement_db(denoise(sounds[7], rate), results[7]) > 100
 
 
-def test_live_streams_equal_the_offline_engine(engine):
+def test_live_streams_equal_the_offline_engine(scheduler):
     sound, rate = speech(seconds=1)
     sounds = [np.roll(sound, 500 * k) for k in range(12)]
 
     async def run(sound, size):
-        with engine.open(rate) as stream:
+        with scheduler.open(rate) as stream:
             blocks = [await stream.process(sound[i : i + size]) for i in range(0, len(sound), size)]
             return np.concatenate([*blocks, await stream.flush()])
 
@@ -87,15 +87,15 @@ def test_live_streams_equal_the_offline_engine(engine):
 
 def test_blocks_that_wait_share_runs():
     metrics = Metrics()
-    engine = Engine(Settings(calibrate=False, threads=1), metrics)
+    scheduler = Scheduler(Settings(calibrate=False, threads=1), metrics)
 
     async def main():
-        streams = [engine.open(16000) for _ in range(2 * BATCH_FRAMES)]
+        streams = [scheduler.open(16000) for _ in range(2 * BATCH_FRAMES)]
         answers = asyncio.gather(*(each.process(np.zeros(160, "f4")) for each in streams))
-        await asyncio.sleep(0)  # all of them ask before the engine begins
-        engine.start()
+        await asyncio.sleep(0)  # all of them ask before the scheduler begins
+        scheduler.start()
         await answers
-        engine.close()
+        scheduler.close()
 
     asyncio.run(main())
     assert f"sordino_batch_size_sum {2.0 * BATCH_FRAMES}" in metrics.text().decode()
@@ -103,7 +103,7 @@ def test_blocks_that_wait_share_runs():
 
 
 def test_who_sends_faster_than_real_time_waits_for_who_does_not():
-    engine = Engine(Settings(calibrate=False, threads=1), Metrics())
+    scheduler = Scheduler(Settings(calibrate=False, threads=1), Metrics())
     order = []
 
     async def ask(name, stream, seconds):
@@ -111,31 +111,31 @@ def test_who_sends_faster_than_real_time_waits_for_who_does_not():
         order.append(name)
 
     async def main():
-        fast, *others = (engine.open(16000) for _ in range(6))
+        fast, *others = (scheduler.open(16000) for _ in range(6))
         fast.clock = 1e12  # it has sent hours of sound
         tasks = [asyncio.create_task(ask("fast", fast, 0.16))]
         await asyncio.sleep(0)
         tasks += [asyncio.create_task(ask("live", each, 0.04)) for each in others]
         await asyncio.sleep(0)
-        engine.start()
+        scheduler.start()
         await asyncio.gather(*tasks)
-        engine.close()
+        scheduler.close()
 
     asyncio.run(main())
     assert order == ["live"] * 5 + ["fast"]
 
 
-def test_a_bad_block_is_left_out_and_hurts_nobody(engine):
+def test_a_bad_block_is_left_out_and_hurts_nobody(scheduler):
     sound, rate = speech(seconds=0.5)
     bad = np.full(160, np.nan, "f4")
 
     async def good():
-        with engine.open(rate) as stream:
+        with scheduler.open(rate) as stream:
             blocks = [await stream.process(sound[i : i + 160]) for i in range(0, len(sound), 160)]
             return np.concatenate([*blocks, await stream.flush()])
 
     async def evil():
-        with engine.open(rate) as stream:
+        with scheduler.open(rate) as stream:
             for _ in range(20):
                 with pytest.raises(SordinoError, match="NaN"):
                     await stream.process(bad)
@@ -146,11 +146,11 @@ def test_a_bad_block_is_left_out_and_hurts_nobody(engine):
     assert agreement_db(denoise(sound, rate), asyncio.run(main())) > 100
 
 
-def test_strength_reset_and_probability(engine):
+def test_strength_reset_and_probability(scheduler):
     sound, rate = speech(seconds=1)
 
     async def main():
-        with engine.open(rate, strength=0.0) as stream:
+        with scheduler.open(rate, strength=0.0) as stream:
             unchanged = np.concatenate([await stream.process(sound), await stream.flush()])
             assert agreement_db(sound, unchanged) > 60
             stream.strength = 1.0
@@ -165,65 +165,65 @@ def test_strength_reset_and_probability(engine):
 
 
 def test_room_is_measured_taken_and_given_back():
-    engine = Engine(Settings(threads=1, late_share=1.0), Metrics())
-    engine.start()
+    scheduler = Scheduler(Settings(threads=1, late_share=1.0), Metrics())
+    scheduler.start()
 
     async def main():
         streams = []
         with suppress(Overloaded):
             while len(streams) < 1000:
-                streams.append(engine.open(48000))
+                streams.append(scheduler.open(48000))
         assert 1 <= len(streams) < 1000
-        assert engine.capacity.load > 0.8
+        assert scheduler.admission.load > 0.8
         streams.pop().close()
-        engine.open(48000)
+        scheduler.open(48000)
         with pytest.raises(Overloaded):
-            engine.open(48000, channels=8)
-        for stream in engine.streams.copy():
+            scheduler.open(48000, channels=8)
+        for stream in scheduler.streams.copy():
             stream.close()
             stream.close()  # twice is once
-        assert engine.capacity.load == 0
+        assert scheduler.admission.load == 0
 
     asyncio.run(main())
-    engine.close()
+    scheduler.close()
 
 
 def test_most_streams():
-    engine = Engine(Settings(calibrate=False, threads=1, max_streams=2), Metrics())
-    first, _ = engine.open(8000), engine.open(48000, channels=8)
+    scheduler = Scheduler(Settings(calibrate=False, threads=1, max_streams=2), Metrics())
+    first, _ = scheduler.open(8000), scheduler.open(48000, channels=8)
     with pytest.raises(Overloaded, match="2 places"):
-        engine.open(8000)
+        scheduler.open(8000)
     with pytest.raises(Overloaded):
-        engine.check()
+        scheduler.check()
     first.close()
-    engine.check()
+    scheduler.check()
 
 
 def test_the_door_closes_while_blocks_are_late():
-    engine = Engine(Settings(calibrate=False, threads=1), Metrics())
+    scheduler = Scheduler(Settings(calibrate=False, threads=1), Metrics())
     for _ in range(200):
-        engine.capacity.report(0.001)
-    engine.check()
+        scheduler.admission.report(0.001)
+    scheduler.check()
     for _ in range(20):
-        engine.capacity.report(0.011)
+        scheduler.admission.report(0.011)
     with pytest.raises(Overloaded, match="too busy"):
-        engine.check()
+        scheduler.check()
 
 
 @pytest.mark.parametrize("name", ["poc-unet", "nothing", "../weights/default.onnx", "/etc/passwd"])
-def test_models_that_cannot_run_live_or_are_paths(engine, name):
+def test_models_that_cannot_run_live_or_are_paths(scheduler, name):
     with pytest.raises(Refusal) as refused:
-        engine.open(16000, model=name)
+        scheduler.open(16000, model=name)
     assert refused.value.code == "unknown_model"
 
 
-def test_nobody_is_let_in_while_the_server_ends(engine):
-    engine.drain(5)
+def test_nobody_is_let_in_while_the_server_ends(scheduler):
+    scheduler.drain(5)
     with pytest.raises(Draining):
-        engine.open(16000)
+        scheduler.open(16000)
     with pytest.raises(Draining):
-        engine.check()
+        scheduler.check()
 
 
-def test_a_stream_is_a_denoiser_with_the_same_latency(engine):
-    assert engine.open(44100).latency == Denoiser(sample_rate=44100).latency
+def test_a_stream_is_a_denoiser_with_the_same_latency(scheduler):
+    assert scheduler.open(44100).latency == Denoiser(sample_rate=44100).latency

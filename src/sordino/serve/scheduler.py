@@ -1,12 +1,11 @@
-"""Many live streams through one network: a pool of threads that runs them in batches.
+"""Micro-batching scheduler: a pool of threads that runs blocks of many live streams together.
 
-Whoever has a block asks `Stream.process` for its clean samples.  A thread that is free takes all
-blocks that wait, the most urgent first, and runs the network once for those of the same shape;
-while it works, the next batch gathers.  So nothing ever waits for a batch to fill, and batches
-grow by themselves as the load does.
+`LiveStream.process` queues a block.  A free thread takes all queued blocks, the most urgent first,
+and runs the network once for those of the same shape; meanwhile the next batch gathers.  So no
+block ever waits for a batch to fill, and batches grow as the load does.
 
-A stream that sends faster than real time is given what the others leave: the block of a stream is
-as urgent as if all its sound had come in real time.
+A stream that sends faster than real time gets what the others leave: a block is due when it would
+have come if all audio of its stream had come in real time.
 """
 
 import asyncio
@@ -25,50 +24,50 @@ from numpy.typing import NDArray
 from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
 from sordino.model import available_models, load_model
-from sordino.serve.capacity import Capacity, Share
+from sordino.serve.admission import Reservation, StreamAdmission
 from sordino.serve.errors import Draining, Refusal
 from sordino.serve.metrics import Metrics
 from sordino.serve.settings import Settings
 from sordino.stft import FRAMES_PER_SECOND
 
-PIECE_SECONDS = 0.04  # longer blocks are cut, so that nobody waits for them
+PIECE_SECONDS = 0.04  # longer blocks are split, so that nobody waits for them
 BATCH_FRAMES = 16  # of all channels in one batch: about 3 ms of one processor
-JITTER_SECONDS = 0.1  # that a stream may be early without being less urgent
-SWITCH_SECONDS = 0.0005  # Python's own 5 ms would let one thread hold up the others
+JITTER_SECONDS = 0.1  # that a stream may be early without losing priority
+SWITCH_SECONDS = 0.0005  # of the GIL; Python's default of 5 ms would delay blocks
 
 Sound = NDArray[np.float32]
 
 
 @dataclass(order=True)
 class _Work:
-    """A block that waits for its turn."""
+    """A block in the queue."""
 
     due: float
     number: int
-    stream: "Stream" = field(compare=False)
+    stream: "LiveStream" = field(compare=False)
     block: NDArray[Any] = field(compare=False)
     future: "asyncio.Future[Sound]" = field(compare=False)
     frames: float = field(compare=False)  # of all channels
 
 
-class Engine:
-    """All live streams of a server; it belongs to one event loop.
+class Scheduler:
+    """Runs all live streams of a server; it belongs to one event loop.
 
     Args:
-        settings: threads, most streams, and whether the machine is measured at the start.
-        metrics: where it counts.
+        settings: threads, limits, and whether the machine is measured at the start.
+        metrics: of the server.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.metrics = metrics
-        self.capacity = Capacity(
+        self.admission = StreamAdmission(
             settings.inference_threads, settings.max_streams, settings.late_share
         )
-        self.streams: set[Stream] = set()
+        self.streams: set[LiveStream] = set()
         self.draining_until: float | None = None
         self._calibrates = settings.calibrate
         self._threads = [
-            Thread(target=self._run, name=f"sordino-engine-{i}", daemon=True)
+            Thread(target=self._run, name=f"sordino-scheduler-{i}", daemon=True)
             for i in range(settings.inference_threads)
         ]
         self._waiting: list[_Work] = []
@@ -81,7 +80,7 @@ class Engine:
         sys.setswitchinterval(SWITCH_SECONDS)
         for name, entry in available_models().items():
             if entry.live and self._calibrates:
-                self.capacity.measure(load_model(name))
+                self.admission.measure(load_model(name))
         for thread in self._threads:
             thread.start()
 
@@ -98,46 +97,47 @@ class Engine:
                 thread.join()
 
     def check(self) -> None:
-        """Refuse at the door, before anything is known of the stream.
+        """Refuse before anything is known of the stream.
 
         Raises:
-            Overloaded, Draining: there is no room, or will soon be no server.
+            Overloaded, Draining: there is no capacity, or the server is about to end.
         """
         if self.draining_until is not None:
             raise Draining
-        self.capacity.check()
+        self.admission.check()
 
     def open(
         self, sample_rate: int, channels: int = 1, model: str = "default", strength: float = 1.0
-    ) -> "Stream":
-        """Begin a live stream; `Stream.close` gives its place back.
+    ) -> "LiveStream":
+        """Open a live stream; `LiveStream.close` releases its capacity.
 
         Args:
             sample_rate: in Hz.
             channels: denoised independently of each other.
-            model: name of a packaged one; paths are not taken.
+            model: name of a packaged one, not a path.
             strength: share of the noise to take, 0 to 1.
 
         Raises:
-            Overloaded, Draining: there is no room, or will soon be no server.
+            Overloaded, Draining: there is no capacity, or the server is about to end.
             Refusal: there is no such model, or it cannot run live.
             SordinoError: an argument is out of range.
         """
-        return self._admit(_prepared(sample_rate, channels, model, strength))
+        return self._admit(_make_denoiser(sample_rate, channels, model, strength))
 
-    async def open_aside(
+    async def open_in_thread(
         self, sample_rate: int, channels: int = 1, model: str = "default", strength: float = 1.0
-    ) -> "Stream":
-        """Begin a live stream as `open` does, and hold nobody up.
+    ) -> "LiveStream":
+        """Open a live stream as `open` does, without blocking the event loop.
 
-        A sample rate that was not seen before is measured, which takes longer than a block may.
+        The delay of the resampler is measured for a sample rate that was not used before, which
+        takes longer than a block may.
         """
         return self._admit(
-            await asyncio.to_thread(_prepared, sample_rate, channels, model, strength)
+            await asyncio.to_thread(_make_denoiser, sample_rate, channels, model, strength)
         )
 
-    def submit(self, stream: "Stream", block: NDArray[Any]) -> "asyncio.Future[Sound]":
-        """Queue a piece of sound; the future has the clean samples."""
+    def submit(self, stream: "LiveStream", block: NDArray[Any]) -> "asyncio.Future[Sound]":
+        """Queue a piece of audio; the future gets the clean samples."""
         future: asyncio.Future[Sound] = asyncio.get_running_loop().create_future()
         now, seconds = perf_counter(), len(block) / stream.sample_rate
         due = max(now, stream.clock - JITTER_SECONDS)
@@ -152,22 +152,24 @@ class Engine:
         return future
 
     def drain(self, seconds: float) -> None:
-        """Take no new streams; those that are there have so many seconds left."""
+        """Accept no new streams; the open ones have so many seconds left."""
         self.draining_until = perf_counter() + seconds
 
     def count(self) -> None:
-        """Tell the metrics how many streams there are."""
+        """Update the metrics of streams and load."""
         self.metrics.streams.set(len(self.streams))
-        self.metrics.load.set(self.capacity.load)
+        self.metrics.load.set(self.admission.load)
 
-    def _admit(self, denoiser: Denoiser) -> "Stream":
+    def _admit(self, denoiser: Denoiser) -> "LiveStream":
         if self.draining_until is not None:
             raise Draining
-        share = self.capacity.take(denoiser.model, denoiser.sample_rate, denoiser.channels)
-        return Stream(self, denoiser, share)
+        reservation = self.admission.reserve(
+            denoiser.model, denoiser.sample_rate, denoiser.channels
+        )
+        return LiveStream(self, denoiser, reservation)
 
     def _run(self) -> None:
-        """Work off what waits; the body of each thread."""
+        """Run batches; the body of each thread."""
         while True:
             with self._changed:
                 while not self._waiting and not self._closed:
@@ -179,7 +181,7 @@ class Engine:
                 while self._waiting and frames + self._waiting[0].frames <= BATCH_FRAMES:
                     batch.append(heapq.heappop(self._waiting))
                     frames += batch[-1].frames
-            outcomes = _denoised(batch)
+            outcomes = _run_batch(batch)
             loop = batch[0].future.get_loop()
             try:
                 loop.call_soon_threadsafe(_deliver, batch, outcomes)
@@ -188,43 +190,43 @@ class Engine:
             self.metrics.batch(len(batch))
 
 
-class Stream:
-    """One live stream: blocks of noisy sound -> clean sound.  Made by `Engine.open`.
+class LiveStream:
+    """One live stream: blocks of noisy audio -> clean audio.  Made by `Scheduler.open`.
 
     Blocks are float32, float64 or int16, shape = (samples,) or (samples, channels), of any
     length; the clean samples have the same layout and are float32.  A stream takes one call at a
     time: await the answer to a block before the next one, a flush or a reset.
     """
 
-    def __init__(self, engine: Engine, denoiser: Denoiser, share: Share) -> None:
+    def __init__(self, scheduler: Scheduler, denoiser: Denoiser, reservation: Reservation) -> None:
         self.denoiser = denoiser
         self.sample_rate = denoiser.sample_rate
         self.channels = denoiser.channels
         self.latency = denoiser.latency
-        self.clock = 0.0  # when all its sound would have come, in real time
-        self.seconds = 0.0  # of sound so far
-        self._engine = engine
-        self._share = share
+        self.clock = 0.0  # when all its audio would have come in real time
+        self.seconds = 0.0  # of audio so far
+        self._scheduler = scheduler
+        self._reservation = reservation
         self._piece = round(PIECE_SECONDS * self.sample_rate)
-        engine.streams.add(self)
-        engine.count()
+        scheduler.streams.add(self)
+        scheduler.count()
 
     async def process(self, block: NDArray[Any]) -> Sound:
         """Return the clean samples that are ready after this block.
 
         Raises:
-            SordinoError: the block holds NaN or Inf, or has a wrong shape.  It is left out.
+            SordinoError: the block holds NaN or Inf, or has a wrong shape.  It is dropped.
         """
         begin = perf_counter()
         is_urgent = len(block) <= self._piece and self.clock - begin <= JITTER_SECONDS
         pieces = range(0, max(1, len(block)), self._piece)
-        cleaned = [await self._engine.submit(self, block[i : i + self._piece]) for i in pieces]
+        cleaned = [await self._scheduler.submit(self, block[i : i + self._piece]) for i in pieces]
         elapsed = perf_counter() - begin
         seconds = len(block) / self.sample_rate
         self.seconds += seconds
-        self._engine.metrics.hop(elapsed, seconds)
-        if is_urgent:  # others wait by design
-            self._engine.capacity.report(elapsed)
+        self._scheduler.metrics.block(elapsed, seconds)
+        if is_urgent:  # early ones wait by design
+            self._scheduler.admission.report(elapsed)
         return cleaned[0] if len(cleaned) == 1 else np.concatenate(cleaned)
 
     async def flush(self) -> Sound:
@@ -232,12 +234,12 @@ class Stream:
         return await asyncio.to_thread(self.denoiser.flush)
 
     def reset(self) -> None:
-        """Forget everything heard so far; what is inside is dropped.  Any thread may call it."""
+        """Reset the state and drop what is inside.  Any thread may call it."""
         self.denoiser.reset()
 
     @property
     def strength(self) -> float:
-        """Share of the noise that is taken away, 0 to 1; settable."""
+        """Share of the noise that is removed, 0 to 1; settable."""
         return self.denoiser.strength
 
     @strength.setter
@@ -246,14 +248,14 @@ class Stream:
 
     @property
     def speech_probability(self) -> float | None:
-        """Probability that the newest frame has speech in it; None if it is not known."""
+        """Probability that the newest frame contains speech; None if it is not known."""
         return self.denoiser.speech_probability
 
     def close(self) -> None:
-        """Give the place back; a second call does nothing."""
-        self._share.give_back()
-        self._engine.streams.discard(self)
-        self._engine.count()
+        """Release its capacity; a second call does nothing."""
+        self._reservation.release()
+        self._scheduler.streams.discard(self)
+        self._scheduler.count()
 
     def __enter__(self) -> Self:
         return self
@@ -263,10 +265,10 @@ class Stream:
 
 
 def live_model(name: str) -> str:
-    """Return the name of a model if clients may use it live.
+    """Return the name of a model if it can run live.
 
     Raises:
-        Refusal: they may not.
+        Refusal: it cannot.
     """
     entries = available_models()
     live = [entry.name for entry in entries.values() if entry.live]
@@ -277,12 +279,12 @@ def live_model(name: str) -> str:
     return name
 
 
-def _prepared(sample_rate: int, channels: int, model: str, strength: float) -> Denoiser:
+def _make_denoiser(sample_rate: int, channels: int, model: str, strength: float) -> Denoiser:
     return Denoiser(load_model(live_model(model)), sample_rate, channels, strength)
 
 
-def _denoised(batch: Sequence[_Work]) -> list[Sound | BaseException]:
-    """Run a batch; an error of one stream is no other's."""
+def _run_batch(batch: Sequence[_Work]) -> list[Sound | BaseException]:
+    """Run a batch; an error of one stream does not affect the others."""
     outcomes: dict[int, Sound | BaseException] = {}
     analysed: list[_Work] = []
     for work in batch:

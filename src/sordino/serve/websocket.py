@@ -1,4 +1,4 @@
-"""`WS /v1/stream`: live sound over a WebSocket, see docs/reference/protocol.md."""
+"""`WS /v1/stream`: live audio over a WebSocket, see docs/reference/protocol.md."""
 
 import asyncio
 from contextlib import suppress
@@ -9,10 +9,8 @@ from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from sordino.errors import SordinoError
-from sordino.serve.auth import bearer
-from sordino.serve.engine import Engine, Stream
 from sordino.serve.errors import Refusal
-from sordino.serve.meters import Level, Times
+from sordino.serve.metrics import BlockTimes, LevelMeter
 from sordino.serve.protocol import (
     CLOSE_CODES,
     VERSION,
@@ -22,7 +20,8 @@ from sordino.serve.protocol import (
     read_hello,
     read_message,
 )
-from sordino.serve.rates import RateLimit
+from sordino.serve.scheduler import LiveStream, Scheduler
+from sordino.serve.security import AccessRules, RateLimit, bearer_token
 from sordino.serve.settings import Settings
 from sordino.serve.state import state_of
 
@@ -33,10 +32,10 @@ router = APIRouter()
 
 @router.websocket("/v1/stream")
 async def stream(websocket: WebSocket) -> None:
-    """Refuse at the door, or serve a live stream to its end."""
+    """Refuse the handshake, or serve a live stream to its end."""
     state = state_of(websocket)
     try:
-        state.engine.check()
+        state.scheduler.check()
     except Refusal as refusal:
         state.metrics.refused.labels(refusal.code).inc()
         await websocket.send_denial_response(refusal.response())
@@ -48,23 +47,23 @@ async def stream(websocket: WebSocket) -> None:
 
 
 class _Connection:
-    """One client, from its hello to its end."""
+    """One client, from its hello to the end of its stream."""
 
     def __init__(self, websocket: WebSocket) -> None:
         state = state_of(websocket)
         self._websocket = websocket
-        self._guard = state.guard
-        self._engine: Engine = state.engine
+        self._rules: AccessRules = state.rules
+        self._scheduler: Scheduler = state.scheduler
         self._settings: Settings = state.settings
-        self._input, self._output, self._times = Level(), Level(), Times()
-        self._begin = self._heard = perf_counter()
+        self._input, self._output, self._times = LevelMeter(), LevelMeter(), BlockTimes()
+        self._started = self._received_at = perf_counter()
         self._controls = RateLimit(self._settings.requests_per_second, self._settings.request_burst)
 
     async def serve(self) -> str:
-        """Serve, and return in a word how it ended."""
+        """Serve the stream; return the code of its end."""
         try:
-            hello = await self._greeted()
-            with await self._opened(hello) as stream:
+            hello = await self._receive_hello()
+            with await self._open(hello) as stream:
                 await self._stream(hello, stream)
         except WebSocketDisconnect:
             return "closed"
@@ -79,27 +78,27 @@ class _Connection:
             return "bad_request"
         return "closed"
 
-    async def _greeted(self) -> Hello:
+    async def _receive_hello(self) -> Hello:
         try:
             async with asyncio.timeout(self._settings.hello_seconds):
-                message = await self._received()
+                message = await self._receive()
         except TimeoutError:
             raise ProtocolError("timeout", "no hello came") from None
         text = message.get("text")
         if text is None:
             raise ProtocolError("bad_request", "the first message must be a hello, in JSON")
         hello = read_hello(text)
-        if bearer(self._websocket.headers) is None:
+        if bearer_token(self._websocket.headers) is None:
             client = self._websocket.client
-            self._guard.authenticate(client.host if client else "", hello.token)
+            self._rules.authenticate(client.host if client else "", hello.token)
         return hello
 
-    async def _opened(self, hello: Hello) -> Stream:
-        return await self._engine.open_aside(
+    async def _open(self, hello: Hello) -> LiveStream:
+        return await self._scheduler.open_in_thread(
             hello.rate, hello.channels, hello.model, hello.strength
         )
 
-    async def _stream(self, hello: Hello, stream: Stream) -> None:
+    async def _stream(self, hello: Hello, stream: LiveStream) -> None:
         await self._send(
             {
                 "type": "ready",
@@ -113,9 +112,9 @@ class _Connection:
                 "max_block_bytes": hello.max_block_bytes,
             }
         )
-        self._begin = self._heard = perf_counter()
+        self._started = self._received_at = perf_counter()
         tasks = {
-            asyncio.create_task(self._read(hello, stream)),
+            asyncio.create_task(self._process(hello, stream)),
             asyncio.create_task(self._watch(stream)),
         }
         try:
@@ -127,18 +126,18 @@ class _Connection:
         for task in done:
             task.result()
 
-    async def _read(self, hello: Hello, stream: Stream) -> None:
-        """Answer what the client sends; the client goes no faster than its answers."""
+    async def _process(self, hello: Hello, stream: LiveStream) -> None:
+        """Answer what the client sends, one message at a time."""
         while True:
-            message = await self._received()
+            message = await self._receive()
             data = message.get("bytes")
             if data is None:
-                await self._obey(message["text"], hello, stream)
+                await self._control(message["text"], hello, stream)
                 continue
             begin = perf_counter()
             noisy = hello.decoded(data)
-            if len(noisy):  # nothing is no sign of life
-                self._heard = begin
+            if len(noisy):  # empty blocks do not keep a stream alive
+                self._received_at = begin
             clean = await stream.process(noisy)
             self._input.add(noisy)
             self._output.add(clean)
@@ -147,12 +146,12 @@ class _Connection:
             self._check_length(stream.seconds)
 
     def _check_length(self, seconds: float) -> None:
-        longest = self._settings.max_stream_seconds
-        if seconds > longest:
-            raise ProtocolError("too_long", f"a stream ends after {longest:g} s: begin anew")
+        limit = self._settings.max_stream_seconds
+        if seconds > limit:
+            raise ProtocolError("too_long", f"a stream ends after {limit:g} s: start a new one")
 
-    async def _obey(self, text: str, hello: Hello, stream: Stream) -> None:
-        while wait := self._controls.wait(""):  # many would keep the event loop to themselves
+    async def _control(self, text: str, hello: Hello, stream: LiveStream) -> None:
+        while wait := self._controls.wait(""):  # a flood would hold up the event loop
             await asyncio.sleep(wait)
         message = read_message(text)
         kind = message["type"]
@@ -173,23 +172,23 @@ class _Connection:
         else:
             raise ProtocolError("bad_request", f"no control message is called {kind!r}")
 
-    async def _watch(self, stream: Stream) -> None:
-        """Send statistics, and end what is idle or must end."""
-        is_told = False
+    async def _watch(self, stream: LiveStream) -> None:
+        """Send statistics, and end the stream when it is idle, too long, or the server ends."""
+        has_told = False
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            now, until = perf_counter(), self._engine.draining_until
+            now, until = perf_counter(), self._scheduler.draining_until
             if until is not None and now >= until:
                 raise ProtocolError("draining", "the server ends: connect again")
-            if until is not None and not is_told:
-                is_told = True
+            if until is not None and not has_told:
+                has_told = True
                 await self._send({"type": "draining", "seconds": round(until - now, 1)})
-            if now - self._heard > self._settings.idle_seconds:
+            if now - self._received_at > self._settings.idle_seconds:
                 raise ProtocolError("timeout", f"no sound for {self._settings.idle_seconds:g} s")
-            self._check_length(now - self._begin)
+            self._check_length(now - self._started)
             await self._send(self._statistics(stream))
 
-    def _statistics(self, stream: Stream) -> dict[str, Any]:
+    def _statistics(self, stream: LiveStream) -> dict[str, Any]:
         p50, p99 = self._times.read()
         speech = stream.speech_probability
         return {
@@ -201,10 +200,10 @@ class _Connection:
             "output_dbfs": self._output.read(),
             "p50_ms": p50,
             "p99_ms": p99,
-            "load": round(self._engine.capacity.load, 3),
+            "load": round(self._scheduler.admission.load, 3),
         }
 
-    async def _received(self) -> Any:
+    async def _receive(self) -> Any:
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1005))
@@ -221,7 +220,7 @@ class _Connection:
             raise ProtocolError("too_slow", "the client does not read its answers") from None
 
     async def _close(self, code: str, message: str, retry_after: float | None = None) -> None:
-        """Say why, if the client still listens, and close."""
+        """Say why, if the client is still connected, and close."""
         error: dict[str, Any] = {"type": "error", "code": code, "message": message}
         if retry_after is not None:
             error["retry_after"] = retry_after
