@@ -1,5 +1,6 @@
 """The tray's own widgets, drawn for real, without a session."""
 
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,15 +20,17 @@ from PySide6.QtTest import QTest  # noqa: E402
 import sordino  # noqa: E402
 from sordino.live.tray.spectrogram import (  # noqa: E402
     COLUMNS,
+    FLOOR_DB,
     HIGHEST_HZ,
-    LOWEST_HZ,
     ROWS,
     Columns,
     SpectrogramView,
     row_of,
 )
 from sordino.live.tray.widgets import Meter, Switch, state_icon  # noqa: E402
+from sordino.spectrogram import PALETTE, hertz, mel  # noqa: E402
 
+ROOT = Path(__file__).parents[3]
 PAGE = Path(sordino.__file__).parent / "serve" / "page"
 
 
@@ -45,20 +48,31 @@ def brightness(widget):
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
-@pytest.mark.parametrize("hertz", [100, 440, 1000, 3000])
-def test_tone_lies_in_its_row(rate, hertz):
-    levels = Columns(rate).of(tone(hertz, rate, 0.3, amplitude=1.0))
+@pytest.mark.parametrize("frequency", [100, 440, 1000, 3000])
+def test_tone_lies_in_its_row(rate, frequency):
+    levels = Columns(rate).of(tone(frequency, rate, 0.3, amplitude=1.0))
     loudest = levels[:, 5].argmax()
-    below, above = (row_of(hertz + side * rate / Columns(rate).window) for side in (-1, 1))
+    below, above = (row_of(frequency + side * rate / Columns(rate).window) for side in (-1, 1))
     assert above - 1 <= loudest <= below + 1  # a bin is wider than a row at low frequencies
     assert -8 < levels[loudest, 5] <= 0.1
-    assert levels[row_of(hertz * 2), 5] < levels[loudest, 5] - 50
+    assert levels[row_of(frequency * 2), 5] < levels[loudest, 5] - 48
 
 
-def test_rows_span_the_scale_evenly():
-    assert row_of(LOWEST_HZ) == ROWS - 1
+def test_rows_span_the_mel_scale_evenly():
+    assert row_of(0) == ROWS - 1
     assert row_of(HIGHEST_HZ * 0.999) == 0
-    assert row_of(1000) - row_of(2000) == pytest.approx(row_of(4000) - row_of(8000), abs=1)
+    quarters = [row_of(float(hertz(float(mel(HIGHEST_HZ)) * i / 4))) for i in range(1, 4)]
+    assert np.diff(quarters) == pytest.approx([-ROWS / 4] * 2, abs=1)
+
+
+def test_colours_are_those_of_the_page():
+    """One palette in the page, the tray and the pictures of reports."""
+    page = (ROOT / "web" / "page" / "src" / "colours.ts").read_text(encoding="utf-8")
+    dark = page[page.index("dark: [") : page.index("light: [")]
+    stops = np.array(re.findall(r"\[(\d+), (\d+), (\d+)\]", dark), int)
+    places = np.linspace(0, 255, len(stops)).round().astype(int)
+    assert np.abs(PALETTE[places].astype(int) - stops).max() <= 12
+    assert PALETTE[[0, -1]].tolist() == stops[[0, -1]].tolist()
 
 
 def test_columns_do_not_depend_on_the_blocks():
@@ -73,7 +87,7 @@ def test_columns_do_not_depend_on_the_blocks():
 
 def test_nothing_lies_above_half_the_sampling_rate():
     levels = Columns(8000).of(noise(8000))
-    np.testing.assert_allclose(levels[: row_of(4200)], Columns.FLOOR_DB, atol=0.01)
+    np.testing.assert_allclose(levels[: row_of(4200)], FLOOR_DB, atol=0.01)
     assert (levels[row_of(3800) :] > -80).all()
 
 

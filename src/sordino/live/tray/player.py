@@ -113,7 +113,8 @@ class Player(QObject):
         ahead = round(AHEAD_SECONDS * sink.sample_rate)
         while True:
             missing = max(0, ahead - sink.buffer.readable)
-            self._place += sink.buffer.write(self._block(missing, sink.sample_rate))
+            block = self._block(missing, sink.sample_rate)
+            self._place += sink.buffer.write(block)
             if self._at_end() or self._stopping.wait(TICK_MILLISECONDS / 1000):
                 return
 

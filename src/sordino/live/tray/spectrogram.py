@@ -1,26 +1,32 @@
 """The last seconds of a session as spectrograms: columns of the sound, and their widget."""
 
 import numpy as np
-from numpy.typing import NDArray
 from PySide6.QtCore import QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from sordino.arrays import Mono
 from sordino.live.session import Session
+from sordino.spectrogram import PALETTE, Levels, image, mel, mel_levels
 
-LOWEST_HZ, HIGHEST_HZ = 60.0, 16000.0
-ROWS = 144  # eighteen to an octave
+HIGHEST_HZ = 16000.0
+ROWS = 144
 HOP_SECONDS = 0.02
 WINDOW_SECONDS = 0.0427  # 2048 samples at 48 kHz
+FLOOR_DB = -140.0
 
-Levels = NDArray[np.float32]
-"""dB; the mean power of the bins in a row, of which a sine at full scale has 0 in its own.
-Shape = (ROWS, columns), the highest frequency first."""
+SECONDS = 10
+COLUMNS = round(SECONDS / HOP_SECONDS)
+DARKEST_DB, BRIGHTEST_DB = -105.0, -35.0
+TICKS_HZ = {250: "250", 1000: "1k", 4000: "4k", 12000: "12k"}
+
+_INK = QColor(255, 255, 255, 210)
+_FAINT = QColor(255, 255, 255, 36)
+_CORNER = 6  # pixels
 
 
 class Columns:
-    """Turns samples into columns of levels; holds no sound.
+    """Turns samples into columns of levels on the mel scale; holds no sound.
 
     Args:
         sample_rate: in Hz.  Rows above half of it stay at the floor.
@@ -34,25 +40,12 @@ class Columns:
     True
     """
 
-    FLOOR_DB = -140.0
-
     def __init__(self, sample_rate: int) -> None:
         self.hop = round(HOP_SECONDS * sample_rate)
         self.window = round(WINDOW_SECONDS * sample_rate)
         window = np.hanning(self.window + 1)[:-1]
         self._window = (window * 2 / window.sum()).astype(np.float32)
-        bins = self.window // 2 + 1
-        hertz = LOWEST_HZ * (HIGHEST_HZ / LOWEST_HZ) ** np.linspace(0, 1, ROWS + 1)
-        edges = np.minimum(hertz * self.window / sample_rate + 0.5, bins)  # of rows, in bins
-        # Mean power between two edges, from the running sum over the bins.  Below about 600 Hz
-        # rows are narrower than bins, and several show the same one.
-        running = np.zeros((bins + 1, ROWS + 1))
-        below = np.minimum(edges.astype(int), bins - 1)
-        np.add.at(running, (below, np.arange(ROWS + 1)), 1 - (edges - below))
-        np.add.at(running, (below + 1, np.arange(ROWS + 1)), edges - below)
-        sums = np.triu(np.ones((bins, bins + 1)), 1) @ running  # shape = (bins, ROWS + 1)
-        width = np.maximum(np.diff(edges), 1e-6)  # none above half the sampling rate
-        self._rows = np.ascontiguousarray((np.diff(sums, axis=1) / width).T[::-1], np.float32)
+        self._bins = round(HIGHEST_HZ * self.window / sample_rate) + 1
 
     def count(self, samples: int) -> int:
         """Return how many columns so many samples make."""
@@ -62,22 +55,25 @@ class Columns:
         """Return the columns of the sound, one every 20 ms, the last one at its end.
 
         Args:
-            samples: shape = (samples,), full scale is 1.
+            samples: full scale is 1.
+
+        Returns:
+            Shape = (ROWS, columns), dB, the highest frequency first; a sine at full scale has 0.
         """
         count = self.count(len(samples))
         if not count:
             return np.zeros((ROWS, 0), np.float32)
         start = len(samples) - self.window - (count - 1) * self.hop
         frames = np.lib.stride_tricks.sliding_window_view(samples[start:], self.window)
-        spectra = np.fft.rfft(frames[:: self.hop] * self._window)
-        power = (spectra.real**2 + spectra.imag**2).astype(np.float32)
-        floor = np.float32(10 ** (self.FLOOR_DB / 10))
-        return 10 * np.log10(np.maximum(self._rows @ power.T, floor))
+        spectra = np.fft.rfft(frames[:: self.hop] * self._window).T[: self._bins]
+        power = np.zeros((self._bins, count), np.float32)
+        power[: len(spectra)] = spectra.real**2 + spectra.imag**2
+        return mel_levels(power, 2 * HIGHEST_HZ, ROWS)[::-1]
 
 
-def row_of(hertz: float) -> int:
+def row_of(frequency: float) -> int:
     """Return the row, counted from the top, in which a frequency in Hz lies."""
-    height = np.log(hertz / LOWEST_HZ) / np.log(HIGHEST_HZ / LOWEST_HZ)
+    height = float(mel(frequency)) / float(mel(HIGHEST_HZ))
     return int(np.clip(ROWS - 1 - int(height * ROWS), 0, ROWS - 1))
 
 
@@ -120,20 +116,8 @@ def _last(sound: Mono, length: int, since: int) -> Mono:
     return np.pad(sound, (missing, 0))[-length : -since or None]
 
 
-SECONDS = 10
-COLUMNS = round(SECONDS / HOP_SECONDS)
-DARKEST_DB, BRIGHTEST_DB = -105.0, -35.0
-TICKS_HZ = {100: "100", 1000: "1k", 10000: "10k"}
-
-# The dark palette of the live page (web/page/src/colours.ts).
-_STOPS = ("#0d0e18", "#1d1842", "#4f1f6f", "#8e2c76", "#ce4660", "#f67e48", "#fdc470", "#fff6d6")
-_INK = QColor(255, 255, 255, 210)
-_FAINT = QColor(255, 255, 255, 36)
-_CORNER = 6  # pixels
-
-
 class SpectrogramView(QWidget):
-    """Ten seconds of sound, newest at the right; frequency upwards on a logarithmic scale.
+    """Ten seconds of sound, newest at the right; frequency upwards on the mel scale.
 
     Columns lie in a ring that the image shares with NumPy, so a new one costs only itself.
 
@@ -144,10 +128,10 @@ class SpectrogramView(QWidget):
     def __init__(self, title: str) -> None:
         super().__init__()
         self._title = title
-        self._pixels = np.full((ROWS, COLUMNS), _TABLE[0], np.uint32)
+        self._pixels = np.tile(PALETTE[0], (ROWS, COLUMNS, 1))
         self._next = 0  # column to be written
         self._image = QImage(
-            self._pixels.data, COLUMNS, ROWS, 4 * COLUMNS, QImage.Format.Format_RGB32
+            self._pixels.data, COLUMNS, ROWS, 3 * COLUMNS, QImage.Format.Format_RGB888
         )
         self.setAccessibleName(f"Spectrogram: {title}")
         self.setAccessibleDescription(f"The last {SECONDS} seconds; louder is brighter")
@@ -161,16 +145,14 @@ class SpectrogramView(QWidget):
     def append(self, levels: Levels) -> None:
         """Show columns as the newest ones; shape = (ROWS, columns), dB."""
         levels = levels[:, -COLUMNS:]
-        share = (levels - DARKEST_DB) / (BRIGHTEST_DB - DARKEST_DB)
-        colours = _TABLE[(np.clip(share, 0, 1) * 255).astype(np.uint8)]
         places = (self._next + np.arange(levels.shape[1])) % COLUMNS
-        self._pixels[:, places] = colours
+        self._pixels[:, places] = image(levels, DARKEST_DB, BRIGHTEST_DB)
         self._next = (self._next + levels.shape[1]) % COLUMNS
         self.update()
 
     def clear(self) -> None:
         """Show silence."""
-        self._pixels[:] = _TABLE[0]
+        self._pixels[:] = PALETTE[0]
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -211,17 +193,3 @@ class SpectrogramView(QWidget):
         painter.drawText(
             QRect(left, 5, right - left, line), Qt.AlignmentFlag.AlignLeft, self._title
         )
-
-
-def _table() -> NDArray[np.uint32]:
-    """Return 256 opaque colours, 0xAARRGGBB, from the darkest to the brightest."""
-    stops = np.array([[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in _STOPS])
-    places = np.linspace(0, len(stops) - 1, 256)
-    red, green, blue = (
-        np.interp(places, np.arange(len(stops)), channel).round().astype(np.uint32)
-        for channel in stops.T
-    )
-    return np.uint32(0xFF000000) | red << 16 | green << 8 | blue
-
-
-_TABLE = _table()
