@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sordino import slices
+from sordino.arrays import Planar, from_int16
 from sordino.errors import SordinoError
 from sordino.masks import MaskFilter
 from sordino.model import SLICE_MAGNITUDE, Model, load_model
 from sordino.resample import Resampler
 from sordino.stft import (
     WINDOW_SECONDS,
-    Samples,
     SpectrumConfig,
     SpectrumFilter,
     SpectrumStream,
@@ -211,19 +211,19 @@ class Denoiser:
         self.reset()
         return sound
 
-    def _advanced(self, samples: Samples) -> Iterator[Samples]:
+    def _advanced(self, samples: Planar) -> Iterator[Planar]:
         """What comes out for each part of a block; there is at least one."""
         count, step = samples.shape[1], BLOCK_SECONDS * self.sample_rate
         for start in range(0, max(count, 1), step):
             yield self._advance(samples[:, start : start + step])
 
-    def _advance(self, samples: Samples) -> Samples:
+    def _advance(self, samples: Planar) -> Planar:
         if self._to_native and self._from_native:
             native = self._stream.process(self._to_native.process(samples))
             return self._from_native.process(native)
         return self._stream.process(samples)
 
-    def _returned(self, samples: Samples) -> NDArray[np.float32]:
+    def _returned(self, samples: Planar) -> NDArray[np.float32]:
         self._due -= samples.shape[1]
         return samples[0] if self._mono else np.ascontiguousarray(samples.T)
 
@@ -232,7 +232,7 @@ class Denoiser:
         limit = 1.0 if self._limit is None else 1 - 10 ** (-self._limit / 20)
         return min(self._strength, limit)
 
-    def _checked(self, block: ArrayLike) -> Samples:
+    def _checked(self, block: ArrayLike) -> Planar:
         array: NDArray[Any] = np.asarray(block)
         if array.ndim not in (1, 2) or (array.ndim == 1 and self.channels != 1):
             expected = "(samples,)" if self.channels == 1 else f"(samples, {self.channels})"
@@ -296,7 +296,7 @@ def _as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     if kind is np.float32:
         return array.astype(np.float32, copy=False)
     if kind is np.int16:
-        return array.astype(np.float32) * np.float32(1 / 32768)
+        return from_int16(array)
     if kind is np.float64:
         with np.errstate(over="ignore"):  # what overflows is refused as Inf
             return array.astype(np.float32)

@@ -21,7 +21,7 @@ from PySide6.QtTest import QTest  # noqa: E402
 from PySide6.QtWidgets import QApplication, QLabel, QSystemTrayIcon  # noqa: E402
 
 from sordino import examples  # noqa: E402
-from sordino.errors import SordinoError  # noqa: E402
+from sordino.errors import SordinoError, install_command  # noqa: E402
 from sordino.live.file_ports import FileSystem  # noqa: E402
 from sordino.live.settings import Settings  # noqa: E402
 from sordino.live.systems import MICROPHONE, choose_system  # noqa: E402
@@ -284,5 +284,5 @@ def test_says_what_to_install():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (
-        2, "sordino: the tray needs Qt: pip install 'sordino[gui]'\n"
+        2, f"sordino: the tray needs Qt: {install_command('gui')}\n"
     )  # fmt: skip

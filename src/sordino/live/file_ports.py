@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sordino.io.atomic import written_whole
+from sordino.io.atomic import atomic_write
 from sordino.io.audiofile import open_sink, open_source
-from sordino.io.sound import SoundInfo
+from sordino.io.formats import SoundInfo
 from sordino.live.drift import Samples
 from sordino.live.ports import BLOCK_SECONDS, RING_SECONDS, DeviceLost, Sink, Source
 from sordino.live.systems.system import LOUDSPEAKER, MICROPHONE, Device
@@ -77,7 +77,7 @@ class FileSink(ThreadPort, Sink):
 
     def _run(self) -> None:
         info = SoundInfo(self.sample_rate, channels=1, subtype="FLOAT")
-        with written_whole(self._path) as temporary:
+        with atomic_write(self._path) as temporary:
             file = open_sink(temporary, "wav", info)
             for block in self._blocks():
                 file.write(block[:, None])

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sordino.errors import SordinoError
+from sordino.errors import SordinoError, install_command
 from sordino.live.ports import BLOCK_SECONDS, RING_SECONDS, DeviceLost, Sink, Source
 from sordino.live.ring import Ring
 
@@ -25,7 +25,7 @@ def portaudio() -> Any:
         import sounddevice  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
         raise SordinoError(
-            "live use needs the package sounddevice: pip install 'sordino[live]'"
+            f"live use needs the package sounddevice: {install_command('live')}"
         ) from error
     except OSError as error:
         raise SordinoError(

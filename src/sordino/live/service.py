@@ -9,6 +9,7 @@ from pathlib import Path
 from shutil import which
 
 from sordino.errors import SordinoError
+from sordino.io.atomic import atomic_write
 from sordino.live.settings import Settings
 
 UNIT = "sordino.service"
@@ -75,10 +76,8 @@ def install(arguments: Sequence[str]) -> tuple[Path, str]:
         )
     path = _folder() / UNIT
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(unit(arguments), encoding="utf-8")
-        os.replace(part, path)
+        with atomic_write(path) as part:
+            part.write_text(unit(arguments), encoding="utf-8")
     except OSError as error:
         raise SordinoError(f"cannot write {path}: {error.strerror}") from error
     for action in (["daemon-reload"], ["enable", UNIT], ["restart", UNIT]):
