@@ -49,9 +49,7 @@ class Visitor:
             assert not self.errors, self.errors
 
 
-def without_gaps(
-    noisy: np.ndarray, clean: np.ndarray, rate: int
-) -> tuple[np.ndarray, np.ndarray]:
+def without_gaps(noisy: np.ndarray, clean: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
     """Leave out where live sound passed unchanged because the machine was busy for a moment.
 
     The engine goes on after such a gap as if the sound before and after it were joined.

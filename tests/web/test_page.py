@@ -314,7 +314,11 @@ def test_a_click_is_seen_in_a_long_recording(visit, tmp_path):
 def test_several_files_are_denoised_one_after_the_other(visit, tmp_path):
     names = ["office_48k", "phone_8k", "cafe_16k"]
     files = [
-        {"name": f"{name}.flac", "mimeType": "audio/flac", "buffer": examples.path(name).read_bytes()}
+        {
+            "name": f"{name}.flac",
+            "mimeType": "audio/flac",
+            "buffer": examples.path(name).read_bytes(),
+        }
         for name in names
     ]
     visit.page.set_input_files("#file", [files[0], LETTER, *files[1:]])

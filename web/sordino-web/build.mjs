@@ -18,15 +18,15 @@ const require = createRequire(import.meta.url);
 const SCRIPTS = ["index.js", "module-url.js", "worker.js", "worklet.js"];
 const SERVED = here("../../src/sordino/serve/page/sordino-web/");
 
-/** Modules that stay files of their own; assets.ts says why. */
-const separate = {
+/** Keep modules as files of their own; assets.ts says why. */
+const separate = (names) => ({
   name: "separate",
   setup({ onResolve }) {
-    onResolve({ filter: /^\.\/(module-url|embedded)\.js$/ }, ({ path, kind }) =>
+    onResolve({ filter: new RegExp(`^\\./(${names.join("|")})\\.js$`) }, ({ path, kind }) =>
       kind === "entry-point" ? undefined : { path, external: true },
     );
   },
-};
+});
 
 function scripts(names, options) {
   return build({
@@ -37,7 +37,7 @@ function scripts(names, options) {
     format: "esm",
     target: "es2022",
     legalComments: "inline",
-    plugins: [separate],
+    plugins: [separate(["module-url", "embedded"])],
     ...options,
   });
 }
@@ -58,8 +58,14 @@ async function compressed(data) {
 
 rmSync(here("dist"), { recursive: true, force: true });
 await scripts(["index.js", "module-url.js"]);
-// Without import.meta.url, bundlers do not look for files that ONNX Runtime names but never needs.
+// Without it, bundlers look for files that ONNX Runtime names but never needs.
 await scripts(["worker.js"], { define: { "import.meta.url": "self.location.href" } });
+// For bundlers that know no "exports" in package.json, as Parcel, which breaks the worker's script.
+await scripts(["index.js"], {
+  define: { "import.meta.url": "undefined" },
+  entryNames: "standalone",
+  plugins: [separate(["embedded"])],
+});
 // Not minified: Vite turns files of less than 4 kB into data: addresses, which policies block.
 await scripts(["worklet.js"], { minify: false });
 const tsc = fileURLToPath(new URL("tsc.js", import.meta.resolve("typescript")));
