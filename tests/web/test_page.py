@@ -130,7 +130,7 @@ def test_a_dropped_recording_is_denoised_as_in_python(visit, engine, name):
     clean, rate = visit.download()
     noisy, expected_rate = soundfile.read(examples.path(name), dtype="float32")
     assert rate == expected_rate
-    expected = sordino.denoise(noisy, rate, strength=0.7, listen=5)
+    expected = sordino.denoise(noisy, rate, strength=0.7, warm_up=5)
     # On a server one resampler runs through what is heard first and what follows; what rings
     # between the two may be a faint frame more for the network.
     rings = engine == "server" and rate == 44100
@@ -237,7 +237,7 @@ def test_what_is_no_sound_is_refused_in_words(visit):
     assert visit.status == REFUSAL
 
 
-@pytest.mark.parametrize("name", ["office_48k", "cafe_16k", "phone_8k"])
+@pytest.mark.parametrize("name", ["office_48k", "music_44k", "phone_8k"])
 def test_noise_taken_is_what_the_command_says(visit, name, tmp_path):
     visit.drop(name)
     report = denoise_file(examples.path(name), tmp_path / "clean.wav")
@@ -331,7 +331,7 @@ def test_several_files_are_denoised_one_after_the_other(visit, tmp_path):
         visit.page.get_by_role("button", name=f"{name}.flac", exact=True).click()
         clean, rate = visit.download()
         noisy, _ = soundfile.read(examples.path(name), dtype="float32")
-        expected = sordino.denoise(noisy, rate, listen=5)
+        expected = sordino.denoise(noisy, rate, warm_up=5)
         assert agreement_db(expected, clean) >= LEAST_DB
     assert_accessible(visit)
     saved = []

@@ -206,7 +206,7 @@ def test_a_recording_is_denoised_as_in_python(page, site, name):
     site.put(f"/clips/{name}", noisy)
     for warm_up in (0, 2):
         clean = floats(page.evaluate(DENOISE, [f"/clips/{name}", rate, 0.9, warm_up]))
-        expected = sordino.denoise(noisy, rate, strength=0.9, listen=warm_up)
+        expected = sordino.denoise(noisy, rate, strength=0.9, warm_up=warm_up)
         assert len(clean) == len(noisy)
         assert agreement_db(expected, clean) >= LEAST_DB
 
@@ -366,8 +366,8 @@ CANVAS = "const [track] = document.createElement('canvas').captureStream().getTr
             "the track has ended",
         ),
         (
-            f"{TRACK} AudioContext.prototype.createMediaStreamSource = () => {{ throw Error('x') }};"
-            " return suppress(track, {model: '/default.onnx'})",
+            TRACK + " AudioContext.prototype.createMediaStreamSource = () => "
+            "{ throw Error('x') }; return suppress(track, {model: '/default.onnx'})",
             "the track cannot be denoised: x",
         ),
     ],
