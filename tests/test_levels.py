@@ -62,14 +62,14 @@ def test_what_was_taken_in_words(db, text):
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, np.nan, np.inf, None, "0.5", b"1", [1], 10**400])
 def test_a_strength_is_a_number_from_0_to_1(value):
-    with pytest.raises(SordinoError, match="strength is .*: expected 0"):
+    with pytest.raises(SordinoError, match=r"strength is .*: expected 0"):
         checked_strength(value)
     assert checked_strength(np.float32(0.5)) == 0.5
 
 
 @pytest.mark.parametrize("value", [-0.1, np.nan, "6", [1]])
 def test_a_limit_is_none_or_a_number_of_at_least_0(value):
-    with pytest.raises(SordinoError, match="attenuation limit is .*: expected 0 or more"):
+    with pytest.raises(SordinoError, match=r"attenuation limit is .*: expected 0 or more"):
         checked_attenuation_limit(value)
     assert checked_attenuation_limit(None) is None
     assert checked_attenuation_limit(6) == 6.0
