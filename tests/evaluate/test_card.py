@@ -73,18 +73,8 @@ def test_pictures_of_the_worst_clips_are_small_and_linked(dataset, half, tmp_pat
     card, pictures = tmp_path / "docs" / "models" / "m.md", tmp_path / "docs" / "images" / "m"
     card.parent.mkdir(parents=True)
     card.write_text("<!-- pictures set -->\n<!-- end -->\n")
-    arguments = (
-        dataset,
-        "--model",
-        half,
-        "--metrics",
-        QUICK,
-        "--card",
-        card,
-        "--pictures",
-        pictures,
-    )
-    assert command(*arguments).exit_code == 0
+    call = (dataset, "--model", half, "--metrics", QUICK, "--card", card, "--pictures", pictures)
+    assert command(*call).exit_code == 0
     links = re.findall(r"!\[[^]]*\]\((.*)\)", card.read_text())
     assert links == [f"../images/m/set-{place}.webp" for place in (1, 2, 3)]
     for link in links:
@@ -100,13 +90,13 @@ def test_pictures_of_the_worst_clips_are_small_and_linked(dataset, half, tmp_pat
 def test_what_is_written_by_hand_stays(dataset, half, tmp_path):
     card = tmp_path / "card.md"
     card.write_text(HAND + MARKS)
-    arguments = (dataset, "--model", half, "--metrics", QUICK, "--card", card)
-    assert command(*arguments).exit_code == 0
+    call = (dataset, "--model", half, "--metrics", QUICK, "--card", card)
+    assert command(*call).exit_code == 0
     first = card.read_text()
     assert first.startswith(HAND + "<!-- figures set -->\n\n3 clips")
     assert first.endswith("\n\n<!-- end -->\n\nBy hand too.\n")
     assert "old" not in first
-    assert command(*arguments).exit_code == 0
+    assert command(*call).exit_code == 0
     assert card.read_text() == first
 
 
@@ -126,8 +116,8 @@ def test_those_that_are_better_are_bold(dataset, half, tmp_path):
             sf.write(tmp_path / name / path.name, gain * x, rate, "FLOAT")
     card = tmp_path / "card.md"
     outputs = [each for name in ("louder", "quieter") for each in ("--outputs", tmp_path / name)]
-    arguments = (dataset, "--model", half, *outputs, "--metrics", QUICK, "--card", card)
-    assert command(*arguments).exit_code == 0
+    call = (dataset, "--model", half, *outputs, "--metrics", QUICK, "--card", card)
+    assert command(*call).exit_code == 0
     text = card.read_text()
     losses = [cells(text, name)[-1] for name in ("louder", "*half*", "quieter")]
     assert losses[0] == f"**{losses[0].strip('*')}**"
@@ -137,8 +127,8 @@ def test_those_that_are_better_are_bold(dataset, half, tmp_path):
 @pytest.mark.slow
 def test_conditions_stand_beside_their_goals(dataset, half, tmp_path):
     card = tmp_path / "card.md"
-    arguments = (dataset, "--model", half, "--metrics", QUICK, "--conditions", "--card", card)
-    assert command(*arguments).exit_code == 0
+    call = (dataset, "--model", half, "--metrics", QUICK, "--conditions", "--card", card)
+    assert command(*call).exit_code == 0
     text = card.read_text()
     goal, value, kept = cells(text, "noise only")[1:]
     assert goal == "at least 30"
@@ -149,8 +139,8 @@ def test_conditions_stand_beside_their_goals(dataset, half, tmp_path):
 
 def test_without_references_there_are_fewer_figures(dataset, half, tmp_path):
     card = tmp_path / "card.md"
-    arguments = (dataset / "noisy", "--model", half, "--metrics", "pause_db", "--card", card)
-    assert command(*arguments).exit_code == 0
+    call = (dataset / "noisy", "--model", half, "--metrics", "pause_db", "--card", card)
+    assert command(*call).exit_code == 0
     assert cells(card.read_text(), "pause reduction dB")[1] == "**6.0**"
 
 
@@ -168,8 +158,8 @@ def test_bad_cards_are_refused_before_anything_is_measured(
 ):
     path, out = tmp_path / "card.md", tmp_path / "out.csv"
     path.write_text(card)
-    arguments = (dataset, "--model", half, "--metrics", QUICK, "--csv", out)
-    error = command(*arguments, "--card", path, *arguments).exception
+    call = (dataset, "--model", half, "--metrics", QUICK, "--csv", out)
+    error = command(*call, "--card", path, *arguments).exception
     assert isinstance(error, SordinoError)
     assert message in str(error)
     assert path.read_text() == card

@@ -133,17 +133,17 @@ def test_one_command_prints_every_check(dataset, half):
 
 
 def test_a_whole_set_may_have_a_warm_up(dataset):
-    arguments = (dataset, "--model", "small", "--metrics", "pesq")
-    first, second = report(*arguments), report(*arguments, "--warm-up", 1)
+    call = (dataset, "--model", "small", "--metrics", "pesq")
+    first, second = report(*call), report(*call, "--warm-up", 1)
     assert second["condition"] == "1 s of warm-up"
     assert second["systems"]["noisy"]["pesq"] == first["systems"]["noisy"]["pesq"]
     assert second["systems"]["small"]["pesq"] != first["systems"]["small"]["pesq"]
 
 
 def test_a_level_and_a_band_may_be_asked_for(dataset, half):
-    arguments = (dataset, "--model", half, "--metrics", "out_dbfs,sisdr")
-    plain = report(*arguments)
-    quiet = report(*arguments, "--level", -50, "--band", 4000)
+    call = (dataset, "--model", half, "--metrics", "out_dbfs,sisdr")
+    plain = report(*call)
+    quiet = report(*call, "--level", -50, "--band", 4000)
     assert quiet["condition"] == "-50 dBFS, up to 4 kHz"
     ours = quiet["systems"]["half"]["out_dbfs"]["mean"]
     assert ours < plain["systems"]["half"]["out_dbfs"]["mean"] - 1  # the upper band is gone
