@@ -124,7 +124,7 @@ def test_pesq_survives_more_utterances_than_its_code_has_room_for():
 
 
 def test_pesq_of_a_long_clip_is_the_mean_of_its_parts():
-    rate, levels = 16000, (0.003, 0.01, 0.03)
+    rate, levels = 16000, (0.003, 0.005, 0.01)
     clean, _, _ = example("cafe_16k.flac")
     clean = np.resize(clean, 9 * rate)
     # 10 s each, with silence on both sides, so that cuts between parts fall there.
@@ -135,7 +135,7 @@ def test_pesq_of_a_long_clip_is_the_mean_of_its_parts():
     ]
     whole, noisy = (np.concatenate(each) for each in zip(*parts, strict=True))
     expected = [pesq.pesq(rate, x, y, "wb") for x, y in parts]
-    assert expected[0] > expected[1] > expected[2] + 0.2
+    assert expected[0] > expected[2] + 0.5
     found = score(whole, noisy, noisy, rate, ["pesq"])["pesq"]
     assert found == pytest.approx(np.mean(expected), abs=0.03)
 
