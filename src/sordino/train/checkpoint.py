@@ -7,7 +7,6 @@ step and the hours of audio are in the metadata, as JSON.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sordino.errors import SordinoError
+from sordino.io.atomic import atomic_write
 from sordino.train.optimizer import AveragedWeights
 from sordino.train.recipe import Recipe, from_tree, to_tree
 
@@ -76,10 +76,8 @@ def save_checkpoint(
             {"recipe": to_tree(recipe), "step": progress.step, "hours": progress.hours}
         )
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata)
-    os.replace(temporary, path)
+    with atomic_write(path) as part:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, metadata)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
