@@ -67,6 +67,16 @@ class Entry:
         return f"rir/{name}" if self.kind == "rir" else f"{self.kind}/{self.source}/{name}"
 
 
+def held_out(key: str) -> bool:
+    """Whether a speaker or a recording belongs to val: about one in twelve, always the same.
+
+    Args:
+        key: the label of a speaker; the file name of a room; of noise "freesound:ID" where it
+            comes from there, else "SOURCE/NAME", so that two cuts of a recording stay together.
+    """
+    return int(hashlib.sha1(key.encode()).hexdigest(), 16) % 12 == 0
+
+
 def read_list(path: Path = LIST) -> list[Entry]:
     """The chosen recordings."""
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+
 from support.signals import noise
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -190,7 +191,8 @@ def test_set_refuses_a_corpus_that_holds_its_recordings(
     root, path = recordings
     corpus = tmp_path / "corpus"
     call(make_corpus, monkeypatch, root, corpus, "--list", path)
-    call(make_val, monkeypatch, root, tmp_path / "val", "--list", path, "--corpus", corpus)
+    held_out = [entry for entry in make_corpus.read_list(path) if entry.split == "val"]
+    assert make_val.held_out_in(corpus, held_out) == []
     source, target = leak
     make_corpus.place(root / source, corpus / target)
     kind = target.split("/")[0]
