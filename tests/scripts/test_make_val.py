@@ -166,6 +166,8 @@ def test_set_is_the_same_each_time_and_told_apart_from_another(
 ):
     _, make_val = scripts
     root, path = recordings
+    monkeypatch.setattr(make_val, "BANDS_HZ", (400,))
+    monkeypatch.setattr(make_val, "CHILDREN", 0)
     call(make_val, monkeypatch, root, tmp_path / "one", "--list", path)
     monkeypatch.setattr(make_val, "HASHES", tmp_path / "one" / "val.sha256")
     call(make_val, monkeypatch, root, tmp_path / "two", "--list", path, "--check")
