@@ -8,7 +8,9 @@ Files of the split "train" appear as CORPUS/speech/SOURCE/NAME, CORPUS/noise/SOU
 CORPUS/rir/NAME, hard links where the file system allows and copies where it does not, which
 is the layout that the [data] table of a recipe reads.  CORPUS/MANIFEST.csv lists them with
 their label, seconds, sample rate and licence.  Files of the split "val" are what
-scripts/make_val.py mixes the validation set from; they never enter CORPUS.
+scripts/make_val.py mixes the validation set from; they never enter CORPUS.  Held out is every
+twelfth of the new speakers (the SHA-1 of the label, as a number, is a multiple of 12), of the
+rooms (of the file name) and of the noise recordings (of "freesound:ID", else of "SOURCE/NAME").
 
 Exit status 2 where a listed file is missing, or is another file than the one on the list:
 what is made then is not the corpus that the packaged weights were trained on.
@@ -65,16 +67,6 @@ class Entry:
         """Where it lies in a corpus: speech/SOURCE/NAME, noise/SOURCE/NAME or rir/NAME."""
         name = PurePosixPath(self.path).name
         return f"rir/{name}" if self.kind == "rir" else f"{self.kind}/{self.source}/{name}"
-
-
-def held_out(key: str) -> bool:
-    """Whether a speaker or a recording belongs to val: about one in twelve, always the same.
-
-    Args:
-        key: the label of a speaker; the file name of a room; of noise "freesound:ID" where it
-            comes from there, else "SOURCE/NAME", so that two cuts of a recording stay together.
-    """
-    return int(hashlib.sha1(key.encode()).hexdigest(), 16) % 12 == 0
 
 
 def read_list(path: Path = LIST) -> list[Entry]:
