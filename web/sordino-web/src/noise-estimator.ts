@@ -1,28 +1,26 @@
-/** Streams that turn noisy sound into the noise in it; the speech is what remains. */
+/** Streams of noisy sound -> streams of the noise in it; the speech is what remains. */
 import type { Model, State } from "./model.js";
-import { Analysis, hop, Synthesis } from "./spectrum.js";
+import { Analysis, hop, Synthesis } from "./stft.js";
 
 /**
  * Takes noisy samples and gives the noise in them, in order and in sum as many.
  *
- * The noise is given in full; `clean = noisy - strength * noise` is up to the caller, and costs
- * nothing to change.
+ * The noise is given in full; the caller subtracts it, `clean = noisy - strength * noise`.
  */
-export interface Suppressor {
+export interface NoiseEstimator {
   /** Algorithmic latency in samples. */
   readonly latency: number;
   /** Probability, 0..1, that the newest frame has speech in it; null if unknown. */
   readonly speech: number | null;
-  /** Feed a block; returns once it has been taken. `onnoise` is called with what is ready. */
+  /** Feed a block; `onnoise` is called with the noise that is ready. */
   feed(block: Float32Array): Promise<void>;
   /** The sound has ended: returns after the last noise has been given. */
   flush(): Promise<void>;
-  close(): void;
   onnoise: (noise: Float32Array) => void;
 }
 
-/** The engine of `sordino.denoiser` on this machine, one channel at a native rate. */
-export class LocalSuppressor implements Suppressor {
+/** The engine of `sordino.denoiser` on this device, one channel at a native rate. */
+export class LocalEstimator implements NoiseEstimator {
   readonly latency: number;
   speech: number | null = 0;
   onnoise: (noise: Float32Array) => void = () => {};
@@ -30,7 +28,7 @@ export class LocalSuppressor implements Suppressor {
   private analysis!: Analysis;
   private synthesis!: Synthesis;
   private state!: State;
-  private due = 0; // samples taken and not yet given
+  private pending = 0; // samples fed whose noise has not been given
   private lead = 0; // samples to come from before the start
 
   constructor(
@@ -43,7 +41,7 @@ export class LocalSuppressor implements Suppressor {
   }
 
   async feed(block: Float32Array): Promise<void> {
-    this.due += block.length;
+    this.pending += block.length;
     await this.advance(block);
   }
 
@@ -52,13 +50,11 @@ export class LocalSuppressor implements Suppressor {
     this.reset();
   }
 
-  close(): void {}
-
   private reset(): void {
     this.analysis = new Analysis(this.rate);
     this.synthesis = new Synthesis(this.rate);
     this.state = this.model.initialState();
-    this.due = 0;
+    this.pending = 0;
     this.lead = this.hop;
   }
 
@@ -76,8 +72,8 @@ export class LocalSuppressor implements Suppressor {
     const sound = this.synthesis.feed(spectra, frames);
     const dropped = Math.min(this.lead, sound.length);
     this.lead -= dropped;
-    const noise = sound.subarray(dropped, dropped + this.due);
-    this.due -= noise.length;
+    const noise = sound.subarray(dropped, dropped + this.pending);
+    this.pending -= noise.length;
     if (noise.length) this.onnoise(noise);
   }
 }

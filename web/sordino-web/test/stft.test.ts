@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Analysis, bins, hop, NATIVE_RATES, nativeRate, Synthesis } from "../src/spectrum.js";
+import { Analysis, bins, hop, NATIVE_RATES, nativeRate, Synthesis } from "../src/stft.js";
 
 test("rates and bins are those of the Python engine", () => {
   assert.deepEqual([44100, 11025, 192000, 8000].map(nativeRate), [48000, 16000, 48000, 8000]);

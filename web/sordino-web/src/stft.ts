@@ -1,5 +1,5 @@
 /**
- * Frames of sound <-> spectra; the same mathematics as `sordino.stft` in Python.
+ * Short-time Fourier transform: frames of sound <-> spectra; the same mathematics as `sordino.stft` in Python.
  *
  * Analysis looks at the last 32 ms every 10 ms, synthesis overlap-adds the last 20 ms.
  */

@@ -1,43 +1,42 @@
-/** The worker's end of the way to and from the audio thread. */
-import { Fifo } from "./fifo.js";
-import { BELL, DELAY, Ring, UNDERRUNS } from "./ring.js";
+/** The worker's side of the exchange with the audio thread. */
+import { BLOCKS, DELAY, RingBuffer, SampleQueue, UNDERRUNS } from "./buffers.js";
 import type { Packet } from "./worklet.js";
 
-export interface Link {
+export interface Transport {
   /** Times that the audio thread found no clean samples. */
   readonly underruns: number;
   /** Samples from input to output. */
   readonly delay: number;
-  /** Noisy samples, whole hops, as soon as there are some; null after a second of none. */
-  next(): Promise<Float32Array | null>;
+  /** Noisy samples, whole hops, as soon as there are some; null after a second without any. */
+  receive(): Promise<Float32Array | null>;
   /** Hand over clean samples. */
   send(block: Float32Array): void;
 }
 
-const PATIENCE = 1000; // milliseconds
+const TIMEOUT_MS = 1000;
 
 /** Through shared memory. */
-export class SharedLink implements Link {
+export class SharedTransport implements Transport {
   private position = 0;
 
   constructor(
-    private readonly noisy: Ring,
-    private readonly clean: Ring,
+    private readonly noisy: RingBuffer,
+    private readonly clean: RingBuffer,
     private readonly hop: number,
   ) {}
 
   get underruns(): number {
-    return this.noisy.note(UNDERRUNS);
+    return this.noisy.counter(UNDERRUNS);
   }
 
   get delay(): number {
-    return this.noisy.note(DELAY);
+    return this.noisy.counter(DELAY);
   }
 
-  async next(): Promise<Float32Array | null> {
-    const deadline = performance.now() + PATIENCE;
+  async receive(): Promise<Float32Array | null> {
+    const deadline = performance.now() + TIMEOUT_MS;
     for (;;) {
-      const bell = this.noisy.note(BELL);
+      const blocks = this.noisy.counter(BLOCKS);
       const ready = (this.noisy.written - this.position) | 0;
       if (ready >= this.hop) {
         const block = new Float32Array(ready - (ready % this.hop));
@@ -47,7 +46,7 @@ export class SharedLink implements Link {
       }
       const left = deadline - performance.now();
       if (left <= 0) return null;
-      await this.noisy.changed(BELL, bell, left);
+      await this.noisy.changed(BLOCKS, blocks, left);
     }
   }
 
@@ -57,32 +56,32 @@ export class SharedLink implements Link {
 }
 
 /** Through messages, where memory cannot be shared. */
-export class MessageLink implements Link {
+export class MessageTransport implements Transport {
   underruns = 0;
   delay = 0;
-  private readonly waiting = new Fifo();
+  private readonly received = new SampleQueue();
   private wake: () => void = () => {};
 
   constructor(private readonly port: MessagePort) {
     port.onmessage = ({ data }: MessageEvent<Packet>) => {
-      this.waiting.push(data.samples);
+      this.received.push(data.samples);
       this.underruns = data.underruns;
       this.delay = data.delay;
       this.wake();
     };
   }
 
-  async next(): Promise<Float32Array | null> {
-    if (!this.waiting.length) {
+  async receive(): Promise<Float32Array | null> {
+    if (!this.received.length) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, PATIENCE);
+        const timer = setTimeout(resolve, TIMEOUT_MS);
         this.wake = () => {
           clearTimeout(timer);
           resolve();
         };
       });
     }
-    return this.waiting.length ? this.waiting.take(this.waiting.length) : null;
+    return this.received.length ? this.received.take(this.received.length) : null;
   }
 
   send(block: Float32Array): void {
