@@ -20,7 +20,7 @@ from sordino import examples
 from sordino.denoiser import denoise
 from sordino.serve.loadtest import run_streams
 from sordino.serve.worker import Task
-from support.served import DEADLINE, TOKEN, serving, speech
+from support.served import DEADLINE, TOKEN, serving, speech, wait_until
 from support.signals import agreement_db, tone
 
 OFFICE = examples.path("office_48k")
@@ -330,10 +330,3 @@ def test_uploads_do_not_hurt_live_streams(served):
         return await good
 
     assert asyncio.run(run()).lost == 0
-
-
-def wait_until(condition):
-    until = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)

@@ -19,7 +19,7 @@ from sordino.model import load_model
 from sordino.serve import server as server_module
 from sordino.serve.client import StreamError, connect, connect_async
 from sordino.serve.loadtest import LoadedServer, run_streams
-from support.served import DEADLINE, TOKEN, serving, speech
+from support.served import DEADLINE, TOKEN, serving, speech, wait_until
 from support.signals import agreement_db, noise
 
 
@@ -346,13 +346,6 @@ def test_pages_from_elsewhere_may_not():
 
 
 # Bad neighbours
-
-
-def wait_until(condition):
-    until = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 async def with_neighbours(served, misbehave):

@@ -41,6 +41,10 @@ def serve(
             metavar="IP", help="Further reverse proxies besides this machine's.", **_ACCESS
         ),
     ] = None,
+    root_path: Annotated[
+        str,
+        typer.Option(metavar="PATH", help="Path prefix behind a reverse proxy.", **_ACCESS),
+    ] = "",
     stun: Annotated[
         list[str] | None,
         typer.Option(metavar="URL", help="STUN servers for WebRTC through a NAT.", **_ACCESS),
@@ -66,7 +70,8 @@ def serve(
         float,
         typer.Option(metavar="SECONDS", min=0, help="For streams to end in at SIGTERM.", **_LIMITS),
     ] = 30.0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each request.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the address.")] = False,
 ) -> None:
     """Serve the page, uploads, WebSocket streams and WebRTC peers."""
     from sordino.serve.server import Server
@@ -80,6 +85,7 @@ def serve(
         host_names=tuple(host_name or ()),
         tls_certificate=tls_certificate,
         tls_key=tls_key,
+        root_path=root_path.rstrip("/"),
         trusted_proxies=("127.0.0.1", "::1", *(trusted_proxy or ())),
         stun_servers=tuple(stun or ()),
         threads=threads,
@@ -91,7 +97,13 @@ def serve(
         idle_seconds=idle,
         drain_seconds=drain,
     )
-    server = Server(settings, log_level="warning" if quiet else "info", access_log=not quiet)
+
+    def announce(server: Server) -> None:
+        if not quiet:
+            typer.echo(f"Sordino is at {server.url} (Ctrl+C ends it)")
+
+    level = "info" if verbose else "warning"
+    server = Server(settings, announce, log_level=level, access_log=verbose)
     try:
         server.run()
     except SystemExit as error:  # uvicorn's way to say that it could not start

@@ -10,6 +10,7 @@ from sordino.errors import SordinoError
 
 DEFAULT_PORT = 8765
 MIN_TOKEN_LENGTH = 16  # characters; shorter ones can be guessed
+ROOT_PATH = r"(/[A-Za-z0-9._~-]+)+"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -27,7 +28,9 @@ class Settings:
             its own.
         tls_certificate, tls_key: files for HTTPS, which browsers want before they give a
             microphone to any page but one of this machine.
-        trusted_proxies: addresses of reverse proxies whose X-Forwarded-For is believed.
+        trusted_proxies: addresses or networks of reverse proxies whose X-Forwarded-For, -Proto and
+            -Prefix are believed.
+        root_path: prefix of the path behind a reverse proxy, such as "/sordino".
         stun_servers: that WebRTC asks for the server's own public address, such as
             "stun:stun.example.org:3478"; none are needed on one's own network.
         threads: for inference; None takes one for each processor.
@@ -68,6 +71,7 @@ class Settings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    root_path: str = ""
     stun_servers: tuple[str, ...] = ()
     threads: int | None = None
     max_streams: int | None = None
@@ -116,6 +120,8 @@ class Settings:
                 raise SordinoError(f"{url!r} is no STUN server: write stun:host:port")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise SordinoError("HTTPS needs both, --tls-certificate and --tls-key")
+        if self.root_path and not re.fullmatch(ROOT_PATH, self.root_path):
+            raise SordinoError(f"the root path is {self.root_path!r}: write it as /sordino")
         if not 0 <= self.port <= 65535:
             raise SordinoError(f"the port is {self.port}: expected 0 to 65535")
 
