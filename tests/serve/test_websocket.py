@@ -326,6 +326,26 @@ def test_tokens_in_the_hello_or_the_header():
             pass
 
 
+def test_texts_that_cannot_be_encoded_are_just_wrong():
+    """JSON may hold half a surrogate pair, which UTF-8 cannot."""
+    with serving(token=TOKEN) as served:
+        for hello, code in [
+            ('{"type": "hello", "token": "\\ud800"}', "unauthorized"),
+            (f'{{"type": "hello", "token": "{TOKEN}", "model": "\\ud800"}}', "unknown_model"),
+            (f'{{"type": "hello", "token": "{TOKEN}", "\\ud800": 1}}', "bad_request"),
+            (f'{{"type": "hello", "token": "{TOKEN}", "format": "\\ud800"}}', "bad_request"),
+        ]:
+            with connect_sync(f"{served.ws}/v1/stream", compression=None) as connection:
+                connection.send(hello)
+                assert ending(connection)[2] == code
+
+
+def test_words_of_the_hello_in_any_case(served):
+    with greeted(served, rate=16000, format="F32", model="Default") as connection:
+        connection.send(bytes(4 * 640))
+        assert len(connection.recv(DEADLINE)) % 4 == 0
+
+
 def test_pages_from_elsewhere_may_not():
     with serving(origins=("https://meet.example.org",)) as served:
         url = f"{served.ws}/v1/stream"
