@@ -1,8 +1,7 @@
 import pytest
 
 from sordino.errors import SordinoError
-from sordino.evaluate.clips import find_clips
-from sordino.evaluate.traits import breakdown_columns, groups, read_traits
+from sordino.evaluate.dataset import find_clips, group_columns, groups, read_meta
 from support.evaluation import report
 
 META = """set,name,speaker,noise,snr_db
@@ -24,14 +23,14 @@ def test_a_table_beside_the_set_describes_its_clips(dataset):
     ]
     mine = dataset.parent / "mine.csv"
     mine.write_text("clip,noise\nclip2,sea\n")
-    assert find_clips(dataset, traits=mine)[2].traits["noise"] == "sea"
+    assert find_clips(dataset, meta=mine)[2].traits["noise"] == "sea"
 
 
 def test_a_table_without_names_is_refused(tmp_path):
     path = tmp_path / "META.csv"
     path.write_text("speaker\nann\n")
     with pytest.raises(SordinoError, match="no column clip or name"):
-        read_traits(path)
+        read_meta(path)
 
 
 def test_many_numbers_are_gathered():
@@ -47,7 +46,7 @@ def test_columns_that_tell_nothing_are_left_out():
         {"speaker": "b", "noise": "rain", "snr_db": "2"},
         {"speaker": "c", "noise": "rain", "snr_db": "1"},
     ]
-    assert breakdown_columns(traits) == ["snr_db"]
+    assert group_columns(traits) == ["snr_db"]
 
 
 def test_figures_are_broken_down(dataset, half):

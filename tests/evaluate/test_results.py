@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sordino.errors import SordinoError
-from sordino.evaluate.records import (
+from sordino.evaluate.results import (
     Key,
     read_figures,
     read_macs,

@@ -1,4 +1,4 @@
-"""Charts of figures, drawn by Matplotlib without windows: SVG for pages, PNG for files."""
+"""Plots by Matplotlib without windows: charts of figures as SVG or PNG, spectrograms as WebP."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -7,22 +7,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sordino.evaluate.measures import MEASURES, Row
-from sordino.evaluate.summary import Summary
-from sordino.evaluate.tables import replace
-from sordino.spectrogram import check_plotting
+from sordino.arrays import Mono
+from sordino.evaluate.conditions import Condition
+from sordino.evaluate.dataset import Clip
+from sordino.evaluate.metrics import align
+from sordino.evaluate.results import replace
+from sordino.evaluate.scores import MEASURES, Row
+from sordino.evaluate.statistics import Summary
+from sordino.evaluate.systems import System
+from sordino.spectrogram import RANGE_DB, Spectrogram, check_plotting
 
 INK, FAINT, GRID = "#211f2b", "#77737f", "#e4e2e8"
 SUBJECT, OTHERS, INPUT = "#b3325b", "#8d93a8", "#c9c7cf"
-# Told apart with any colour vision: Okabe and Ito.
+# Distinct with any colour vision: Okabe and Ito.
 LINES = ("#b3325b", "#0072b2", "#009e73", "#e69f00", "#56b4e9", "#cc79a7", "#777777", "#000000")
-COLOURS = 64  # of a PNG file; a quarter of the size of all colours
+COLOURS = 64  # of a PNG file, which is then a quarter of the size
 LABEL: dict[str, Any] = {"color": FAINT, "size": 9}
+
+STRIP_SECONDS = 10  # longest spectrogram of a strip
+STRIP_INCHES = (9.6, 2.1)
+STRIP_PIXELS = (1200, 262)
+STRIP_ROWS = 200  # mel bands of a panel
+WEBP_QUALITY = 56  # about 30 kB a strip
+TICKS_HZ = (500, 1000, 2000, 4000, 8000, 16000)
 
 
 def means_chart(systems: Mapping[str, Summary], metrics: Sequence[str], subject: str) -> str:
-    """Draw one small chart of means and intervals per measure; SVG."""
+    """Return one small SVG chart of means and intervals per measure."""
     shown = [name for name in metrics if sum(name in each for each in systems.values()) > 0]
     across = 4
     down = -(-len(shown) // across)
@@ -55,13 +68,13 @@ def means_chart(systems: Mapping[str, Summary], metrics: Sequence[str], subject:
 def groups_chart(
     systems: Mapping[str, Mapping[str, Summary]], metrics: Sequence[str], column: str, subject: str
 ) -> str:
-    """Draw lines over groups, for instance over SNR, a chart per measure; SVG.
+    """Return SVG charts of lines over groups, for instance over SNR, one per measure.
 
     Args:
-        systems: Per system and group, the condensed figures.
-        metrics: One chart for each.
-        column: By which the groups were made.
-        subject: The system drawn strongest.
+        systems: Statistics by system and group.
+        metrics: One chart each.
+        column: Column of META.csv that made the groups.
+        subject: The system that is emphasised.
     """
     chart = figure(12, 3.2)
     grid = chart.subplots(1, len(metrics), squeeze=False)[0]
@@ -74,7 +87,7 @@ def groups_chart(
                 found[label][name].mean if name in found[label] else np.nan for label in labels
             ]
             width = 2.4 if system == subject else 1.3
-            style = "o-" if place < len(LINES) else "o:"  # a colour that comes again is dotted
+            style = "o-" if place < len(LINES) else "o:"  # a repeated colour is dotted
             axes.plot(labels, means, style, color=colours[system], lw=width, ms=4, label=system)
         axes.set_title(MEASURES[name].title, loc="left", color=INK, size=9, pad=5)
         axes.set_xlabel(column, **LABEL)
@@ -85,7 +98,7 @@ def groups_chart(
 
 
 def clips_chart(before: Mapping[str, Row], after: Mapping[str, Row], metrics: Sequence[str]) -> str:
-    """Draw every clip, its figure before against after, a chart per measure; SVG."""
+    """Return SVG scatter plots of every clip before and after, one per measure."""
     chart = figure(12, 3.4)
     grid = chart.subplots(1, len(metrics), squeeze=False)[0]
     for axes, name in zip(grid, metrics, strict=True):
@@ -105,21 +118,87 @@ def clips_chart(before: Mapping[str, Row], after: Mapping[str, Row], metrics: Se
     return svg(chart)
 
 
+def comparison(system: System, clip: Clip, condition: Condition) -> tuple[dict[str, Mono], int]:
+    """Run a system on a clip, for listening and looking.
+
+    Returns:
+        By title: the noisy signal, the output aligned to it, and the clean signal, or the
+        removed noise where there is no reference; mono, without the gain of the condition.
+        And their sample rate in Hz.
+
+    Raises:
+        SordinoError: The clip cannot be read, or the system has no output for it.
+    """
+    reference, recording, rate = clip.read()
+    stimulus = condition.apply(reference, recording, rate)
+    clean, noisy = stimulus.clean, stimulus.noisy
+    estimate = stimulus.undo(system.opened(clip, rate, condition)(stimulus.given))
+    estimate, _ = align(noisy if clean is None else clean, estimate, rate)
+    sounds = {"noisy": noisy, system.name: estimate}
+    sounds["noise removed" if clean is None else "clean"] = (
+        noisy - estimate if clean is None else clean
+    )
+    return sounds, rate
+
+
+def comparison_strip(sounds: Mapping[str, Mono], rate: int) -> bytes:
+    """Draw spectrograms side by side, with one colour scale, as a small WebP file.
+
+    Args:
+        sounds: By title, mono; the first one sets the scale.
+        rate: Sample rate of all, Hz.
+
+    Raises:
+        SordinoError: Matplotlib is missing.
+    """
+    image: Any = import_module("PIL.Image")
+    chart = figure(*STRIP_INCHES)
+    images = {name: _decibels(x[: STRIP_SECONDS * rate], rate) for name, x in sounds.items()}
+    seconds = min(len(next(iter(sounds.values()))) / rate, STRIP_SECONDS)
+    top = max(-60.0, float(np.percentile(next(iter(images.values())), 99.9)))
+    grid = chart.subplots(1, len(images), sharey=True)
+    chart.subplots_adjust(left=0.05, right=0.992, top=0.87, bottom=0.21, wspace=0.05)
+    for axes, (name, pixels) in zip(np.atleast_1d(grid), images.items(), strict=True):
+        axes.imshow(
+            pixels,
+            origin="lower",
+            aspect="auto",
+            extent=(0, seconds, 0, _mel(rate / 2)),
+            cmap="magma",
+            vmin=top - RANGE_DB,
+            vmax=top,
+        )
+        axes.set_title(name, loc="left", color=INK, size=11, pad=4)
+        axes.set_xlabel("time, s", color=FAINT, size=9, labelpad=1)
+        axes.tick_params(colors=FAINT, labelsize=9, length=2)
+        axes.spines[:].set_visible(False)
+    shown = [tick for tick in TICKS_HZ if tick <= rate / 2]
+    first = np.atleast_1d(grid)[0]
+    first.set_yticks([_mel(tick) for tick in shown], [f"{tick / 1000:g}" for tick in shown])
+    first.set_ylabel("kHz", color=FAINT, size=9, labelpad=2)
+    drawn, packed = BytesIO(), BytesIO()
+    chart.savefig(drawn, format="png")
+    with image.open(drawn) as whole:
+        small = whole.convert("RGB").resize(STRIP_PIXELS, image.Resampling.LANCZOS)
+    small.save(packed, "WEBP", quality=WEBP_QUALITY, method=6)
+    return packed.getvalue()
+
+
 def line_colours(systems: Sequence[str] | Mapping[str, Any], subject: str) -> dict[str, str]:
-    """Give every system a colour, the subject the first one."""
+    """Return a colour for each system, the first one for the subject."""
     ordered = [subject, *(name for name in systems if name != subject)]
     return {name: LINES[i % len(LINES)] for i, name in enumerate(ordered)}
 
 
 def figure(width: float, height: float) -> Any:
-    """Return an empty figure of so many inches."""
+    """Return an empty figure of this size in inches."""
     check_plotting()
     figures: Any = import_module("matplotlib.figure")  # no pyplot: no windows, no global state
     return figures.Figure(figsize=(width, height), dpi=150, facecolor="white")
 
 
 def plain(axes: Any, grid_axis: str = "both") -> None:
-    """Leave little ink besides the data."""
+    """Remove frames and ticks, keep a faint grid."""
     axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
     axes.tick_params(colors=FAINT, labelsize=8, length=0)
     axes.grid(axis=grid_axis, color=GRID, lw=0.8)
@@ -135,7 +214,7 @@ def svg(chart: Any) -> str:
 
 
 def save(path: Path, chart: Any) -> None:
-    """Write a figure as a PNG file of few colours, whole or not at all.
+    """Write a figure as a PNG file of few colours, atomically.
 
     Raises:
         SordinoError: It cannot be written.
@@ -147,3 +226,19 @@ def save(path: Path, chart: Any) -> None:
         whole.convert("RGB").quantize(COLOURS).save(data, "PNG", optimize=True)
     write: Callable[[Path], object] = lambda partial: partial.write_bytes(data.getvalue())  # noqa: E731
     replace(path, write)
+
+
+def _decibels(x: Mono, rate: int) -> NDArray[np.float64]:
+    """Return the mel spectrogram in dB, shape = (STRIP_ROWS, frames)."""
+    spectrogram = Spectrogram(rate)
+    spectrogram.feed(x[:, None].astype(np.float32))
+    power = spectrogram.power()
+    bins = np.linspace(0, rate / 2, len(power))  # Hz
+    mels = np.linspace(0, _mel(rate / 2), STRIP_ROWS)
+    rows = 700 * (10 ** (mels / 2595) - 1)  # Hz
+    level = 10 * np.log10(np.maximum(power, 1e-14))
+    return np.stack([np.interp(rows, bins, column) for column in level.T], axis=1)
+
+
+def _mel(hertz: float) -> float:
+    return 2595 * float(np.log10(1 + hertz / 700))

@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 from PIL import Image
 
-from sordino.evaluate.media import player
+from sordino.evaluate.html import player
 from support.evaluation import EXAMPLES, command, example
 
 META = "clip,snr_db,noise\ncafe_16k,6,babble\nphone_8k,5,printer\nmusic_44k,5,printer\n"

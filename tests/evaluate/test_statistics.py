@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sordino.evaluate.summary import bootstrap, differences, summarize, worst
+from sordino.evaluate.statistics import (
+    bootstrap,
+    differences,
+    paired_bootstrap,
+    summarize,
+    worst,
+)
 
 
 @given(seed=st.integers(0, 100))
@@ -44,3 +50,24 @@ def test_worst_clips_come_first_and_undefined_ones_never():
     assert worst(rows) == ("pesq", ["b", "a"])
     assert worst(rows, 1) == ("pesq", ["b"])
     assert worst({"a": {"lag": 1.0}}) == ("", [])
+
+
+def test_a_paired_mean_is_the_bootstrap_of_the_differences():
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.normal(2, 1, 30), rng.normal(1.8, 1, 30)
+    found = paired_bootstrap([*zip(ours, theirs, strict=True), (np.nan, 1.0)])
+    assert found == pytest.approx(bootstrap(ours - theirs))
+    assert found.files == 30
+
+
+def test_a_median_ignores_outliers_and_is_paired_too():
+    rng = np.random.default_rng(0)
+    theirs = rng.normal(30, 2, 40)
+    ours = theirs + 1
+    ours[:3] -= 50
+    plain = bootstrap(ours, statistic=np.median)
+    assert plain.mean == np.median(ours)
+    assert plain.low < plain.mean < plain.high
+    found = paired_bootstrap(zip(ours, theirs, strict=True), statistic=np.median)
+    assert found.mean == np.median(ours) - np.median(theirs)
+    assert found.high <= 1 + 1e-9

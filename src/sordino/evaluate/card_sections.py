@@ -1,4 +1,4 @@
-"""The parts of a model card that are figures, as Markdown."""
+"""Generated sections of a model card: facts, figures and pictures, as Markdown."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,21 +9,22 @@ from typing import Any
 from sordino.benchmark import processor
 from sordino.denoiser import Denoiser
 from sordino.evaluate.conditions import CHECKS
-from sordino.evaluate.evaluation import Evaluation
-from sordino.evaluate.markdown import table
-from sordino.evaluate.measures import MEASURES, Row
-from sordino.evaluate.printing import UNPROCESSED, cell
-from sordino.evaluate.summary import Interval, Summary, differences, summarize, worst
-from sordino.evaluate.systems import Network
-from sordino.evaluate.traits import ROOM, Traits, breakdown_columns, groups
+from sordino.evaluate.dataset import MIXTURE, ROOM, Traits, group_columns, groups
+from sordino.evaluate.parts import compared
+from sordino.evaluate.render import markdown
+from sordino.evaluate.runner import Evaluation
+from sordino.evaluate.scores import MEASURES, Row
+from sordino.evaluate.statistics import Interval, Summary, differences, summarize, worst
+from sordino.evaluate.systems import UNPROCESSED, Network
+from sordino.evaluate.tables import Cell, Column, Table, figure_cell
 from sordino.model import ModelInfo
 
-# Few and short columns: a card is read in terminals too.
+# Few and short columns: cards are read in terminals too.
 BESIDE = ("pesq", "estoi", "sisdr", "covl", "sig", "ovrl", "p808", "nr_db", "att_db")
 UNREFERENCED = ("sig", "bak", "ovrl", "p808", "pause_db")
 GROUPED = ("pesq", "sisdr", "ovrl", "nr_db", "att_db")
 SINGLE = ("pesq", "sisdr", "ovrl", "att_db")  # of one clip
-# Terms of a loss, what they are, and the measures that they make worthless.
+# Terms of a loss, their meaning, and the measures that are biased by them.
 IN_LOSS = {
     "opinion": ("DNSMOS P.835", ("sig", "bak", "ovrl")),
     "disturbance": ("A model near PESQ", ("pesq", "csig", "cbak", "covl")),
@@ -34,25 +35,25 @@ COLUMNS = {"snr_db": "SNR", "snr": "SNR", "noise_category": "noise", "category":
 SHORT = {"pesq": "PESQ", "nr_db": "NR dB"}
 BY_SNR = "by SNR"
 TIMES = ("rtf", "rtf_live")
-FEWEST = 5  # clips that an interval is given for
-PER_GROUP = 3  # clips on average, without which a breakdown says nothing
+MIN_CLIPS = 5  # of a group, for an interval
+MIN_PER_GROUP = 3  # clips on average, for a breakdown to be meaningful
 
 
 def facts(network: Network) -> str:
-    """Return size, cost, latency and training, out of the ONNX file itself."""
+    """Return size, cost, latency and training of a model, from its ONNX file."""
     info = network.model.info
     rates = ", ".join(f"{rate / 1000:g}" for rate in info.native_rates)
     latency = Denoiser(network.model, info.native_rates[0]).latency
     rows = {
         "parameters": f"{info.parameters:,}",
-        "multiply-accumulates": f"{info.macs_per_second / 1e6:,.0f} million per second of sound",
+        "multiply-accumulates": f"{info.macs_per_second / 1e6:,.0f} million per second of audio",
         "sample rates": f"{rates} kHz; others are resampled",
         "latency": f"{1000 * latency:.0f} ms" if latency < 1 else f"{latency:.2f} s",
-        "heard in training": _heard(info),
+        "audio in training": _training(info),
         "licence": info.licence,
         "version": f"{info.version}, SHA-256 {network.model.sha256[:12]}…",
     }
-    return table(["", ""], [[name, text] for name, text in rows.items() if text])
+    return _table(["", ""], [[name, text] for name, text in rows.items() if text])
 
 
 def figures(evaluation: Evaluation) -> str:
@@ -63,6 +64,7 @@ def figures(evaluation: Evaluation) -> str:
             _about(evaluation),
             _means(evaluation),
             _others(evaluation),
+            _by_part(evaluation),
             _checks(evaluation),
             *_breakdowns(evaluation),
             _worst(evaluation),
@@ -72,11 +74,11 @@ def figures(evaluation: Evaluation) -> str:
 
 
 def pictures(evaluation: Evaluation, links: Mapping[str, str]) -> str:
-    """Return the text that shows pictures of clips.
+    """Return the text with pictures of clips.
 
     Args:
         evaluation: What was measured.
-        links: Path of the picture by clip, as seen from the card.
+        links: Path of the picture by clip, relative to the card.
     """
     rows, before = evaluation.rows(evaluation.subject), evaluation.rows(UNPROCESSED)
     shown = [name for name in SINGLE if any(name in row for row in rows.values())]
@@ -129,14 +131,14 @@ def _means(evaluation: Evaluation) -> str:
         ]
         for name in shown
     ]
-    means = table(["mean over the clips", "noisy", subject, "95 % interval", "change"], body)
+    means = _table(["mean over the clips", "noisy", subject, "95 % interval", "change"], body)
     if not set(TIMES) & set(shown):
         return means
     return f"{means}\n\nReal-time factors are processor time on one thread of {processor()}."
 
 
 def _others(evaluation: Evaluation) -> str:
-    """Return the means of all systems, best first; bold where one is better than the subject."""
+    """Return the means of all systems, best first; bold where better than the subject."""
     subject, systems = evaluation.subject, evaluation.summaries()
     ours = evaluation.rows(subject)
     columns = BESIDE if _referenced(evaluation) else UNREFERENCED
@@ -155,38 +157,61 @@ def _others(evaluation: Evaluation) -> str:
         body.append([f"*{system}*" if system == subject else system, *cells])
     notes = [
         "NR: noise reduction." if "nr_db" in shown else "",
-        f"Bold: better than `{subject}` clip by clip, the 95 % interval of the mean difference "
-        "leaves out zero.",
+        f"Bold: better than `{subject}` in paired comparison: the 95 % interval of the mean "
+        "difference excludes zero; other differences are no gain.",
         _origin(evaluation),
     ]
-    return f"{table(['', *map(_short, shown)], body)}\n\n{' '.join(filter(None, notes))}"
+    return f"{_table(['', *map(_short, shown)], body)}\n\n{' '.join(filter(None, notes))}"
 
 
 def _origin(evaluation: Evaluation) -> str:
     beside = evaluation.beside
     if not beside:
         return ""
-    return f"{', '.join(beside)}: measured before on the same clips with the same definitions."
+    return f"{', '.join(beside)}: measured earlier on the same clips with the same definitions."
+
+
+def _by_part(evaluation: Evaluation) -> str:
+    """Return the comparison on each part of a set that has several, with the best other system."""
+    if all(clip.part == MIXTURE for clip in evaluation.clips):
+        return ""
+    body: list[list[str]] = []
+    for row in compared(evaluation):
+        ours, theirs = row.systems[evaluation.subject], row.systems.get(row.against)
+        places = MEASURES[row.measure].decimals
+        body.append(
+            [
+                f"{row.part}, {row.start}",
+                str(ours.files),
+                _short(row.measure),
+                f"{ours.mean:z.{places}f}",
+                f"{row.against} {theirs.mean:z.{places}f}" if theirs else "",
+                _between(row.measure, row.difference),
+                row.verdict,
+            ]
+        )
+    head = ["part", "clips", "figure", evaluation.subject, "best other", "difference", "verdict"]
+    return _table(head, body) + "\n\nDifference: 95 % interval of a paired bootstrap over clips."
 
 
 def _checks(evaluation: Evaluation) -> str:
     body: list[list[str]] = []
     for check in CHECKS:
-        result = check.result(evaluation.records, evaluation.subject)
+        result = evaluation.check(check, evaluation.subject)
         if result:
             kept = "yes" if check.holds(result.mean) else "**no**"
             value = _cell(check.measure, result)
             body.append([check.condition.name, check.title, check.goal, value, kept])
     if not body:
         return ""
-    return table(["under other conditions", "figure", "goal", evaluation.subject, "kept"], body)
+    return _table(["under other conditions", "figure", "goal", evaluation.subject, "kept"], body)
 
 
 def _breakdowns(evaluation: Evaluation) -> Iterable[str]:
-    traits = evaluation.traits
+    traits = {clip.name: clip.traits for clip in evaluation.summarized}
     found = {
         f"by {COLUMNS.get(column, column)}": groups(traits, column)
-        for column in breakdown_columns(list(traits.values()))
+        for column in group_columns(list(traits.values()))
     }
     rooms = {
         "dry": [clip for clip, each in traits.items() if not each.get(ROOM)],
@@ -195,7 +220,7 @@ def _breakdowns(evaluation: Evaluation) -> Iterable[str]:
     if all(rooms.values()):
         found["by room"] = rooms
     for title, clips in found.items():
-        if len(evaluation.clips) >= PER_GROUP * len(clips):
+        if len(evaluation.clips) >= MIN_PER_GROUP * len(clips):
             yield _breakdown(evaluation, title, clips)
 
 
@@ -210,13 +235,13 @@ def _breakdown(evaluation: Evaluation, title: str, clips: Mapping[str, Sequence[
             f"{label} dB" if title == BY_SNR else label.replace("_", " "),
             str(len(clips[label])),
             *(
-                (_cell if len(clips[label]) >= FEWEST else _mean)(name, each.get(name))
+                (_cell if len(clips[label]) >= MIN_CLIPS else _mean)(name, each.get(name))
                 for name in shown
             ),
         ]
         for label, each in summaries.items()
     ]
-    return table([title, "clips", *map(_short, shown)], body)
+    return _table([title, "clips", *map(_short, shown)], body)
 
 
 def _worst(evaluation: Evaluation) -> str:
@@ -234,15 +259,20 @@ def _worst(evaluation: Evaluation) -> str:
         for clip in clips
     ]
     head = [f"worst by {MEASURES[measure].title}", "recording"]
-    return table([*head, *(MEASURES[name].title for name in shown)], body)
+    return _table([*head, *(MEASURES[name].title for name in shown)], body)
+
+
+def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    columns = [Column(title, title) for title in head]
+    return markdown(Table("", columns, [[Cell(text) for text in row] for row in body]))
 
 
 def _referenced(evaluation: Evaluation) -> bool:
-    return evaluation.clips[0].clean is not None
+    return any(clip.clean is not None for clip in evaluation.clips)
 
 
 def _described(traits: Traits) -> str:
-    """Name signal-to-noise ratio, noise and room of a clip, as far as known."""
+    """Return SNR, noise and room of a clip, as far as known."""
     snr = traits.get("snr_db") or traits.get("snr") or ""
     noise = traits.get("noise") or traits.get("noise_category") or traits.get("category") or ""
     room = "in a room" if traits.get(ROOM) else ""
@@ -257,7 +287,7 @@ def _short(name: str) -> str:
 def _change(name: str, before: Row, after: Row) -> str:
     numbers = [before.get(name), after.get(name)]
     if name == "att_db":
-        del numbers[0]  # of the input it is nothing
+        del numbers[0]  # the input has none
     places = MEASURES[name].decimals
     return " → ".join("–" if x is None else f"{x:z.{places}f}" for x in numbers)
 
@@ -267,7 +297,7 @@ def _mean(name: str, interval: Interval | None) -> str:
 
 
 def _cell(name: str, interval: Interval | None) -> str:
-    return cell(name, interval) if interval else ""
+    return figure_cell(name, interval).text if interval else ""
 
 
 def _between(name: str, interval: Interval) -> str:
@@ -281,15 +311,15 @@ def _figure(name: str, summary: Summary) -> float:
 
 
 def _better(name: str, gain: Interval | None) -> bool:
-    """Whether a difference is a gain beyond doubt."""
+    """Whether a difference is a gain outside its interval."""
     return bool(gain and gain.significant and gain.mean * MEASURES[name].better > 0)
 
 
-def _heard(info: ModelInfo) -> str:
+def _training(info: ModelInfo) -> str:
     hours, step = info.training.get("hours"), info.training.get("step")
     if not hours or not step:
         return ""
-    return f"{hours:,.0f} hours of mixed sound, {step:,} updates"
+    return f"{hours:,.0f} hours of mixed audio, {step:,} updates"
 
 
 def _weight(info: ModelInfo, term: str) -> float:

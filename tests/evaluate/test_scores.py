@@ -1,11 +1,14 @@
+import subprocess
+import sys
+
 import numpy as np
 import pesq
 import pystoi
 import pytest
 
 from sordino.errors import SordinoError
-from sordino.evaluate import ALL, measures, score
-from sordino.evaluate.resampling import resample
+from sordino.evaluate import ALL, score, scores
+from sordino.evaluate.metrics import resample
 from support.evaluation import example
 from support.signals import noise
 
@@ -72,7 +75,7 @@ def test_unknown_measures_and_missing_libraries_are_named(monkeypatch):
     x = noise(16000)
     with pytest.raises(SordinoError, match="Unknown measure 'loudness'"):
         score(x, x, x, 16000, ["loudness"])
-    monkeypatch.setattr(measures, "LIBRARIES", ("a_library_nobody_has",))
+    monkeypatch.setattr(scores, "LIBRARIES", ("a_library_nobody_has",))
     with pytest.raises(SordinoError, match=r"pip install 'sordino\[evaluate\]'"):
         score(x, x, x, 16000)
 
@@ -96,3 +99,53 @@ def test_spectral_distance_is_told_by_band():
     assert row["lsd_0k_db"] < 0.5
     assert row["lsd_1k_db"] < row["lsd_db"] < row["lsd_4k_db"]
     assert row["lsd_4k_db"] > 20
+
+
+# 70 utterances of half a second: the C code of PESQ has room for 50.
+MANY_UTTERANCES = """
+import numpy as np
+from sordino.evaluate.scores import pesq_nb, pesq_wb
+
+rng = np.random.default_rng(0)
+clean = 0.1 * rng.standard_normal(70 * 16000).astype(np.float32)
+clean *= np.arange(len(clean)) % 16000 < 8000
+noisy = clean + 0.01 * rng.standard_normal(len(clean)).astype(np.float32)
+print(pesq_wb(clean, noisy), pesq_nb(clean, noisy))
+"""
+
+
+def test_pesq_survives_more_utterances_than_its_code_has_room_for():
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_UTTERANCES], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(1 < float(value) < 4.7 for value in done.stdout.split())
+
+
+def test_pesq_of_a_long_clip_is_the_mean_of_its_parts():
+    rate, levels = 16000, (0.003, 0.01, 0.03)
+    clean, _, _ = example("cafe_16k.flac")
+    clean = np.resize(clean, 9 * rate)
+    # 10 s each, with silence on both sides, so that cuts between parts fall there.
+    speech = [np.pad(clean, rate // 2)] * 3
+    parts = [
+        (x, x + noise(len(x), seed, level))
+        for x, seed, level in zip(speech, range(3), levels, strict=True)
+    ]
+    whole, noisy = (np.concatenate(each) for each in zip(*parts, strict=True))
+    expected = [pesq.pesq(rate, x, y, "wb") for x, y in parts]
+    assert expected[0] > expected[1] > expected[2] + 0.2
+    found = score(whole, noisy, noisy, rate, ["pesq"])["pesq"]
+    assert found == pytest.approx(np.mean(expected), abs=0.03)
+
+
+def test_parts_without_speech_do_not_count_in_pesq():
+    rate = 16000
+    clean, _, _ = example("cafe_16k.flac")
+    clean = np.resize(clean, 10 * rate)
+    noisy = clean + noise(len(clean), level=0.01)
+    expected = score(clean, noisy, noisy, rate, ["pesq"])["pesq"]
+    pause = noise(20 * rate, 1, 0.01)
+    whole, with_pause = np.pad(clean, (0, len(pause))), np.concatenate([noisy, pause])
+    found = score(whole, with_pause, with_pause, rate, ["pesq"])["pesq"]
+    assert found == pytest.approx(expected, abs=0.05)

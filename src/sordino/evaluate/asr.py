@@ -1,8 +1,8 @@
-"""Word errors: what a speech recogniser still understands of the output.
+"""Word error rate (WER) of a speech recogniser on the output.
 
-The recogniser is PocketSphinx with the US English model that its package carries: small, free
-of downloads, and far below today's large recognisers.  It knows English only, and errs even on
-clean speech; what counts is the difference between systems on the same clips.
+The recogniser is PocketSphinx with the US English model inside its package: small, nothing is
+downloaded, and far below today's large recognisers.  It knows English only and makes errors even
+on clean speech; only the difference between systems on the same clips is meaningful.
 """
 
 import re
@@ -13,24 +13,25 @@ from typing import Any
 
 import numpy as np
 
+from sordino.arrays import Mono
 from sordino.errors import SordinoError, install_command
-from sordino.evaluate.metrics import RATE, Signal
+from sordino.evaluate.metrics import RATE
 
 
 def recogniser_installed() -> bool:
-    """Whether word errors can be counted."""
+    """Whether the word error rate can be measured."""
     return find_spec("pocketsphinx") is not None
 
 
-def word_error_rate(transcript: str, x: Signal) -> float:
-    """Errors per word of the transcript: words changed, left out and put in.
+def word_error_rate(transcript: str, x: Mono) -> float:
+    """Word error rate: substitutions, deletions and insertions per word of the transcript.
 
     Args:
-        transcript: What is said, in English; case and punctuation do not count.
+        transcript: The spoken words, in English; case and punctuation are ignored.
         x: A mono clip at 16 kHz.
 
     Returns:
-        0 (all understood) upwards; nan for a transcript without words.
+        0 (no error) upwards; nan for a transcript without words.
 
     Raises:
         SordinoError: No recogniser is installed.
@@ -40,7 +41,7 @@ def word_error_rate(transcript: str, x: Signal) -> float:
 
 
 def words(text: str) -> list[str]:
-    """Cut a text into words of lower case, without punctuation.
+    """Split a text into lower-case words without punctuation.
 
     >>> words("Don't - said Mr. Dashwood.")
     ["don't", 'said', 'mr', 'dashwood']
@@ -49,7 +50,7 @@ def words(text: str) -> list[str]:
 
 
 def word_errors(said: list[str], heard: list[str]) -> int:
-    """Count the least changes that make one list of words the other (Levenshtein's distance).
+    """Levenshtein distance between two lists of words.
 
     >>> word_errors(["a", "b", "c"], ["a", "x", "c", "d"])
     2
@@ -62,8 +63,8 @@ def word_errors(said: list[str], heard: list[str]) -> int:
     return row[-1]
 
 
-def recognise(x: Signal) -> str:
-    """Return the words heard in a mono clip at 16 kHz.
+def recognise(x: Mono) -> str:
+    """Return the words recognised in a mono clip at 16 kHz.
 
     Raises:
         SordinoError: No recogniser is installed.
@@ -80,6 +81,6 @@ def recognise(x: Signal) -> str:
 @lru_cache(1)
 def _decoder() -> Any:
     if not recogniser_installed():
-        raise SordinoError(f"word errors need a recogniser: {install_command('asr')}")
+        raise SordinoError(f"word error rate needs a recogniser: {install_command('asr')}")
     pocketsphinx: Any = import_module("pocketsphinx")
     return pocketsphinx.Decoder(samprate=RATE, loglevel="FATAL")

@@ -1,7 +1,7 @@
 """What can be measured (`MEASURES`), and all of it for one clip (`score`)."""
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -9,18 +9,23 @@ from typing import Any
 
 import numpy as np
 
+from sordino.arrays import Mono
 from sordino.errors import SordinoError, install_command
 from sordino.evaluate import metrics as m
 from sordino.evaluate.composite import composite
 from sordino.evaluate.dnsmos import dnsmos_p808, dnsmos_p835
-from sordino.evaluate.metrics import RATE, Signal
-from sordino.evaluate.resampling import resample
+from sordino.evaluate.metrics import RATE, resample
 
-HIGH_BAND = 8000.0  # Hz; what lies above is unseen by the figures taken at 16 kHz
+HIGH_BAND = 8000.0  # Hz; figures taken at 16 kHz do not see what lies above
 MIN_SECONDS = 0.5  # below this PESQ and STOI are undefined
 NARROW_RATE = 8_000  # Hz; the rate of PESQ-NB
 PESQ_WB_MIN = 1.0427  # MOS-LQO of the raw score -0.5, ITU-T P.862.2 equation 1
 PESQ_NB_MIN = 1.0168  # the same by ITU-T P.862.1
+# Longest clip, s, that PESQ gets in one piece.  Its C code has room for 50 utterances and writes
+# beyond it without a check.  An utterance and the pause after it take 0.4 s at least, so 15 s
+# are safe whatever they hold; ITU-T P.862.3 recommends 8 to 12 s of speech per measurement.
+PESQ_SECONDS = 15.0
+CUT_SECONDS = 0.5  # how far a cut may move to find a pause
 LSD_BANDS = {  # Hz
     "lsd_db": (0, math.inf),
     "lsd_0k_db": (0, 1000),
@@ -32,14 +37,14 @@ LIBRARIES = ("pesq", "pystoi", "speechmos", "librosa")
 
 @dataclass(frozen=True)
 class Measure:
-    """How one figure is called and read.
+    """Title and meaning of one figure.
 
     Attributes:
         title: Column heading, with the unit.
-        decimals: Digits worth printing.
-        better: 1 if more is better, -1 if less is, 0 if neither.
+        decimals: Digits printed.
+        better: 1 if higher is better, -1 if lower is, 0 if neither.
         reference: Whether it needs the clean signal.
-        detail: Whether the table leaves it out, beside measures that say it better.
+        detail: Whether summary tables leave it out because other columns say it better.
     """
 
     title: str
@@ -68,6 +73,7 @@ MEASURES: dict[str, Measure] = {
     "p808": Measure("P.808", 2, 1, reference=False),
     "nr_db": Measure("noise reduction dB", 1, 1),
     "att_db": Measure("speech loss dB", 2, -1),
+    "level_loss_db": Measure("level loss dB", 1, -1, detail=True),
     "noise_removed": Measure("noise energy removed", 3, 1),
     "lsd_db": Measure("LSD dB", 2, -1),
     "lsd_0k_db": Measure("LSD 0-1k dB", 2, -1, detail=True),
@@ -75,11 +81,11 @@ MEASURES: dict[str, Measure] = {
     "lsd_4k_db": Measure("LSD 4-8k dB", 2, -1, detail=True),
     "lsd_high_db": Measure("LSD >8k dB", 2, -1),
     "nr_high_db": Measure("reduction >8k dB", 1, 1),
-    "level_db": Measure("level fall dB", 1, 0, reference=False, detail=True),
-    "pause_db": Measure("pause fall dB", 1, 1, reference=False, detail=True),
+    "level_db": Measure("level reduction dB", 1, 0, reference=False, detail=True),
+    "pause_db": Measure("pause reduction dB", 1, 1, reference=False, detail=True),
     "out_dbfs": Measure("output dBFS", 1, 0, reference=False, detail=True),
     "lag": Measure("lag samples", 0, 0, detail=True),
-    "wer": Measure("word errors", 3, -1, reference=False),
+    "wer": Measure("word error rate", 3, -1, reference=False),
     "rtf": Measure("real-time factor", 3, -1, reference=False),
     "rtf_live": Measure("real-time factor live", 3, -1, reference=False),
 }
@@ -91,33 +97,33 @@ Row = dict[str, float]
 
 
 def score(
-    clean: Signal | None,
-    noisy: Signal,
-    estimate: Signal,
+    clean: Mono | None,
+    noisy: Mono,
+    estimate: Mono,
     sample_rate: int,
     metrics: Collection[str] = FAST,
 ) -> Row:
     """Measure one clip.
 
-    The estimate's latency is taken out, everything is brought to 16 kHz, and each measure
-    follows its own module's definition.  The two above 8 kHz are taken at the clip's rate.
+    The latency of the estimate is removed and everything is resampled to 16 kHz.  The two
+    measures above 8 kHz are taken at the clip's own rate.
 
     Args:
-        clean: The reference, mono, (samples,); None if there is none: only the measures
-            that need no reference are taken then.
-        noisy: The input, as long as `clean`.
-        estimate: The output for it, about as long.
-        sample_rate: Of all three, Hz.
-        metrics: Names out of `MEASURES`.  `noise_removed`, `rtf` and `rtf_live` are the
-            system's, not the signal's, and `wer` needs a transcript: these are left out, and
-            `sordino.evaluate.sets.walk` adds them.
+        clean: The reference, mono, shape = (samples,); None if there is none: then only
+            measures without a reference are taken.
+        noisy: The input, shape = (samples,).
+        estimate: The output, about as long as the input.
+        sample_rate: Sample rate of all three, Hz.
+        metrics: Names from `MEASURES`.  `noise_removed`, `rtf` and `rtf_live` describe the
+            system and not the signal, and `wer` needs a transcript: these are skipped here
+            and added by `sordino.evaluate.runner`.
 
     Returns:
         The measures in the order of `MEASURES`; nan where one is undefined for this clip
         (PESQ without an utterance, noise reduction without a pause).
 
     Raises:
-        SordinoError: An unknown measure, a missing library, signals that do not fit.
+        SordinoError: An unknown measure, a missing library, signals that do not match.
     """
     wanted = check_metrics(metrics)
     _check_signals(clean, noisy, estimate, sample_rate)
@@ -134,10 +140,10 @@ def score(
 
 
 def check_metrics(metrics: Iterable[str]) -> frozenset[str]:
-    """Return the measures asked for as a set.
+    """Return the wanted measures as a set.
 
     Raises:
-        SordinoError: One of them is unknown, or a library that measures is not installed.
+        SordinoError: One of them is unknown, or a library is not installed.
     """
     wanted = frozenset(metrics)
     if unknown := sorted(wanted - MEASURES.keys()):
@@ -147,7 +153,7 @@ def check_metrics(metrics: Iterable[str]) -> frozenset[str]:
     return wanted
 
 
-def _check_signals(clean: Signal | None, noisy: Signal, estimate: Signal, rate: int) -> None:
+def _check_signals(clean: Mono | None, noisy: Mono, estimate: Mono, rate: int) -> None:
     for name, x in (("clean", clean), ("noisy", noisy), ("estimate", estimate)):
         if x is None:
             continue
@@ -163,10 +169,10 @@ def _check_signals(clean: Signal | None, noisy: Signal, estimate: Signal, rate: 
         )
 
 
-def _with_reference(clean: Signal, noisy: Signal, estimate: Signal, wanted: frozenset[str]) -> Row:
+def _with_reference(clean: Mono, noisy: Mono, estimate: Mono, wanted: frozenset[str]) -> Row:
     from pystoi import stoi
 
-    if not clean.any():  # nothing was said, so nothing of it can be measured
+    if not clean.any():  # no speech, so no figure about it
         return {name: float("nan") for name in wanted if MEASURES[name].reference}
     composites = wanted & {"csig", "cbak", "covl", "segsnr", "llr", "wss"}
     row: Row = {}
@@ -180,6 +186,7 @@ def _with_reference(clean: Signal, noisy: Signal, estimate: Signal, wanted: froz
         "sisdr": lambda: m.si_sdr(clean, estimate),
         "nr_db": lambda: m.noise_reduction(clean, noisy, estimate),
         "att_db": lambda: m.speech_attenuation(clean, estimate),
+        "level_loss_db": lambda: m.level_loss(clean, noisy, estimate),
         "pesq_nb": lambda: pesq_nb(clean, estimate),
     }
     for name, (low, high) in LSD_BANDS.items():
@@ -187,7 +194,7 @@ def _with_reference(clean: Signal, noisy: Signal, estimate: Signal, wanted: froz
     return row | {name: float(f()) for name, f in simple.items() if name in wanted}
 
 
-def _without_reference(noisy: Signal, estimate: Signal, wanted: frozenset[str]) -> Row:
+def _without_reference(noisy: Mono, estimate: Mono, wanted: frozenset[str]) -> Row:
     row: Row = {}
     if wanted & {"sig", "bak", "ovrl"}:
         row |= dnsmos_p835(estimate)
@@ -202,9 +209,7 @@ def _without_reference(noisy: Signal, estimate: Signal, wanted: frozenset[str]) 
     return row
 
 
-def _high_band(
-    clean: Signal, noisy: Signal, estimate: Signal, rate: int, wanted: frozenset[str]
-) -> Row:
+def _high_band(clean: Mono, noisy: Mono, estimate: Mono, rate: int, wanted: frozenset[str]) -> Row:
     if not wanted & {"lsd_high_db", "nr_high_db"}:
         return {}
     aligned, _ = m.align(clean, estimate, rate)
@@ -214,20 +219,27 @@ def _high_band(
     }
 
 
-def pesq_wb(clean: Signal, estimate: Signal) -> float:
+def pesq_wb(clean: Mono, estimate: Mono) -> float:
     """Wideband PESQ (ITU-T P.862.2) of signals at 16 kHz.
 
+    Clips above 15 s are cut at pauses into parts of equal length, and the mean over the parts
+    is returned: the P.862 software has room for 50 utterances only and crashes beyond.
+
+    Args:
+        clean: The reference, shape = (samples,).
+        estimate: The output, aligned and as long.
+
     Returns:
-        The bottom of the scale for a silent estimate, which would else be left out of a
-        mean; nan if no utterance is found.
+        The bottom of the scale for a silent estimate, so that it counts in a mean over clips;
+        nan if no utterance is found.
     """
     return _pesq(RATE, clean, estimate, "wb", PESQ_WB_MIN)
 
 
-def pesq_nb(clean: Signal, estimate: Signal) -> float:
+def pesq_nb(clean: Mono, estimate: Mono) -> float:
     """Narrowband PESQ (ITU-T P.862.1) of signals at 16 kHz, taken at 8 kHz.
 
-    It suits telephone speech, which wideband PESQ marks down for what the line cuts off.
+    It suits telephone speech, for whose narrow band wideband PESQ gives low scores.
 
     Returns:
         As `pesq_wb`.
@@ -236,12 +248,43 @@ def pesq_nb(clean: Signal, estimate: Signal) -> float:
     return _pesq(NARROW_RATE, clean, estimate, "nb", PESQ_NB_MIN)
 
 
-def _pesq(rate: int, clean: Signal, estimate: Signal, mode: str, lowest: float) -> float:
+def _pesq(rate: int, clean: Mono, estimate: Mono, mode: str, lowest: float) -> float:
+    scores: list[float] = []
+    weights: list[int] = []
+    for part in _parts(clean, rate):
+        score_of_part = _pesq_of_part(rate, clean[part], estimate[part], mode, lowest)
+        if not math.isnan(score_of_part):
+            scores.append(score_of_part)
+            weights.append(part.stop - part.start)
+    return float(np.average(scores, weights=weights)) if scores else float("nan")
+
+
+def _pesq_of_part(rate: int, clean: Mono, estimate: Mono, mode: str, lowest: float) -> float:
     from pesq import NoUtterancesError, pesq
 
+    if not clean.any():
+        return float("nan")
     if not estimate.any():
         return lowest
     try:
         return float(pesq(rate, clean, estimate, mode))
     except NoUtterancesError:
         return float("nan")
+
+
+def _parts(clean: Mono, rate: int) -> Iterator[slice]:
+    """Cut a clip at its quietest moments into the fewest equal parts that PESQ can take."""
+    if len(clean) <= PESQ_SECONDS * rate:
+        yield slice(0, len(clean))
+        return
+    reach, size = round(CUT_SECONDS * rate), round(m.FRAME_SECONDS * rate)
+    count = math.ceil(len(clean) / (PESQ_SECONDS * rate - 2 * reach))
+    start = 0
+    for k in range(1, count):
+        middle = k * len(clean) // count
+        near = clean[middle - reach : middle + reach].astype(np.float64)
+        power = np.convolve(near**2, np.ones(size), "valid")
+        cut = middle - reach + int(np.argmin(power)) + size // 2
+        yield slice(start, cut)
+        start = cut
+    yield slice(start, len(clean))

@@ -1,13 +1,17 @@
 """Figures of every clip, in memory and on disk: one line per system, condition and clip."""
 
+import csv
+import errno
 import math
-from collections.abc import Collection, Iterable, Mapping
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from sordino.errors import SordinoError
-from sordino.evaluate.measures import MEASURES, Row
-from sordino.evaluate.tables import read_table, write_csv, write_parquet
+from sordino.errors import SordinoError, install_command
+from sordino.evaluate.scores import MEASURES, Row
+from sordino.io.atomic import atomic_write
 
 SYSTEM_COLUMNS = ("system", "peer")
 VERSION = "version"
@@ -15,7 +19,7 @@ PARQUET = ".parquet"
 
 
 class Key(NamedTuple):
-    """What a row of figures is about."""
+    """System, clip and condition that a row of figures belongs to."""
 
     system: str
     clip: str
@@ -40,15 +44,15 @@ def write_records(
     traits: Mapping[str, Mapping[str, str]] | None = None,
     versions: Mapping[str, str] | None = None,
 ) -> None:
-    """Write all figures, as Parquet if the path says so, else as CSV.
+    """Write all figures, as Parquet if the suffix is ``.parquet``, else as CSV.
 
-    The file is replaced at once or not at all.
+    The file is replaced atomically.
 
     Args:
-        path: Where to.
+        path: Output file.
         records: The figures.
-        traits: Columns of META.csv by clip, put beside the figures.
-        versions: What each system was, so that a later run knows if it has changed.
+        traits: Columns of META.csv by clip, written beside the figures.
+        versions: Version of each system, so that a later run notices a change.
 
     Raises:
         SordinoError: It cannot be written.
@@ -64,17 +68,17 @@ def write_records(
         }
         for key, row in records.items()
     ]
-    asked = {name for row in records.values() for name in row}
-    measured = [name for name in MEASURES if name in asked]
+    used = {name for row in records.values() for name in row}
+    measured = [name for name in MEASURES if name in used]
     beside = sorted({name for row in rows for name in row} - {*_KEYS, *measured})
     write = write_parquet if path.suffix.lower() == PARQUET else write_csv
     write(path, [*_KEYS, *beside, *measured], rows)
 
 
 def read_records(path: Path) -> Records:
-    """Read figures per clip; the column of systems may be called ``system`` or ``peer``.
+    """Read figures per clip; the column of systems is ``system`` or ``peer``.
 
-    Columns that are no measure of ours are left out, empty fields are nan.
+    Columns that are no known measure are skipped; empty fields are nan.
 
     Raises:
         SordinoError: It cannot be read, or is no such table.
@@ -90,7 +94,7 @@ def read_records(path: Path) -> Records:
 
 
 def read_versions(path: Path) -> dict[str, str]:
-    """Read what each system was when its figures were written, as far as a CSV file says it.
+    """Read the version of each system at the time its figures were written, where a CSV has it.
 
     Raises:
         SordinoError: It cannot be read.
@@ -101,7 +105,7 @@ def read_versions(path: Path) -> dict[str, str]:
 
 
 def read_macs(folder: Path) -> dict[str, float]:
-    """Read multiply-accumulates per second of sound from the summaries in a folder, by system.
+    """Read multiply-accumulates per second of audio by system from the summaries in a folder.
 
     Raises:
         SordinoError: A summary cannot be read.
@@ -118,12 +122,11 @@ def read_macs(folder: Path) -> dict[str, float]:
 def read_figures(folder: Path, clips: Collection[str]) -> Records:
     """Read other systems' figures on the same clips from a folder of CSV files.
 
-    A file with a column ``file`` holds figures per clip, of which those on `clips` are
-    taken; what a ``..._summary.csv`` knows beside them per system (the real-time factor) is
-    added to every clip.
+    A file with a column ``file`` holds figures per clip; rows of other clips are skipped.
+    The real-time factor of each system is taken from a ``..._summary.csv`` beside it.
 
     Args:
-        folder: Of the CSV files.
+        folder: With the CSV files.
         clips: Names of the clips, without suffix.
 
     Raises:
@@ -145,6 +148,72 @@ def read_figures(folder: Path, clips: Collection[str]) -> Records:
     return found
 
 
+def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the column names and the rows of a CSV file.
+
+    Raises:
+        SordinoError: It cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SordinoError(f"{path} cannot be read as CSV: {error}") from error
+    return list(reader.fieldnames or ()), rows
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows; missing values are empty.
+
+    Raises:
+        SordinoError: It cannot be written.
+    """
+
+    def write(partial: Path) -> None:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    replace(path, write)
+
+
+def check_parquet() -> None:
+    """Raise SordinoError if Parquet cannot be written."""
+    if find_spec("pyarrow") is None:
+        raise SordinoError(f"Parquet needs pyarrow: {install_command('parquet')}")
+
+
+def write_parquet(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows; missing values are null.
+
+    Raises:
+        SordinoError: pyarrow is missing, or the file cannot be written.
+    """
+    check_parquet()
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.table({name: [row.get(name) for row in rows] for name in columns})
+    replace(path, lambda partial: parquet.write_table(table, partial))
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` create a file beside `path`, then move it there.
+
+    Raises:
+        SordinoError: It cannot be written; no partial file remains.
+    """
+    try:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        with atomic_write(path) as partial:
+            write(partial)
+    except OSError as error:
+        raise SordinoError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
 _KEYS = ("system", "file", "condition")  # in the order of Key
 
 
@@ -153,13 +222,13 @@ def _known(row: Row) -> Row:
 
 
 def _free(traits: Mapping[str, str]) -> dict[str, str]:
-    """Leave out columns that would be taken for ours."""
+    """Drop columns whose names are taken by figures."""
     ours = {*_KEYS, VERSION, *MEASURES}
     return {name: value for name, value in traits.items() if name not in ours}
 
 
 def _summary(path: Path) -> dict[str, Row]:
-    """What only a summary knows: the real-time factor of each system."""
+    """Return the real-time factor of each system from a summary file, if there is one."""
     if not path.is_file():
         return {}
     columns, rows = read_table(path)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sordino.evaluate.recogniser import word_error_rate, word_errors
+from sordino.evaluate.asr import word_error_rate, word_errors
 from support.evaluation import example, report
 
 SAID = (

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sordino.denoiser import denoise
-from sordino.evaluate.shadow import noise_removed, shadow
+from sordino.evaluate.noise_removed import noise_removed, shadow
 from sordino.slices import NOISE_OFFSET_DB, NOISE_SCALE_DB
 from sordino.stft import NATIVE_RATES
 from support import models
