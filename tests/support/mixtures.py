@@ -29,12 +29,12 @@ PLAIN = MixConfig(
     bursts=0,
     impacts=0,
     cries=0,
-    creatures=0,
     echo=0,
     imprint=0,
     thump=0,
     speech_speed=(1.0, 1.0),
     formants=0,
+    raised=0,
     room=0,
     eq=0,
     band_limit=0,
@@ -42,6 +42,7 @@ PLAIN = MixConfig(
     codec=0,
     agc=0,
     packet_loss=0,
+    offset=0,
     mute=0,
 )
 

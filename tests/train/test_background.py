@@ -10,7 +10,7 @@ from sordino.train.background import Background
 from sordino.train.corpus import Corpus
 from sordino.train.levels import active_level
 from sordino.train.mixing import MixConfig
-from support.mixtures import PLAIN, batch, centroids
+from support.mixtures import PLAIN, batch
 
 KINDS = (
     "babble",
@@ -26,7 +26,6 @@ KINDS = (
     "bursts",
     "impacts",
     "cries",
-    "creatures",
 )
 
 
@@ -34,17 +33,6 @@ KINDS = (
 def test_every_kind_of_noise_can_be_drawn(corpus, kind):
     drawn = batch(corpus, noise_only=1.0, **{kind: 1.0})
     assert (np.abs(drawn.noisy).max(axis=1) > 1e-4).all()
-
-
-def test_creatures_are_far_higher_or_lower_than_voices(corpus):
-    alone = {"size": 24, "noise_only": 1.0, "creatures": 1.0}
-    voices, creatures = (
-        centroids(batch(corpus, **alone, creature_speed=(speed, speed)).noisy)
-        for speed in (1.0, 3.0)
-    )
-    high = creatures / np.median(voices) > 1.5
-    assert 0.5 < high.mean() < 0.9
-    assert np.median(creatures[~high]) < 0.7 * np.median(voices)
 
 
 def test_default_shares_leave_most_noise_to_recordings():

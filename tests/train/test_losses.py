@@ -9,6 +9,7 @@ from sordino.train.losses import (
     noise_presence,
     residual_loss,
     spectral_loss,
+    start_weight,
     total_loss,
     waveform_loss,
 )
@@ -114,6 +115,16 @@ def test_noise_is_present_until_half_a_second_after_it() -> None:
     assert there.shape == (2, 100)
     assert there[0].nonzero()[:, 0].tolist() == list(range(10, 70))
     assert not there[1].any()
+
+
+def test_a_constant_offset_is_no_noise() -> None:
+    assert noise_presence(torch.full((1, RATE), 0.5), RATE).max() == 0
+
+
+def test_the_first_second_weighs_more_and_the_mean_stays_one() -> None:
+    weight = start_weight(400, 100, 0.5, torch.device("cpu"))
+    assert weight.mean().item() == pytest.approx(1)
+    assert (weight[:100] / weight[100]).tolist() == pytest.approx([1.5] * 100)
 
 
 def test_the_level_of_the_recording_does_not_count() -> None:

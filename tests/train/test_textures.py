@@ -68,7 +68,7 @@ def test_periodic_waves_have_the_harmonics_of_their_turns_and_no_others():
         assert harmonics.sum() > 0.99 * power.sum()
 
 
-def test_cries_have_a_pitch_that_moves():
+def test_calls_of_animals_have_a_pitch_that_moves():
     """Frames repeat themselves at a pitch, and not all at the same one."""
     pitches, likeness = [], []
     for seed in SEEDS:

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from sordino.stft import NATIVE_RATES, bins
 from sordino.train.complexity import count_parameters
-from sordino.train.unet import UNet, UNetConfig
+from sordino.train.stft import stft
+from sordino.train.unet import Features, UNet, UNetConfig
 
 SMALL = UNetConfig(channels=(4, 8), blocks=2, hidden=8)
 
@@ -128,3 +129,14 @@ def test_silence_and_onset_stay_finite() -> None:
 
 def test_default_size_is_within_the_house_limits() -> None:
     assert count_parameters(UNet(UNetConfig())) < 1_000_000
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 48000])
+def test_a_constant_offset_is_not_heard(rate: int) -> None:
+    """An offset of 0.1 of full scale leaves features of quiet sound as they are."""
+    x = 0.01 * torch.randn(1, rate, generator=torch.Generator().manual_seed(1))
+    features = Features(UNetConfig())
+    plain, offset = (
+        features(stft(sound, rate), torch.zeros(1, 2))[0][:, 5:] for sound in (x, x + 0.1)
+    )
+    assert (offset - plain).abs().mean() < 0.06 * plain.abs().mean()

@@ -42,7 +42,7 @@ class Background:
     def __init__(self, config: MixConfig, corpus: Corpus):
         self.config = config
         self.corpus = corpus
-        kinds = ("babble", "coloured", *MADE, "creatures", "echo")
+        kinds = ("babble", "coloured", *MADE, "echo")
         self.shares: dict[str, float] = {kind: getattr(config, kind) for kind in kinds}
 
     def draw(self, rng: Rng, samples: int, rate: int, avoid: str) -> tuple[FloatArray, float]:
@@ -104,10 +104,6 @@ class Background:
             return x
         speech, rirs = self.corpus.speech, self.corpus.rirs
         assert speech is not None
-        if kind == "creatures":
-            speed = noises.log_uniform(rng, *self.config.creature_speed)
-            speed = speed if rng.random() < 0.7 else 1 / speed
-            return other_voice(rng, speech, avoid, samples, round(rate / speed), wide)
         if kind == "babble":
             return babble(rng, speech, avoid, samples, rate, wide)
         room = None

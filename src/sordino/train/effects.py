@@ -62,6 +62,13 @@ def rumble_filter(size: int, sample_rate: int) -> FloatArray:
     return _frozen(0.5 - 0.5 * np.cos(np.pi * ramp))
 
 
+def tilt(size: int, sample_rate: int, db_per_octave: float) -> FloatArray:
+    """Gain per FFT bin that rises by `db_per_octave` from 500 Hz to 4 kHz and is flat beside."""
+    frequency = np.fft.rfftfreq(size, 1 / sample_rate)
+    octaves = np.log2(np.clip(frequency, 500, 4000) / 500)
+    return (10 ** (octaves * db_per_octave / 20)).astype(np.float32)
+
+
 def _frozen(gain: NDArray[np.float64]) -> FloatArray:
     """As float32 that nobody can change: it is shared by every example to come."""
     shared = gain.astype(np.float32)

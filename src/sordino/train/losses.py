@@ -40,8 +40,12 @@ class LossConfig:
         noise: weight of the cross entropy of the presence of noise.
         teacher: share of all terms above that compares with the estimate of a teacher instead of
             the clean speech, where a run has one.
+        start: extra weight of the first second of an example in the spectral terms and in the
+            presence of noise, so that a cold start does not take speech for noise.
         opinion: weight of what a listener's predicted opinion (DNSMOS P.835, overall) lacks
             to 5, from 16 kHz on; 0 leaves it out.  See `sordino.train.mos`.
+        opinion_share: share of the batches that the opinion is predicted for, with a weight that
+            makes up for the others; it doubles the cost of a step.
         disturbance: weight of the audible disturbance, in raw points of PESQ, from 16 kHz on;
             0 leaves it out.  See `sordino.train.disturbance`.
         intelligibility: weight of what is lost of it (1 minus ESTOI), from 16 kHz on; 0 leaves
@@ -62,7 +66,9 @@ class LossConfig:
     speech: float = 0.02
     noise: float = 0.05
     teacher: float = 0.5
+    start: float = 0.0
     opinion: float = 0.0
+    opinion_share: float = 1.0
     disturbance: float = 0.0
     intelligibility: float = 0.0
     envelope: float = 0.0
@@ -101,10 +107,27 @@ def _known(spectrum: Tensor, bandwidth: Tensor, rate: int) -> Tensor:
     return (hz < bandwidth[:, None]).to(spectrum.real.dtype)
 
 
+def start_weight(frames: int, rate: float, start: float, device: torch.device) -> Tensor:
+    """Weights of frames with a mean of 1, the first second's `1 + start` times the others'.
+
+    Args:
+        frames: number of frames.
+        rate: frames per second.
+        start: extra weight of the first second.
+        device: of the result.
+
+    Returns:
+        Shape = (frames,).
+    """
+    weight = torch.ones(frames, device=device)
+    weight[: round(rate)] += start
+    return weight / weight.mean()
+
+
 def spectral_loss(
     estimate: Tensor, clean: Tensor, bandwidth: Tensor, rate: int, config: LossConfig
 ) -> dict[str, Tensor]:
-    """Compressed spectral errors, averaged over the resolutions.
+    """Compressed spectral errors, averaged over the resolutions; the first second counts more.
 
     Args:
         estimate: waveform, shape = (B, N), in units of the input's level.
@@ -135,7 +158,9 @@ def spectral_loss(
             ("phase", error),
             ("over", gap.clamp_min(0).square()),
         ):
-            terms[name] = terms[name] + (value * known).sum(-1).mean() / len(config.windows)
+            frames = (value * known).sum(-1)
+            weight = start_weight(frames.shape[-1], 2 * rate / size, config.start, frames.device)
+            terms[name] = terms[name] + (frames * weight).mean() / len(config.windows)
     return terms
 
 
@@ -220,6 +245,8 @@ def residual_loss(estimate: Tensor, noise: Tensor, speech: Tensor, rate: int) ->
 def noise_presence(noise: Tensor, rate: int) -> Tensor:
     """1 for each frame of 10 ms that has noise in it or less than 0.5 s before it, else 0.
 
+    A constant offset is no noise: the network does not hear it.
+
     Args:
         noise: in units of the noisy sound's level, shape = (B, N); above -40 dB it counts.
         rate: sample rate in Hz.
@@ -227,7 +254,7 @@ def noise_presence(noise: Tensor, rate: int) -> Tensor:
     Returns:
         Shape = (B, T), T = N // hop.
     """
-    power = _frame_power(noise, rate // 100)
+    power = _frame_power(noise - noise.mean(-1, keepdim=True), rate // 100)
     lately = functional.max_pool1d(functional.pad(power, (LATELY, 0)), LATELY + 1, 1)
     return (lately > 1e-4).to(power.dtype)
 
@@ -264,6 +291,7 @@ def total_loss(
         ("speech", logits[0], speech),
         ("noise", logits[1], noise_presence(noise, rate)),
     ):
-        terms[name] = functional.binary_cross_entropy_with_logits(logit, there)
+        weight = start_weight(there.shape[-1], 100, config.start, there.device)
+        terms[name] = functional.binary_cross_entropy_with_logits(logit, there, weight)
     weighted = [getattr(config, name) * value for name, value in terms.items()]
     return torch.stack(weighted).sum(), terms

@@ -25,6 +25,13 @@ class MixConfig:
     speech_speed: tuple[float, float] = (0.84, 1.2)  # speech is played at a speed between these
     formants: float = 0.35  # probability that a voice gets another vocal tract
     formant_ratio: tuple[float, float] = (0.86, 1.16)  # its formants are at these times their Hz
+    raised: float = 0.15  # probability that a voice is raised: shouted, sung, a child's
+    raised_pitch: tuple[float, float] = (1.3, 3.0)  # factor of its pitch
+    raised_formants: tuple[float, float] = (1.0, 1.3)  # factor of its formants
+    raised_tilt_db: tuple[float, float] = (
+        0.0,
+        4.0,
+    )  # dB per octave that its spectrum is flatter by
     expand_db: float = 12.0  # dB, a recording's own background is lowered by up to this in pauses
     target_expand_db: float = 30.0  # dB, the same for the target: what is left is noise to take
     clean_db: float = -36.0  # dB under loud speech, a recording's own background is left alone
@@ -48,8 +55,7 @@ class MixConfig:
     engine: float = 0.03  # share that are a synthetic motor, saw or insect
     bursts: float = 0.04  # share that are synthetic bursts: coughs, sprays, rustling
     impacts: float = 0.04  # share that are synthetic things that are struck
-    cries: float = 0.05  # share that are synthetic cries of animals and infants
-    creatures: float = 0.05  # share that are voices at speeds that nobody speaks at
+    cries: float = 0.02  # share that are synthetic calls of animals: chirps, barks
     echo: float = 0.03  # share that are what an echo canceller leaves of another speaker
     close_db: tuple[float, float] = (0.0, 10.0)  # dB, wind, handling, typing are louder by this
     echo_db: tuple[float, float] = (5.0, 20.0)  # dB, echo is quieter than other noise by this
@@ -57,7 +63,6 @@ class MixConfig:
         0.6,
         1.6,
     )  # recorded noise is played at a speed between these
-    creature_speed: tuple[float, float] = (1.9, 4.0)  # those are played this much faster or slower
     backwards: float = 0.2  # probability that it is played backwards
     imprint: float = 0.25  # probability that it moves as another recorded noise does
     scatter: float = 0.6  # probability that a clip of short sounds is scattered anew
@@ -87,6 +92,8 @@ class MixConfig:
     packet_loss: float = 0.03  # probability of lost packets in mixture and target
     packet_loss_share: tuple[float, float] = (0.01, 0.15)  # share of packets that are lost
     packet_loss_burst: tuple[float, float] = (1.0, 3.0)  # mean number of them in a row
+    offset: float = 0.03  # probability of a constant offset (DC) of the microphone
+    offset_level: tuple[float, float] = (0.001, 0.1)  # of full scale
     mute: float = 0.01  # probability of a muted microphone: digital silence for a while
     mute_seconds: tuple[float, float] = (0.1, 2.5)  # s, how long
 

@@ -31,6 +31,7 @@ from sordino.train.line import PACKETS, automatic_gain, draw_losses, draw_mute, 
 from sordino.train.mixconfig import MixConfig
 from sordino.train.noises import log_uniform
 from sordino.train.rooms import draw_room
+from sordino.train.voices import raise_voice
 
 Rng = np.random.Generator
 
@@ -141,6 +142,9 @@ class Mixer:
             noisy = np.clip(through_codec(noisy, rate, codec), -1, 1)
         if rng.random() < config.packet_loss:
             noisy, clean = self._packets(rng, noisy, clean, rate)
+        if rng.random() < config.offset:
+            offset = log_uniform(rng, *config.offset_level) * rng.choice([-1.0, 1.0])
+            noisy = np.clip(noisy + np.float32(offset), -1, 1)
         if rng.random() < config.mute:
             start, stop = draw_mute(rng, samples, rate, config.mute_seconds)
             noisy[start:stop] = clean[start:stop] = 0
@@ -244,16 +248,24 @@ class Mixer:
         config, pool = self.config, self.corpus.speech
         assert pool is not None
         # Sound read at another rate than it is taken for is played at another speed.
-        speed = log_uniform(rng, *config.speech_speed)
+        speed, length = log_uniform(rng, *config.speech_speed), samples
+        raised = rng.random() < config.raised
+        if raised:
+            speed = log_uniform(rng, *config.raised_pitch)
+            length = round(samples / log_uniform(rng, 1.0, 1.5 * speed))
         tries = 4
         while True:
             number = pool.draw(rng, wide)
-            x = excerpt(rng, pool, number, samples, round(rate / speed))
+            x = excerpt(rng, pool, number, length, round(rate / speed))
             quiet = background_level(x, rate) < config.background_db
             tries -= 1
             # A long pause or a noisy recording is no good target: draw again.
             if tries == 0 or (quiet and active_level(x, rate) > -50):
                 break
+        if raised:
+            formants = min(log_uniform(rng, *config.raised_formants), speed)
+            tilt_db = rng.uniform(*config.raised_tilt_db)
+            x = raise_voice(x, rate, speed, formants, tilt_db, samples)
         paused = x
         if rng.random() < config.late_start:
             start = config.room_seconds + rng.uniform(0.05, 1) * config.pause_seconds[1]
@@ -268,7 +280,7 @@ class Mixer:
             x = paused
         clip = pool.clips[number]
         bandwidth = clip.bandwidth * speed
-        if rng.random() < config.formants:
+        if not raised and rng.random() < config.formants:
             ratio = log_uniform(rng, *config.formant_ratio)
             x = move_formants(x, rate, ratio)
             bandwidth *= min(1.0, ratio)  # what was moved down from above is not there

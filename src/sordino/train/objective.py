@@ -134,6 +134,9 @@ class MaskObjective(Objective):
         speech count as 0.
         """
         asked = [name for name in PERCEIVED if getattr(self.config, name)]
+        share = self.config.opinion_share
+        if "opinion" in asked and share < 1 and torch.rand(()) >= share:
+            asked.remove("opinion")
         spoken = (batch.clean.square().mean(-1) > SILENT).nonzero()[:, 0]
         if not asked or not len(spoken):
             return {name: estimate.new_zeros(()) for name in asked}
@@ -146,7 +149,7 @@ class MaskObjective(Objective):
             "disturbance": lambda: self.disturbance(heard, clean, bandwidth).sum() / size,
             "intelligibility": lambda: self.intelligibility(heard, clean).sum() / size,
             "envelope": lambda: self.envelope(heard, clean, bandwidth).sum() / size,
-            "opinion": lambda: self._disliked(heard[:OPINIONS]),
+            "opinion": lambda: self._disliked(heard[:OPINIONS]) / share,
         }
         return {name: measures[name]() for name in asked}
 

@@ -5,6 +5,7 @@ are refused with the name of the nearest known key.
 """
 
 import tomllib
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
@@ -17,6 +18,10 @@ from sordino.train.losses import LossConfig
 from sordino.train.mixing import MixConfig
 from sordino.train.poc_unet import PocUNetConfig
 from sordino.train.unet import UNetConfig
+
+
+RETIRED = frozenset({"mix.creatures", "mix.creature_speed"})
+"""Keys of earlier recipes and checkpoints that have no effect any more."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,13 @@ def from_tree(kind: type, tree: Mapping[str, Any], where: str = "") -> Any:
     """
     hints = get_type_hints(kind)
     known = {f.name for f in fields(kind)}
+    retired = [key for key in tree if f"{where}{key}" in RETIRED]
+    if retired:
+        warnings.warn(
+            f"recipe: {', '.join(where + key for key in retired)} has no effect any more",
+            stacklevel=2,
+        )
+        tree = {key: value for key, value in tree.items() if key not in retired}
     for key in tree:
         if key not in known:
             near = get_close_matches(key, known, 1)

@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sordino.stft import analysis_window
 from sordino.train.bands import merge_matrix, spread_matrix
 
 State = dict[str, Tensor]
@@ -87,14 +89,23 @@ class Features(nn.Module):
     DECAY = 0.99  # per frame of 10 ms
     ATTACK = 0.25  # share of a frame's own level that its features are divided by at least
     LEVEL_BANDS = 90  # bands up to 4 kHz, which every sample rate has
+    OFFSET_BINS = 32  # bins up to 1 kHz that a constant offset is taken out of
 
     merge: Tensor
+    offset_in: Tensor
+    offset_out: Tensor
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.single = config.single
         merge = torch.from_numpy(merge_matrix(config.bands, config.single))
         self.register_buffer("merge", merge, persistent=False)
+        # Unit vector of what a constant offset looks like in the lowest bins of a frame.
+        offset = np.fft.rfft(analysis_window(16000))[: self.OFFSET_BINS]
+        offset = torch.from_numpy(np.stack([offset.real, offset.imag]).astype(np.float32))
+        offset = (offset / offset.square().sum().sqrt()).reshape(-1, 1)
+        self.register_buffer("offset_in", offset, persistent=False)
+        self.register_buffer("offset_out", offset.T.contiguous(), persistent=False)
         self.mean = nn.RNN(1, 2, nonlinearity="relu", batch_first=True)
         with torch.no_grad():
             weights = dict(self.mean.named_parameters())
@@ -107,7 +118,7 @@ class Features(nn.Module):
     def forward(self, spectrum: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Spectrum (B, T, K, 2) to features (B, T, bands, 3)."""
         b, t, bins, _ = spectrum.shape
-        parts = spectrum.transpose(2, 3).reshape(b, t, 2 * bins)
+        parts = self._without_offset(spectrum.transpose(2, 3)).reshape(b, t, 2 * bins)
         power = parts.square().reshape(b, t, 2, bins).sum(2)
         scale = torch.exp((power + self.FLOOR).log() * ((self.POWER - 1) / 2))
         planes = torch.cat([power.sqrt(), parts], 2).reshape(b, t, 3, bins) * scale[:, :, None]
@@ -118,6 +129,17 @@ class Features(nn.Module):
         running = mean[..., :1] / mean[..., 1:]
         level = torch.maximum(running, self.ATTACK * level)
         return (bands / (level + self.SILENCE)[..., None]).transpose(2, 3), last[0]
+
+    def _without_offset(self, spectrum: Tensor) -> Tensor:
+        """Take the projection on a constant offset (DC) out of each frame, (B, T, 2, K).
+
+        Microphones with an offset of 0.1 of full scale would hide quiet speech from the
+        network.  Only what the network hears changes; the mask is for the sound as it is.
+        """
+        low, high = spectrum.split([self.OFFSET_BINS, spectrum.shape[3] - self.OFFSET_BINS], 3)
+        flat = low.reshape(*low.shape[:2], -1)
+        low = flat - flat @ self.offset_in @ self.offset_out
+        return torch.cat([low.reshape(*low.shape[:2], 2, self.OFFSET_BINS), high], 3)
 
 
 def _single(x: Tensor) -> Tensor:
