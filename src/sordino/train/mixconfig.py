@@ -31,7 +31,7 @@ class MixConfig:
     raised_tilt_db: tuple[float, float] = (
         0.0,
         4.0,
-    )  # dB per octave that its spectrum is flatter by
+    )  # dB per octave flatter
     expand_db: float = 12.0  # dB, a recording's own background is lowered by up to this in pauses
     target_expand_db: float = 30.0  # dB, the same for the target: what is left is noise to take
     clean_db: float = -36.0  # dB under loud speech, a recording's own background is left alone

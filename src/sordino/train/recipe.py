@@ -19,7 +19,6 @@ from sordino.train.mixing import MixConfig
 from sordino.train.poc_unet import PocUNetConfig
 from sordino.train.unet import UNetConfig
 
-
 RETIRED = frozenset({"mix.creatures", "mix.creature_speed"})
 """Keys of earlier recipes and checkpoints that have no effect any more."""
 
