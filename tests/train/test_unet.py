@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sordino.stft import NATIVE_RATES, bins
-from sordino.train.complexity import count_parameters
+from sordino.train.export import count_parameters
 from sordino.train.stft import stft
 from sordino.train.unet import Features, UNet, UNetConfig
 
