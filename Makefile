@@ -7,16 +7,23 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 SYSTEM := pulseaudio pulseaudio-utils pipewire pipewire-bin pipewire-pulse wireplumber dbus \
 	libportaudio2 libasound2-plugins chromium fonts-dejavu-core libegl1 libgl1 libxkbcommon0 libdbus-1-3 \
 	libfontconfig1 libglib2.0-0
+MARKS ?= not cluster and not tools
 EXAMPLE := src/sordino/examples/noisy/office_48k.flac
 
-.PHONY: help demo test lint docs web clean
+# `make test-tools` needs these, too: a proxy, a TURN server and what the bundlers run on.
+TOOLS := nginx-light coturn $(if $(shell command -v npm),,nodejs npm)
+
+.PHONY: help demo test test-tools coverage lint docs web release-dry clean
 
 help:
 	@echo "make demo   take the noise out of a bundled recording, into out/"
-	@echo "make test   run the tests"
+	@echo "make test   run the tests, but for those that need other people's tools"
+	@echo "make test-tools   run those: bundlers, nginx, a TURN server, the documentation"
+	@echo "make coverage     run the tests and say which lines they do not reach"
 	@echo "make lint   check style, types and the arrows between the modules"
 	@echo "make docs   build the documentation into site/"
 	@echo "make web    rebuild the page and the browser package (needs Node 20)"
+	@echo "make release-dry  build everything that a release publishes, and publish nothing"
 	@echo "make clean  remove what the other targets made"
 
 demo: $(VENV)/.demo
@@ -27,7 +34,13 @@ demo: $(VENV)/.demo
 	@echo "Picture: out/demo.png (noisy, noise taken, speech left)"
 
 test: $(VENV)/.dev $(VENV)/.system
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "$(MARKS)"
+
+test-tools: $(VENV)/.dev $(VENV)/.docs $(VENV)/.tools
+	$(BIN)/python -m pytest -m tools
+
+coverage: $(VENV)/.dev $(VENV)/.system
+	$(BIN)/python -m pytest -m "$(MARKS)" --cov --cov-report=term --cov-report=html:out/coverage
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
@@ -40,6 +53,16 @@ docs: $(VENV)/.docs
 
 web:
 	cd web && npm ci && npm run build && npm run check
+
+# Tried in an environment of its own, as users would have it.
+release-dry: web $(VENV)/.dev
+	rm -rf dist && mkdir -p dist out
+	$(BIN)/python -m build --outdir dist
+	cd web/sordino-web && npm pack --pack-destination ../../dist
+	$(PYTHON) -m venv --clear out/release
+	out/release/bin/python -m pip install --quiet dist/*.whl
+	out/release/bin/sordino denoise $(EXAMPLE) -o out/release/clean.wav --overwrite
+	@ls -l dist
 
 clean:
 	rm -rf $(VENV) out site build dist .pytest_cache .hypothesis .ruff_cache .import_linter_cache
@@ -61,14 +84,21 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.pip
 	@touch $@
 
 # Without apt-get or without root, the tests that need these programs are skipped.
-$(VENV)/.system: Makefile | $(VENV)/.pip
+define apt-install
 	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-		dpkg -s $(SYSTEM) >/dev/null 2>&1 || { apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SYSTEM) >/dev/null; }; \
+		dpkg -s $(1) >/dev/null 2>&1 || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1) >/dev/null; }; \
 	else \
-		echo "Some tests need these programs, which were not looked for: $(SYSTEM)"; \
+		echo "Some tests need these programs, which were not looked for: $(1)"; \
 	fi
 	@touch $@
+endef
+
+$(VENV)/.system: Makefile | $(VENV)/.pip
+	$(call apt-install,$(SYSTEM))
+
+$(VENV)/.tools: $(VENV)/.system
+	$(call apt-install,$(TOOLS))
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/.pip
 	$(PIP) --editable ".[docs]"

@@ -13,6 +13,7 @@ import soundfile
 import typer
 
 from sordino import cli, commands
+from sordino.errors import install_command
 from support import models
 from support.media import rumble, write_video
 
@@ -271,7 +272,10 @@ def test_plot_errors(sordino, talk, monkeypatch):
     assert (code, err) == (2, "sordino: /nowhere/x.wav: there is no such file\n")
     monkeypatch.setattr("sordino.spectrogram.find_spec", lambda name: None)
     code, _, err = sordino("plot", talk)
-    assert (code, err) == (2, "sordino: pictures need matplotlib: pip install 'sordino[plot]'\n")
+    assert (code, err) == (
+        2,
+        f"sordino: pictures need matplotlib: {install_command('plot')}\n",
+    )
     assert [path.name for path in talk.parent.iterdir()] == ["talk.wav"]
 
 
@@ -347,7 +351,7 @@ def test_missing_packages_of_a_room_are_named():
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 2
     assert result.stderr == (
-        "sordino: `sordino export` needs the package torch: pip install 'sordino[train]'\n"
+        f"sordino: `sordino export` needs the package torch: {install_command('train')}\n"
     )
 
 

@@ -83,7 +83,34 @@ def test_the_wheel_holds_weights_examples_and_types_but_no_tests(tmp_path: Path)
     }
 
 
-def test_the_version_is_the_newest_in_the_changelog() -> None:
-    newest = re.search(r"^## \[([^]]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+def test_the_version_is_the_newest_in_the_changelog_and_in_the_citation() -> None:
+    released = r"^## \[(\d[^]]*)\] - (\S+)"
+    newest = re.search(released, (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     assert newest[1] == sordino.__version__
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {newest[1]}\ndate-released: {newest[2]}\n" in citation
+
+
+def test_what_the_documentation_and_messages_install_works_from_a_checkout() -> None:
+    """The package is on no index: what names one there would fail, or fetch something else."""
+    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.py")]
+    named = re.compile(r"pip install '?sordino\b|'sordino\[")
+    comment = re.compile(r"^\s*#.*$", re.MULTILINE)
+    assert not [
+        path.name
+        for path in texts
+        if named.search(comment.sub("", path.read_text(encoding="utf-8")))
+    ]
+
+
+def test_every_extra_that_the_documentation_installs_is_there() -> None:
+    extras = set(metadata.metadata("sordino").get_all("Provides-Extra") or [])
+    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    asked = {
+        extra
+        for path in texts
+        for group in re.findall(r"pip install [^\n]*'\.\[([\w,]+)\]'", path.read_text("utf-8"))
+        for extra in group.split(",")
+    }
+    assert {"live", "train"} <= asked <= extras

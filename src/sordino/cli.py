@@ -144,11 +144,10 @@ def denoise(
     changes.  The input is never overwritten, and a batch that was interrupted goes on where it
     stopped.
     """
-    from sordino.batch.cleaning import Settings
     from sordino.batch.plan import plan
-    from sordino.batch.process import FileReport, denoise_files
+    from sordino.batch.process import FileReport, Settings, denoise_files
     from sordino.batch.progress import BatchDisplay
-    from sordino.io.sound import RawFormat
+    from sordino.io.formats import RawFormat
 
     raw = None if raw_rate is None else RawFormat(raw_format, raw_rate, raw_channels)
     planned = plan(inputs, output, noise_out=noise_out, plot=plot, extension=extension, raw=raw)
@@ -196,7 +195,7 @@ def plot(
     ] = False,
 ) -> None:
     """Draw spectrograms: noisy, noise taken, speech left."""
-    from sordino.batch.cleaning import Settings, draw_file
+    from sordino.batch.process import Settings, draw_file
 
     picture = output or file.with_suffix(".png")
     draw_file(file, picture, None if plain else Settings(model))

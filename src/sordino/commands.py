@@ -12,7 +12,7 @@ from typing import Any
 import typer.core
 import typer.main
 
-from sordino.errors import SordinoError
+from sordino.errors import SordinoError, install_command
 
 GROUP = "sordino.commands"
 _BENCH = "bench"
@@ -101,6 +101,5 @@ def _lacking(entry: EntryPoint, error: ModuleNotFoundError) -> Exception:
     if error.name is None or error.name.startswith("sordino"):
         return error  # a mistake in the room, nothing that the user can install
     return SordinoError(
-        f"`sordino {entry.name}` needs the package {error.name}: "
-        f"pip install 'sordino[{_room(entry)}]'"
+        f"`sordino {entry.name}` needs the package {error.name}: {install_command(_room(entry))}"
     )

@@ -1,4 +1,7 @@
-"""The one exception that a user may see."""
+"""The one exception that a user may see, and how to install what is missing."""
+
+# Sordino is on no package index yet; once it is: "pip install 'sordino[{}]'".
+_INSTALL = "pip install '.[{}]' (in the folder with Sordino's sources)"
 
 
 class SordinoError(Exception):
@@ -7,3 +10,15 @@ class SordinoError(Exception):
     The message is one line that says what is wrong and how to mend it.  The command
     line prints it and ends with exit code 2; nothing else of it is shown.
     """
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an optional part.
+
+    Args:
+        extra: its name in pyproject.toml, such as "live".
+
+    >>> install_command("gui")
+    "pip install '.[gui]' (in the folder with Sordino's sources)"
+    """
+    return _INSTALL.format(extra)

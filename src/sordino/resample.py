@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import soxr  # pyright: ignore[reportMissingTypeStubs]
 
-from sordino.stft import Samples
+from sordino.arrays import Planar
 
 QUALITY = "HQ"  # 20 bit; passband to 0.91 of the lower Nyquist frequency
 
@@ -40,16 +40,16 @@ class Resampler:
         self.latency = _longest_wait(in_rate, out_rate)
         """The longest that a sample waits inside, in seconds."""
 
-    def process(self, samples: Samples) -> Samples:
+    def process(self, samples: Planar) -> Planar:
         """Take (channels, n) and return (channels, m), the samples that are ready."""
         return self._convert(samples, last=False)
 
-    def flush(self) -> Samples:
+    def flush(self) -> Planar:
         """Return what is still inside; the sound has ended, and nothing may follow."""
         return self._convert(np.zeros((self._channels, 0), np.float32), last=True)
 
-    def _convert(self, samples: Samples, last: bool) -> Samples:
-        converted: Samples = self._stream.resample_chunk(np.ascontiguousarray(samples.T), last)
+    def _convert(self, samples: Planar, last: bool) -> Planar:
+        converted: Planar = self._stream.resample_chunk(np.ascontiguousarray(samples.T), last)
         return converted.T
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sordino.errors import SordinoError
+from sordino.errors import SordinoError, install_command
 
 WINDOW_SECONDS = 0.032
 HOP_SECONDS = 0.008
@@ -31,7 +31,7 @@ Power = NDArray[np.float32]
 def check_plotting() -> None:
     """Raise SordinoError if there is nothing to draw with."""
     if find_spec("matplotlib") is None:
-        raise SordinoError("pictures need matplotlib: pip install 'sordino[plot]'")
+        raise SordinoError(f"pictures need matplotlib: {install_command('plot')}")
 
 
 class Spectrogram:

@@ -16,13 +16,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sordino.arrays import Planar
+
 NATIVE_RATES = (8000, 16000, 24000, 48000)  # Hz
 FRAMES_PER_SECOND = 100
 HOP_SECONDS = 0.010
 WINDOW_SECONDS = 0.032
 BIN_HZ = 31.25
 
-Samples = NDArray[np.float32]  # (channels, samples), full scale +-1
 Spectra = NDArray[np.complex64]  # (channels, frames, bins)
 
 
@@ -127,7 +128,7 @@ class StreamingAnalysis:
         self._window = config.analysis * np.float32(size)  # the FFT divides by it
         self._past = np.zeros((channels, size - config.hop), np.float32)
 
-    def __call__(self, samples: Samples) -> Spectra:
+    def __call__(self, samples: Planar) -> Spectra:
         """Take samples, shape = (channels, samples); return shape = (channels, frames, bins)."""
         sound = np.concatenate([self._past, samples], axis=1)
         size, hop = len(self._window), self._hop
@@ -158,7 +159,7 @@ class StreamingSynthesis:
         self._window = config.synthesis
         self._tail = np.zeros((channels, len(config.synthesis) - config.hop), np.float32)
 
-    def __call__(self, spectra: Spectra) -> Samples:
+    def __call__(self, spectra: Spectra) -> Planar:
         """Take shape = (channels, frames, bins); return shape = (channels, frames * hop)."""
         channels, count, _ = spectra.shape
         if not count:
@@ -166,7 +167,7 @@ class StreamingSynthesis:
         length, hop = len(self._window), self._hop
         frames = np.fft.irfft(spectra, n=self._size)[..., -length:] * self._window
         if count == 1:  # live
-            frame: Samples = frames[:, 0].astype(np.float32, copy=False)
+            frame: Planar = frames[:, 0].astype(np.float32, copy=False)
             frame[:, : length - hop] += self._tail
             self._tail = frame[:, hop:]
             return frame[:, :hop]
@@ -199,6 +200,9 @@ class SpectrumFilter(Protocol):
 class SpectrumStream:
     """Sound in -> spectra -> filter -> sound out, aligned and exactly as long.
 
+    `process` does it all.  Where the filter is run elsewhere, for many streams at once, `analyse`
+    and `synthesise` are its two halves.
+
     Args:
         config: how to cut the sound into spectra.
         channels: channels of every block.
@@ -217,19 +221,13 @@ class SpectrumStream:
         self._padding = len(config.synthesis)
         self.latency_samples = len(config.synthesis) + spectrum_filter.delay_frames * config.hop
 
-    def process(self, samples: Samples) -> Samples:
-        """Take (channels, n) and return (channels, m), the samples that are finished."""
+    def analyse(self, samples: Planar) -> Spectra:
+        """Take (channels, n) and return the spectra of the frames that are full."""
         self._due += samples.shape[1]
-        return self._emit(self._filter.process(self._analysis(samples)))
+        return self._analysis(samples)
 
-    def flush(self) -> Samples:
-        """Return the samples that are still inside; the sound has ended."""
-        silence = np.zeros((self._channels, self._padding), np.float32)
-        last = self._emit(self._filter.process(self._analysis(silence)))
-        rest = self._emit(self._filter.flush())
-        return np.concatenate([last, rest], axis=1)
-
-    def _emit(self, spectra: Spectra) -> Samples:
+    def synthesise(self, spectra: Spectra) -> Planar:
+        """Take filtered frames, in order, and return (channels, m), the samples they finish."""
         sound = self._synthesis(spectra)
         if self._lead:
             dropped = min(self._lead, sound.shape[1])
@@ -238,3 +236,13 @@ class SpectrumStream:
         sound = sound[:, : self._due]
         self._due -= sound.shape[1]
         return sound
+
+    def process(self, samples: Planar) -> Planar:
+        """Take (channels, n) and return (channels, m), the samples that are finished."""
+        return self.synthesise(self._filter.process(self.analyse(samples)))
+
+    def flush(self) -> Planar:
+        """Return the samples that are still inside; the sound has ended."""
+        silence = np.zeros((self._channels, self._padding), np.float32)
+        last = self.synthesise(self._filter.process(self._analysis(silence)))
+        return np.concatenate([last, self.synthesise(self._filter.flush())], axis=1)

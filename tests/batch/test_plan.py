@@ -4,7 +4,7 @@ import pytest
 
 from sordino.batch.plan import PIPE, plan
 from sordino.errors import SordinoError
-from sordino.io.sound import RawFormat
+from sordino.io.formats import RawFormat
 
 
 @pytest.fixture

@@ -16,12 +16,11 @@ import soundfile
 import sordino
 from sordino import examples
 from sordino.batch import process as files
-from sordino.batch.cleaning import Settings
 from sordino.batch.plan import plan
-from sordino.batch.process import denoise_file, denoise_files
+from sordino.batch.process import Settings, denoise_file, denoise_files
 from sordino.errors import SordinoError
 from sordino.evaluate.metrics import si_sdr
-from sordino.io.atomic import TEMPORARY, sweep, written_whole
+from sordino.io.atomic import TEMPORARY, atomic_write, remove_stale_parts
 from support import models
 from support.media import lag, packets_of, rumble, sound_of, write_video
 from support.signals import agreement_db
@@ -83,7 +82,7 @@ def test_nothing_taken_is_the_same_bit_by_bit(tmp_path, settings, rate, subtype)
 @pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "opus", "mp3", "m4a", "aiff", "mka"])
 def test_every_format_keeps_rate_channels_and_place(tmp_path, extension):
     from sordino.io.audiofile import open_sink, open_source
-    from sordino.io.sound import SoundInfo
+    from sordino.io.formats import SoundInfo
 
     source, target = tmp_path / f"x.{extension}", tmp_path / f"y.{extension}"
     sink = open_sink(source, extension, SoundInfo(48000, 2, "PCM_16", tags={"title": "A title"}))
@@ -144,7 +143,7 @@ def test_the_beginning_of_a_file_is_heard_first(tmp_path, seconds):
         settings = Settings(recurrent, listen=listen)
         denoise_file(source, tmp_path / "clean.wav", settings, overwrite=True)
         clean, _ = soundfile.read(tmp_path / "clean.wav", dtype="float32")
-        expected = sordino.denoise(x, 8000, recurrent, listen=listen)
+        expected = sordino.denoise(x, 8000, recurrent, warm_up=listen)
         assert agreement_db(expected, clean) > 100
     with pytest.raises(SordinoError, match="expected 0"):
         denoise_file(source, tmp_path / "clean.wav", Settings(recurrent, listen=-1), overwrite=True)
@@ -266,7 +265,7 @@ def test_ctrl_c_clears_up_and_leaves_what_is_done(tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
-from sordino.batch.cleaning import Settings
+from sordino.batch.process import Settings
 from sordino.batch.process import denoise_files
 from sordino.batch.plan import plan
 folder, model = Path(sys.argv[1]), Path(sys.argv[2])
@@ -309,11 +308,11 @@ def test_a_batch_that_was_interrupted_finishes_the_rest(tmp_path, half, end):
 
 
 def test_a_living_run_keeps_its_temporary_file(tmp_path):
-    with written_whole(tmp_path / "x") as temporary:
+    with atomic_write(tmp_path / "x") as temporary:
         temporary.write_text("half")
         dead = tmp_path / f".dead{TEMPORARY}"
         dead.touch()
-        sweep([tmp_path])
+        remove_stale_parts([tmp_path])
         assert temporary.read_text() == "half"
         assert not dead.exists()
         assert not (tmp_path / "x").exists()
@@ -384,7 +383,7 @@ def test_no_permission(recording, tmp_path):
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
 def test_permissions_in_words(tmp_path, number):
-    from sordino.io.atomic import explain
+    from sordino.io.audiofile import explain
 
     source, target = tmp_path / "a.wav", tmp_path / "out/b.wav"
     temporary = str(target.with_name(f".x{TEMPORARY}"))
@@ -397,7 +396,7 @@ def test_permissions_in_words(tmp_path, number):
 FULL = """
 import resource, sys
 from pathlib import Path
-from sordino.batch.cleaning import Settings
+from sordino.batch.process import Settings
 from sordino.batch.process import denoise_files
 from sordino.batch.plan import plan
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -453,9 +452,9 @@ def test_a_picture_without_matplotlib(recording, monkeypatch):
 
 
 def test_a_missing_codec(recording, monkeypatch):
-    from sordino.io import tracks
+    from sordino.io import ffmpeg
 
-    monkeypatch.setitem(tracks._ENCODERS, "aac", "no_such_encoder")
+    monkeypatch.setitem(ffmpeg._ENCODERS, "aac", "no_such_encoder")
     error = failure(recording, recording.with_name("y.m4a"))
     assert "cannot write aac into ipod: choose another format, for instance --format wav" in error
 
@@ -466,7 +465,7 @@ def test_a_missing_codec(recording, monkeypatch):
 LONG = """
 import resource, sys
 from pathlib import Path
-from sordino.batch.cleaning import Settings
+from sordino.batch.process import Settings
 from sordino.batch.process import denoise_file
 for name in ("short", "long"):
     path = Path(sys.argv[1]) / f"{name}.wav"

@@ -15,8 +15,14 @@ from hypothesis import strategies as st
 
 from sordino.errors import SordinoError
 from sordino.io.audiofile import open_sink, open_source
-from sordino.io.formats import CONTAINERS, EXTENSIONS, SOUNDFILE_FORMATS, VIDEOS
-from sordino.io.sound import RawFormat, SoundInfo
+from sordino.io.formats import (
+    CONTAINERS,
+    EXTENSIONS,
+    SOUNDFILE_FORMATS,
+    VIDEOS,
+    RawFormat,
+    SoundInfo,
+)
 from support.media import lag, rumble, write_recording
 
 TAGS = {"title": "A title", "artist": "Somebody", "track": "3"}
@@ -336,7 +342,7 @@ sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from pathlib import Path
 from support.media import rumble
 from sordino.io.audiofile import open_sink, open_source
-from sordino.io.sound import SoundInfo
+from sordino.io.formats import SoundInfo
 def run(seconds, extension):
     path = Path({str(tmp_path)!r}) / f"x.{{extension}}"
     second = rumble(48000, 2)

@@ -6,7 +6,6 @@ import pytest
 
 from sordino.denoiser import Denoiser, denoise
 from sordino.errors import SordinoError
-from sordino.serve.denoiser import HeldDenoiser
 from sordino.serve.engine import BATCH_FRAMES, Engine
 from sordino.serve.errors import Draining, Overloaded, Refusal
 from sordino.serve.metrics import Metrics
@@ -32,10 +31,10 @@ def together(denoisers, sounds, size):
     heard = [[] for _ in denoisers]
     for begin in range(0, len(sounds[0]), size):
         for denoiser, sound in zip(denoisers, sounds, strict=True):
-            denoiser.hold(sound[begin : begin + size])
-        HeldDenoiser.run(denoisers)
+            denoiser.analyse(sound[begin : begin + size])
+        Denoiser.run_batch(denoisers)
         for denoiser, blocks in zip(denoisers, heard, strict=True):
-            blocks.append(denoiser.take())
+            blocks.append(denoiser.synthesise())
     return [
         np.concatenate([*blocks, denoiser.flush()])
         for blocks, denoiser in zip(heard, denoisers, strict=True)
@@ -45,7 +44,7 @@ def together(denoisers, sounds, size):
 @pytest.mark.parametrize("rate", [*NATIVE_RATES, 44100])
 def test_streams_that_share_a_run_sound_as_each_alone(rate):
     sounds = [noise(rate // 2, seed) for seed in range(5)]
-    results = together([HeldDenoiser(RECURRENT, rate) for _ in sounds], sounds, rate // 100)
+    results = together([Denoiser(RECURRENT, rate) for _ in sounds], sounds, rate // 100)
     for sound, clean in zip(sounds, results, strict=True):
         assert agreement_db(denoise(sound, rate, RECURRENT), clean) > 100
 
@@ -54,7 +53,7 @@ def test_streams_of_all_rates_and_channels_share_the_engine():
     stereo = noise((8000, 2))
     sounds = [noise(8000), stereo, noise(8000, 3), noise(8000, 4)]
     kinds = [(16000, 1), (16000, 2), (48000, 1), (11025, 1)]
-    denoisers = [HeldDenoiser(RECURRENT, rate, channels) for rate, channels in kinds]
+    denoisers = [Denoiser(RECURRENT, rate, channels) for rate, channels in kinds]
     for (rate, _), sound, clean in zip(
         kinds, sounds, together(denoisers, sounds, 137), strict=True
     ):
@@ -64,7 +63,7 @@ def test_streams_of_all_rates_and_channels_share_the_engine():
 def test_the_default_model_in_batches_equals_it_alone():
     sound, rate = speech(seconds=2)
     sounds = [np.roll(sound, 1000 * k) for k in range(8)]
-    results = together([HeldDenoiser("default", rate) for _ in sounds], sounds, rate // 100)
+    results = together([Denoiser("default", rate) for _ in sounds], sounds, rate // 100)
     assert agreement_db(denoise(sound, rate), results[0]) > 100
     assert agreement_db(denoise(sounds[7], rate), results[7]) > 100
 

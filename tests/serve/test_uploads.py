@@ -75,7 +75,7 @@ def test_a_recording_comes_back_clean(served):
     assert its_rate == rate
     assert agreement_db(denoise(noisy, rate), clean[:, 0]) > 50  # 16 bit
     clean, _ = read(post(served, OFFICE.read_bytes(), listen=2).content)
-    assert agreement_db(denoise(noisy, rate, listen=2), clean[:, 0]) > 50
+    assert agreement_db(denoise(noisy, rate, warm_up=2), clean[:, 0]) > 50
 
 
 @pytest.mark.parametrize("extension", ["flac", "mp3", "m4a", "aiff", "mkv"])

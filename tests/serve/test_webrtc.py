@@ -10,8 +10,8 @@ import soundfile
 
 import sordino
 from sordino import examples
+from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
-from sordino.serve.denoiser import HeldDenoiser
 from sordino.serve.server import Server
 from sordino.serve.settings import Settings
 from support.fences import fenced, run
@@ -54,13 +54,13 @@ def clean():
 
 def test_a_peer_hears_itself_as_clean_as_offline(noisy, clean, monkeypatch):
     threads = set()
-    run_network = HeldDenoiser.run
+    run_network = Denoiser.run_batch
 
     def spied(denoisers):
         threads.add(threading.current_thread())
         run_network(denoisers)
 
-    monkeypatch.setattr(HeldDenoiser, "run", staticmethod(spied))
+    monkeypatch.setattr(Denoiser, "run_batch", staticmethod(spied))
 
     async def talk():
         async with serving() as (state, http):

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sordino.errors import SordinoError
-from sordino.io.formats import EXTENSIONS, RAW_ENCODINGS, VIDEOS
-from sordino.io.sound import RawFormat
+from sordino.io.formats import EXTENSIONS, RAW_ENCODINGS, VIDEOS, RawFormat
 
 PIPE = Path("-")
 """Stands for standard input or output."""

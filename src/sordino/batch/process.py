@@ -22,22 +22,46 @@ from threading import Event
 from time import perf_counter
 from typing import BinaryIO, Literal
 
-from sordino.batch.cleaning import Cleaning, Settings
+import numpy as np
+
 from sordino.batch.plan import PIPE, Job, plan
-from sordino.denoiser import samples_to_hear
+from sordino.denoiser import Denoiser, warm_up_samples
 from sordino.errors import SordinoError
-from sordino.io.atomic import explain, sweep, written_whole
-from sordino.io.audiofile import Sink, Source, open_sink, open_source
+from sordino.io.atomic import atomic_write, remove_stale_parts
+from sordino.io.audiofile import Sink, Source, StandardInput, explain, open_sink, open_source
 from sordino.io.ffmpeg import ContainerSource
-from sordino.io.formats import CONTAINERS, VIDEOS
-from sordino.io.pipe import StandardInput
+from sordino.io.formats import CONTAINERS, VIDEOS, Interleaved, SoundInfo
 from sordino.io.remux import remux
-from sordino.io.sound import SoundInfo
+from sordino.levels import NoiseMeter
 from sordino.model import Model, load_model
-from sordino.spectrogram import check_plotting
+from sordino.spectrogram import Spectrogram, check_plotting, draw
 
 Progress = Callable[[Job, float, float | None], None]
 """Called with a job, the seconds of sound that are done, and how many there are if known."""
+
+LISTENED = 5.0  # seconds; scores rise with up to three
+PANELS = ("Noisy", "Noise taken", "Speech left")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to denoise a recording.
+
+    Args:
+        model, strength, attenuation_limit_db: see `sordino.denoiser.Denoiser`.
+        listen: seconds of a track that are heard first, so that its first words come out as
+            clean as later ones; 0 is as in live use.
+    """
+
+    model: str | Path | Model = "default"
+    strength: float = 1.0
+    attenuation_limit_db: float | None = None
+    listen: float = LISTENED
+
+    def denoiser(self, sample_rate: int, channels: int) -> Denoiser:
+        """Make a denoiser for a track, with the rate in Hz."""
+        limit = self.attenuation_limit_db
+        return Denoiser(self.model, sample_rate, channels, self.strength, limit)
 
 
 @dataclass(frozen=True)
@@ -61,6 +85,96 @@ class FileReport:
     noise_taken_db: float | None = None
     notes: tuple[str, ...] = ()
     error: str = ""
+
+
+class TrackDenoiser:
+    """Denoises a track and watches what happens to it.
+
+    Args:
+        info: of the track.
+        settings: model and strength.
+        noise: where what is taken goes, or None.
+        has_picture: whether `draw` will be called.
+        report: called after each block with the seconds that are done; it may raise to stop.
+    """
+
+    def __init__(
+        self,
+        info: SoundInfo,
+        settings: Settings,
+        noise: Sink | None = None,
+        has_picture: bool = False,
+        report: Callable[[float], None] | None = None,
+    ) -> None:
+        self.sample_rate = info.sample_rate
+        self.meter = NoiseMeter(info.sample_rate)
+        self._denoiser = settings.denoiser(info.sample_rate, info.channels)
+        self._noise = noise
+        panels = PANELS if has_picture else ()
+        self._spectrograms = {name: Spectrogram(info.sample_rate) for name in panels}
+        self._report = report
+        self._waiting = np.zeros((0, info.channels), np.float32)  # noisy, clean not yet there
+        self._to_hear = warm_up_samples(settings.listen, info.sample_rate)
+        self._samples = 0
+
+    @property
+    def seconds(self) -> float:
+        """Length of the sound so far."""
+        return self._samples / self.sample_rate
+
+    def feed(self, block: Interleaved) -> Interleaved:
+        """Denoise a block, shape = (samples, channels); some samples come out later.
+
+        Raises:
+            SordinoError: a sample is NaN or Inf.
+        """
+        finite = np.isfinite(block).all(axis=1)
+        if not finite.all():
+            seconds = (self._samples + int(finite.argmin())) / self.sample_rate
+            raise SordinoError(
+                f"the sample at {seconds:.3f} s is not a number (NaN or Inf): export the sound "
+                "again, for instance as 24 bit"
+            )
+        self._samples += len(block)
+        self._waiting = np.concatenate([self._waiting, block])
+        if self._samples < self._to_hear:
+            return self._watched(block[:0])
+        return self._watched(self._denoiser.feed(self._listened(block)))
+
+    def flush(self) -> Interleaved:
+        """Return the samples that are still inside."""
+        held = self._denoiser.feed(self._listened(self._waiting[:0]))
+        return self._watched(np.concatenate([held, self._denoiser.flush()]))
+
+    def draw(self, path: Path, title: str) -> None:
+        """Draw what was noisy, what was taken and what is left into a PNG file."""
+        facts = [f"{self.sample_rate / 1000:g} kHz", f"model {self._denoiser.model.info.name}"]
+        if self.meter.taken_db is not None:
+            facts.append(f"pauses {self.meter.taken_db:.0f} dB quieter")
+        draw(path, self._spectrograms, title, " · ".join(facts))
+
+    def _listened(self, block: Interleaved) -> Interleaved:
+        """What to feed after a block: all that was held to be heard first, else the block."""
+        if not self._to_hear:
+            return block
+        self._denoiser.warm_up(self._waiting[: self._to_hear])
+        self._to_hear = 0
+        return self._waiting
+
+    def _watched(self, clean: Interleaved) -> Interleaved:
+        clean = clean.reshape(-1, self._denoiser.channels)
+        noisy, self._waiting = self._waiting[: len(clean)], self._waiting[len(clean) :]
+        if len(clean):
+            self.meter.feed(noisy, clean)
+            taken = noisy - clean
+            if self._spectrograms:
+                for name, sound in zip(PANELS, (noisy, taken, clean), strict=True):
+                    self._spectrograms[name].feed(sound)
+            if self._noise is not None:
+                self._noise.write(taken)
+        if self._report is not None:
+            self._report(self.seconds)
+        return clean
 
 
 def denoise_file(
@@ -122,10 +236,10 @@ def denoise_files(
     model = chosen.model if isinstance(chosen.model, Model) else load_model(chosen.model)
     chosen = replace(chosen, model=model)
     chosen.denoiser(48000, 1)  # checks the values
-    samples_to_hear(chosen.listen, 48000)
+    warm_up_samples(chosen.listen, 48000)
     if any(job.picture for job in jobs):
         check_plotting()
-    sweep(path.parent for job in jobs for path in job.outputs)
+    remove_stale_parts(path.parent for job in jobs for path in job.outputs)
     stop = Event()
     ended: SimpleQueue[Future[FileReport]] = SimpleQueue()
     reports: dict[Job, FileReport] = {}
@@ -144,6 +258,37 @@ def denoise_files(
             pool.shutdown(cancel_futures=True)
             raise
     return [reports[job] for job in jobs]
+
+
+def draw_file(source: Path, picture: Path, settings: Settings | None) -> None:
+    """Draw spectrograms of a file.
+
+    Args:
+        source: audio or video file.
+        picture: PNG file to write.
+        settings: how to denoise it, for a picture of what is noisy, noise taken and speech
+            left; None draws the sound as it is.
+
+    Raises:
+        SordinoError: it failed; the message says why.
+    """
+    check_plotting()
+    try:
+        with atomic_write(picture) as part, open_source(source) as sound:
+            if settings is None:
+                spectrogram = Spectrogram(sound.info.sample_rate)
+                for block in sound.blocks():
+                    spectrogram.feed(block)
+                about = f"{sound.info.sample_rate / 1000:g} kHz"
+                draw(part, {"Sound": spectrogram}, source.name, about)
+            else:
+                track = TrackDenoiser(sound.info, settings, has_picture=True)
+                for block in sound.blocks():
+                    track.feed(block)
+                track.flush()
+                track.draw(part, source.name)
+    except Exception as error:
+        raise SordinoError(explain(error, source, picture)) from error
 
 
 class _Stopped(Exception):  # noqa: N818
@@ -168,7 +313,7 @@ class _Task:
         self._on_progress = on_progress
         self._stop = stop
         self._stack = ExitStack()
-        self._tracks: list[Cleaning] = []
+        self._tracks: list[TrackDenoiser] = []
         self._notes: list[str] = []
 
     def run(self) -> FileReport:
@@ -199,7 +344,7 @@ class _Task:
         if job.target == PIPE:
             target = sys.stdout.buffer
         else:
-            target = self._stack.enter_context(written_whole(job.target))
+            target = self._stack.enter_context(atomic_write(job.target))
         with open_source(given, job.raw) as source:
             container, encoder = (CONTAINERS | VIDEOS).get(job.extension, ("", ""))
             keeps_pictures = job.extension in VIDEOS
@@ -216,7 +361,7 @@ class _Task:
         if not self._tracks[0].seconds:
             raise SordinoError("there is no sound in it, not a single sample: record it again")
         if job.picture is not None:
-            with written_whole(job.picture) as part:
+            with atomic_write(job.picture) as part:
                 self._tracks[0].draw(part, job.source.name)
 
     def _convert(self, source: Source, target: Path | BinaryIO) -> None:
@@ -231,7 +376,7 @@ class _Task:
         sink.write(track.flush())
         self._notes += [*source.notes, *sink.notes]
 
-    def _track(self, info: SoundInfo) -> Cleaning:
+    def _track(self, info: SoundInfo) -> TrackDenoiser:
         """Begin an audio track; called once for each that a file has."""
         job = self._job
         is_first = not self._tracks
@@ -240,7 +385,7 @@ class _Task:
             noise = noise.with_stem(f"{noise.stem}.{len(self._tracks) + 1}")
         sink = None
         if noise is not None:
-            part = self._stack.enter_context(written_whole(noise))
+            part = self._stack.enter_context(atomic_write(noise))
             extension = noise.suffix.removeprefix(".")
             sink = self._stack.enter_context(_closing(open_sink(part, extension, info)))
         has_picture = is_first and job.picture is not None
@@ -251,7 +396,7 @@ class _Task:
             if is_first and self._on_progress:
                 self._on_progress(job, seconds, info.seconds)
 
-        self._tracks.append(Cleaning(info, self._settings, sink, has_picture, report))
+        self._tracks.append(TrackDenoiser(info, self._settings, sink, has_picture, report))
         return self._tracks[-1]
 
 

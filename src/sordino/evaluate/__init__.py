@@ -1,6 +1,6 @@
 """How good the output is: `score` for one clip, `evaluate_set` for a folder of them.
 
-Needs ``pip install 'sordino[evaluate]'``.
+Needs the extra ``[evaluate]``.
 """
 
 from sordino.evaluate.measures import ALL, FAST, MEASURES, score

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from sordino.errors import SordinoError
+from sordino.errors import SordinoError, install_command
 from sordino.evaluate.clips import Clip
 from sordino.evaluate.conditions import Condition
 from sordino.evaluate.evaluation import Evaluation
@@ -34,7 +34,7 @@ def wanted_metrics(text: str, clips: Sequence[Clip]) -> tuple[str, ...]:
     if "wer" in asked and not spoken:
         raise SordinoError("wer needs META.csv with a column 'transcript': what is said in a clip.")
     if "wer" in asked and not recogniser_installed():
-        raise SordinoError("wer needs a recogniser: pip install 'sordino[asr]'")
+        raise SordinoError(f"wer needs a recogniser: {install_command('asr')}")
     return tuple(name for name in MEASURES if name in asked)
 
 

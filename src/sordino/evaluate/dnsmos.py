@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from sordino.errors import SordinoError
+from sordino.errors import SordinoError, install_command
 from sordino.evaluate.metrics import RATE, Signal
 
 SEGMENT_SECONDS = 9.01  # what the networks were trained on; they step through a clip by 1 s
@@ -84,7 +84,7 @@ def _log_mel(x: Signal) -> Signal:
 def _session(name: str) -> ort.InferenceSession:
     package = find_spec("speechmos")
     if package is None or not package.submodule_search_locations:
-        raise SordinoError("DNSMOS needs its networks: pip install 'sordino[evaluate]'")
+        raise SordinoError(f"DNSMOS needs its networks: {install_command('evaluate')}")
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     path = Path(package.submodule_search_locations[0]) / "dnsmos_models" / name

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sordino.errors import SordinoError
+from sordino.errors import SordinoError, install_command
 from sordino.evaluate import metrics as m
 from sordino.evaluate.composite import composite
 from sordino.evaluate.dnsmos import dnsmos_p808, dnsmos_p835
@@ -143,7 +143,7 @@ def check_metrics(metrics: Iterable[str]) -> frozenset[str]:
     if unknown := sorted(wanted - MEASURES.keys()):
         raise SordinoError(f"Unknown measure {unknown[0]!r}. There are: {', '.join(MEASURES)}.")
     if missing := [name for name in LIBRARIES if find_spec(name) is None]:
-        raise SordinoError(f"Evaluation needs {missing[0]}: pip install 'sordino[evaluate]'")
+        raise SordinoError(f"Evaluation needs {missing[0]}: {install_command('evaluate')}")
     return wanted
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sordino.errors import SordinoError
+from sordino.errors import SordinoError, install_command
 from sordino.evaluate.metrics import RATE, Signal
 
 
@@ -80,6 +80,6 @@ def recognise(x: Signal) -> str:
 @lru_cache(1)
 def _decoder() -> Any:
     if not recogniser_installed():
-        raise SordinoError("word errors need a recogniser: pip install 'sordino[asr]'")
+        raise SordinoError(f"word errors need a recogniser: {install_command('asr')}")
     pocketsphinx: Any = import_module("pocketsphinx")
     return pocketsphinx.Decoder(samprate=RATE, loglevel="FATAL")

@@ -1,12 +1,12 @@
 """CSV files in, CSV and Parquet files out; whole or not at all."""
 
 import csv
-import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from sordino.errors import SordinoError
+from sordino.errors import SordinoError, install_command
+from sordino.io.atomic import atomic_write
 
 
 def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -43,7 +43,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, ob
 def check_parquet() -> None:
     """Raise SordinoError if Parquet cannot be written."""
     if find_spec("pyarrow") is None:
-        raise SordinoError("Parquet needs pyarrow: pip install 'sordino[parquet]'")
+        raise SordinoError(f"Parquet needs pyarrow: {install_command('parquet')}")
 
 
 def write_parquet(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
@@ -66,11 +66,8 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         SordinoError: It cannot be written; nothing is left behind.
     """
-    partial = path.with_name(f".{path.name}.part")
     try:
-        write(partial)
-        os.replace(partial, path)
+        with atomic_write(path) as partial:
+            write(partial)
     except OSError as error:
         raise SordinoError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,15 +1,10 @@
-"""Files that appear only when they are complete, and what is said when they cannot."""
+"""Files that appear only when they are complete."""
 
-import errno
 import os
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-
-from av.error import DecoderNotFoundError, FFmpegError, InvalidDataError
-
-from sordino.errors import SordinoError
 
 try:
     import fcntl
@@ -18,11 +13,9 @@ except ImportError:  # Windows, where nobody can delete a file that is open
 
 TEMPORARY = ".sordino-part"
 
-_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-
 
 @contextmanager
-def written_whole(path: Path) -> Generator[Path]:
+def atomic_write(path: Path) -> Generator[Path]:
     """Give a temporary file beside `path`, which takes that name if all goes well.
 
     Missing folders are made.  The temporary file is locked for as long as its writer lives.
@@ -45,7 +38,7 @@ def written_whole(path: Path) -> Generator[Path]:
             os.close(lock)
 
 
-def sweep(folders: Iterable[Path]) -> None:
+def remove_stale_parts(folders: Iterable[Path]) -> None:
     """Remove the temporary files of runs that were killed; those of living ones stay."""
     for folder in set(folders):
         for path in folder.glob(f".*{TEMPORARY}"):
@@ -56,34 +49,3 @@ def sweep(folders: Iterable[Path]) -> None:
             if fcntl is None:
                 with suppress(OSError):
                     path.unlink()
-
-
-def explain(error: Exception, source: str | Path, target: str | Path) -> str:
-    """Say in one line what went wrong with a file and how to mend it."""
-    if isinstance(error, SordinoError):
-        return f"{source}: {error}"
-    if isinstance(error, OSError):
-        return _explain_system(error, source, target)
-    if isinstance(error, InvalidDataError):
-        return f"{source}: this is not audio or video, or it is damaged or cut short: copy it again"
-    if isinstance(error, DecoderNotFoundError):
-        return f"{source}: this installation of FFmpeg cannot decode it: convert it to wav first"
-    if isinstance(error, FFmpegError):
-        return f"{source}: FFmpeg cannot read it or write {target}: {error.strerror}"
-    return f"{source}: {type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _explain_system(error: OSError, source: str | Path, target: str | Path) -> str:
-    if isinstance(error, BrokenPipeError):
-        return f"{target}: the program that was reading it has ended"
-    if error.errno in _FULL:
-        return f"{target}: the disk is full, or the file larger than allowed: make room and go on"
-    named = str(error.filename or "").removeprefix("file:")
-    is_target = named.endswith(TEMPORARY) or Path(named) in (Path(target), Path(target).parent)
-    if isinstance(error, FileNotFoundError) and not is_target:
-        return f"{source}: there is no such file"
-    path = target if is_target else Path(named or source)
-    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-        deed = "write here: choose another folder with -o" if is_target else "read it"
-        return f"{path}: no permission to {deed}"
-    return f"{path}: {error.strerror or error}"

@@ -14,18 +14,34 @@ soundfile reads and writes where it can (wav, flac, aiff, au, caf, w64, ogg), Py
 """
 
 import errno
+import os
+import select
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Any, BinaryIO, Protocol, Self, cast
 
 import numpy as np
 import soundfile  # pyright: ignore[reportMissingTypeStubs]
+from av.error import DecoderNotFoundError, FFmpegError, InvalidDataError
 
 from sordino.errors import SordinoError
+from sordino.io.atomic import TEMPORARY
 from sordino.io.ffmpeg import ContainerSink, ContainerSource
-from sordino.io.formats import CONTAINERS, EXTENSIONS, SOUNDFILE_FORMATS, VIDEOS
-from sordino.io.sound import RawFormat, Readable, Samples, SoundInfo, cut_short, in_seconds
+from sordino.io.formats import (
+    CONTAINERS,
+    EXTENSIONS,
+    SOUNDFILE_FORMATS,
+    VIDEOS,
+    Interleaved,
+    RawFormat,
+    Readable,
+    SoundInfo,
+    one_second_blocks,
+    truncation_notes,
+)
 
 _PIPED = {"wav": ("wav", ""), "flac": ("flac", "flac"), "ogg": ("ogg", "libopus")} | {
     each: (CONTAINERS | VIDEOS)[each] for each in ("mp3", "opus", "aac", "mka", "mkv", "webm", "ts")
@@ -47,6 +63,8 @@ _LARGEST_WAV = 4_000_000_000  # bytes; its sizes have 32 bits
 _HEADER = 1024  # bytes; what is longer must have sound in it
 _READ = 2048  # frames
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile's answer for streams of unknown length
+_POLL_SECONDS = 0.2  # how soon a read of standard input can be ended
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 _sf = cast(Any, soundfile)  # it has no types
 
@@ -58,7 +76,7 @@ class Source(Protocol):
     notes: list[str]
     """What the user should know, such as damage; complete after the last block."""
 
-    def blocks(self) -> Iterator[Samples]: ...  # noqa: D102
+    def blocks(self) -> Iterator[Interleaved]: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
@@ -69,7 +87,7 @@ class Sink(Protocol):
 
     notes: list[str]
 
-    def write(self, samples: Samples) -> None: ...  # noqa: D102
+    def write(self, samples: Interleaved) -> None: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
 
@@ -146,11 +164,11 @@ class SoundfileSource:
         )
         self.notes = _cut_short(path, self._file.format)
 
-    def blocks(self) -> Iterator[Samples]:
+    def blocks(self) -> Iterator[Interleaved]:
         """Yield the samples in blocks of about a second."""
-        return in_seconds(self._parts(), self.info.sample_rate)
+        return one_second_blocks(self._parts(), self.info.sample_rate)
 
-    def _parts(self) -> Iterator[Samples]:
+    def _parts(self) -> Iterator[Interleaved]:
         count, rate = 0, self.info.sample_rate
         try:
             while len(part := self._read()):
@@ -164,9 +182,9 @@ class SoundfileSource:
             )
             return
         if not self.notes:
-            self.notes += cut_short(count / rate, self.info.seconds)
+            self.notes += truncation_notes(count / rate, self.info.seconds)
 
-    def _read(self) -> Samples:
+    def _read(self) -> Interleaved:
         # Little at a time: where a file is damaged, one read is lost.
         return self._file.read(_READ, dtype="float32", always_2d=True)
 
@@ -216,7 +234,7 @@ class SoundfileSink:
             for key in _TAGS & tags.keys():
                 setattr(self._file, _TAG_NAMES.get(key, key), tags[key])
 
-    def write(self, samples: Samples) -> None:
+    def write(self, samples: Interleaved) -> None:
         """Append samples, shape = (samples, channels)."""
         try:
             self._file.write(samples if self._bits is None else _rounded(samples, self._bits))
@@ -259,7 +277,7 @@ def _subtype(container: str, wanted: str) -> str:
     return _sf.default_subtype(container)
 
 
-def _rounded(samples: Samples, bits: int) -> Any:
+def _rounded(samples: Interleaved, bits: int) -> Any:
     """Round to integers; libsndfile would cut the digits off, which is a bit less exact."""
     full_scale = 1 << (bits - 1)
     levels = np.rint(samples.astype(np.float64) * full_scale)
@@ -267,3 +285,59 @@ def _rounded(samples: Samples, bits: int) -> Any:
     if bits <= 16:
         return (levels * (1 << (16 - bits))).astype(np.int16)
     return (levels * (1 << (32 - bits))).astype(np.int32)
+
+
+class StandardInput:
+    """Standard input as a binary file that is at its end as soon as `stop` is set.
+
+    A plain read would hold up Ctrl-C until the other side of the pipe says something.
+    """
+
+    name = "standard input"
+
+    def __init__(self, stop: Event) -> None:
+        self._stop = stop
+        self._file = sys.stdin.fileno()
+
+    def seekable(self) -> bool:
+        """Tell that there is no way back."""
+        return False
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, or none at the end."""
+        if os.name != "nt":  # Windows can wait for sockets only
+            while not select.select([self._file], [], [], _POLL_SECONDS)[0]:
+                if self._stop.is_set():
+                    return b""
+        return os.read(self._file, size)
+
+
+def explain(error: Exception, source: str | Path, target: str | Path) -> str:
+    """Say in one line what went wrong with a file and how to mend it."""
+    if isinstance(error, SordinoError):
+        return f"{source}: {error}"
+    if isinstance(error, OSError):
+        return _explain_system(error, source, target)
+    if isinstance(error, InvalidDataError):
+        return f"{source}: this is not audio or video, or it is damaged or cut short: copy it again"
+    if isinstance(error, DecoderNotFoundError):
+        return f"{source}: this installation of FFmpeg cannot decode it: convert it to wav first"
+    if isinstance(error, FFmpegError):
+        return f"{source}: FFmpeg cannot read it or write {target}: {error.strerror}"
+    return f"{source}: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _explain_system(error: OSError, source: str | Path, target: str | Path) -> str:
+    if isinstance(error, BrokenPipeError):
+        return f"{target}: the program that was reading it has ended"
+    if error.errno in _FULL:
+        return f"{target}: the disk is full, or the file larger than allowed: make room and go on"
+    named = str(error.filename or "").removeprefix("file:")
+    is_target = named.endswith(TEMPORARY) or Path(named) in (Path(target), Path(target).parent)
+    if isinstance(error, FileNotFoundError) and not is_target:
+        return f"{source}: there is no such file"
+    path = target if is_target else Path(named or source)
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        deed = "write here: choose another folder with -o" if is_target else "read it"
+        return f"{path}: no permission to {deed}"
+    return f"{path}: {error.strerror or error}"

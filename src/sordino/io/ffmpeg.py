@@ -1,21 +1,287 @@
-"""One track of sound in a container by itself, in or out, through PyAV."""
+"""Tracks of sound inside containers (mp3, m4a, mp4, mkv, webm ...), through PyAV.
 
-from collections.abc import Iterator
+All positions are samples on the container's clock, so that sound comes out where it was: the
+priming of encoders, edit lists, start offsets and gaps are accounted for here and nowhere else.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.codec.codec import Capabilities, Codec
+from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Disposition, Stream
 
 from sordino.errors import SordinoError
-from sordino.io.sound import RawFormat, Readable, Samples, SoundInfo, in_seconds
-from sordino.io.tracks import (
-    TrackDecoder,
-    TrackEncoder,
-    kept_tags,
-    moves,
-    open_container,
-    open_output,
+from sordino.io.formats import (
+    Interleaved,
+    RawFormat,
+    Readable,
+    SoundInfo,
+    one_second_blocks,
+    truncation_notes,
 )
+
+SYNC_TOLERANCE = 0.02  # s; timestamps that jump further are gaps or overlaps, less is rounding
+LONGEST_FRAME = 4096  # samples; what an encoder may have padded the end of a track with
+
+_ENCODERS = {"mp3": "libmp3lame", "opus": "libopus"}  # others carry the codec's own name
+_PRIMING = {"aac": 1024, "mp3": 1105, "ac3": 256, "eac3": 256, "mp2": 481}  # samples
+_LEAST_BIT_RATE = {"aac": 64_000, "mp3": 64_000, "opus": 32_000}  # per channel; others: below
+_OTHER_BIT_RATE = 96_000
+_SUBTYPES = {"u8": "PCM_U8", "s16": "PCM_16", "s32": "PCM_24", "flt": "FLOAT", "dbl": "DOUBLE"}
+_LOSSLESS = ("pcm_", "flac", "alac", "wavpack", "tta", "ape", "mlp", "truehd")
+_REFERRING = {
+    *("concat", "dash", "hds", "hls", "imf", "sdp", "smoothstreaming", "webm_dash_manifest"),
+    *("alsa", "fbdev", "image2", "kmsgrab", "lavfi", "oss", "rtp", "rtsp", "sap"),
+    "video4linux2,v4l2",
+}
+_SAFE = {
+    # A recording must not make us open other files, addresses or devices, as playlists do.
+    "protocol_whitelist": "file,pipe",
+    "format_whitelist": ",".join(sorted(av.formats_available - _REFERRING)),
+}
+
+
+def open_container(file: Path | Readable, raw: RawFormat | None = None) -> InputContainer:
+    """Open any container for reading.
+
+    Args:
+        file: a path, or an open binary file, which need not be seekable.
+        raw: how to read headerless samples; None reads the header.
+    """
+    name = f"file:{file}" if isinstance(file, Path) else file
+    if raw is None:
+        return av.open(name, "r", options=_SAFE)
+    options = {"sample_rate": str(raw.sample_rate), "ch_layout": f"{raw.channels}c"}
+    return av.open(name, "r", format=raw.encoding, options=options)
+
+
+class TrackDecoder:
+    """Decodes one audio track of an open container, sample by sample in its place.
+
+    Gaps in the timestamps come out as silence and overlaps are cut, so that the position of
+    every sample is `start` plus the number of samples before it.
+    """
+
+    def __init__(self, stream: AudioStream) -> None:
+        self.stream: Any = stream
+        self.start: int | None = None  # position of the first sample; None before it is known
+        self._damaged = 0  # packets that could not be decoded
+        context: Any = stream.codec_context
+        if context is None or context.format is None or not stream.rate:
+            raise SordinoError("its sound cannot be decoded: the codec is unknown or not there")
+        if not context.layout.nb_channels:
+            raise SordinoError("it has no channels: the header is damaged")
+        sample_format = context.format.name.removesuffix("p")
+        lossless = context.name.startswith(_LOSSLESS)
+        subtype = _SUBTYPES.get(sample_format, "PCM_16") if lossless else context.name
+        subtype = "PCM_32" if context.name.startswith("pcm_s32") else subtype
+        self._layout = stream.layout.name  # "2 channels" where the file does not say which
+        self.info = SoundInfo(
+            sample_rate=stream.rate,
+            channels=stream.layout.nb_channels,
+            subtype=subtype.removesuffix("float"),
+            layout="" if self._layout.endswith(" channels") else self._layout,
+            bit_rate=None if lossless else stream.bit_rate,
+            seconds=_seconds(stream),
+            tags=stream.container.metadata or stream.metadata,  # ogg has them on the track
+        )
+        self._shape: object = None
+        self._next = 0
+        self._end = _declared_end(stream)
+
+    def decode(self, packet: "Packet[Any]") -> Iterator[Interleaved]:
+        """Decode one packet; an empty one flushes the decoder."""
+        try:
+            frames: list[AudioFrame] = self.stream.decode(packet)
+        except FFmpegError:
+            self._damaged += 1
+            return
+        for frame in frames:
+            position = self._next
+            if frame.pts is not None and frame.time_base is not None:
+                position = round(frame.pts * frame.time_base * self.info.sample_rate)
+            if self.start is None:
+                self.start = self._next = position
+            for samples in self._converted(frame):
+                yield from self._placed(samples, position)
+                position = self._next
+
+    def notes(self) -> list[str]:
+        """Say at the end what was wrong with the track.
+
+        Raises:
+            SordinoError: nothing could be decoded.
+        """
+        if self.start is None:
+            raise SordinoError("no sound in it can be decoded: it is damaged or cut short")
+        notes = [f"{self._damaged} damaged packet(s) could not be decoded"] if self._damaged else []
+        reached = (self._next - self.start) / self.info.sample_rate
+        return notes + truncation_notes(reached, self.info.seconds)
+
+    def _converted(self, frame: AudioFrame) -> Iterator[Interleaved]:
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if shape != self._shape:  # some broadcasts change layout on the way
+            self._shape = shape
+            # Interleaved: PyAV crashes on planes of 8 channels and more.
+            self._resampler = AudioResampler("flt", self._layout, self.info.sample_rate)
+        for converted in self._resampler.resample(frame):
+            yield np.asarray(converted.to_ndarray(), np.float32).reshape(-1, self.info.channels)
+
+    def _placed(self, samples: Interleaved, position: int) -> Iterator[Interleaved]:
+        tolerance = SYNC_TOLERANCE * self.info.sample_rate
+        gap = position - self._next
+        if gap < -tolerance:
+            samples = samples[-gap:]
+        elif gap > tolerance:
+            second = np.zeros((self.info.sample_rate, self.info.channels), np.float32)
+            for begin in range(0, gap, len(second)):
+                yield second[: gap - begin]
+            self._next = position
+        if self._end is not None and 0 < self._next + len(samples) - self._end < LONGEST_FRAME:
+            samples = samples[: max(0, self._end - self._next)]
+        self._next += len(samples)
+        yield samples
+
+
+class TrackEncoder:
+    """Encodes one audio track into an open output container.
+
+    Args:
+        output: the container; nothing may have been written to it yet.
+        codecs: FFmpeg's names of codecs or encoders; the first one that can be written is taken.
+        info: of the sound that will come; the rate changes only if the codec does not have it.
+        skip_priming: leave out as many samples at the start as the encoder puts in front; for
+            containers that cannot tell the player to leave those out.
+
+    Raises:
+        SordinoError: none of the codecs can be written into this container.
+    """
+
+    def __init__(
+        self,
+        output: OutputContainer,
+        codecs: Sequence[str],
+        info: SoundInfo,
+        skip_priming: bool = False,
+    ) -> None:
+        self._output: Any = output
+        self._rate = info.sample_rate
+        self._layout = info.layout or f"{info.channels}c"
+        self._position: int | None = None
+        encoder, self.stream = self._added(codecs)
+        self.rate: int = self.stream.rate
+        self.stream.layout = self._layout
+        self.stream.time_base = Fraction(1, self.rate)
+        self.stream.format = _sample_format(encoder, info.subtype)
+        self.codec = name = encoder.canonical_name
+        self._skip = _PRIMING.get(name, 0) if skip_priming else 0
+        if not name.startswith(_LOSSLESS):
+            least = _LEAST_BIT_RATE.get(name, _OTHER_BIT_RATE) * info.channels
+            self.stream.bit_rate = max(info.bit_rate or 0, least)
+        if name == "opus":
+            self.stream.bit_rate = min(self.stream.bit_rate, 256_000 * info.channels)
+
+    def _added(self, codecs: Sequence[str]) -> tuple[Codec, Any]:
+        for codec in codecs:
+            with suppress(ValueError):  # no such encoder, or not in this container
+                encoder = Codec(_ENCODERS.get(codec, codec), "w")
+                if not encoder.capabilities & Capabilities.experimental:
+                    rate = _nearest_rate(encoder, self._rate)
+                    return encoder, self._output.add_stream(encoder.name, rate=rate)
+        raise SordinoError(
+            f"this installation of FFmpeg cannot write {' or '.join(codecs)} into "
+            f"{self._output.format.name}: choose another format, for instance --format wav"
+        )
+
+    def start(self, position: int) -> None:
+        """Say where on the container's clock the first sample belongs; later calls do nothing."""
+        if self._position is None:
+            self._position = position
+
+    def encode(self, samples: Interleaved) -> None:
+        """Encode samples, shape = (samples, channels), that follow on those before."""
+        skipped = min(self._skip, len(samples))
+        self._skip -= skipped
+        self._position = (self._position or 0) + skipped
+        samples = samples[skipped:]
+        if not len(samples):
+            return
+        interleaved = np.ascontiguousarray(samples).reshape(1, -1)
+        frame = AudioFrame.from_ndarray(interleaved, "flt", self._layout)
+        frame.sample_rate = self._rate
+        frame.time_base = Fraction(1, self._rate)
+        frame.pts = self._position
+        self._position += len(samples)
+        self._output.mux(self.stream.encode(frame))
+
+    def flush(self) -> None:
+        """Encode what the encoder still holds."""
+        self._output.start_encoding()
+        self._output.mux(self.stream.encode(None))
+
+
+def open_output(file: Path | BinaryIO, container: str, sample_rate: int) -> OutputContainer:
+    """Open a container for writing, with a clock that is exact to the sample."""
+    name = f"file:{file}" if isinstance(file, Path) else file
+    options: dict[str, str] = {}
+    if container in ("mp4", "mov", "ipod", "3gp"):
+        # Edit lists count in units of this clock; its default is a coarse millisecond.
+        options["movie_timescale"] = str(sample_rate)
+    return av.open(name, "w", format=container, container_options=options)
+
+
+def kept_tags(tags: dict[str, str]) -> dict[str, str]:
+    """Leave out the tags that describe the old encoding."""
+    stale = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps")
+    stale += ("number_of_", "_statistics_", "vendor_id", "handler_name")
+    return {key: value for key, value in tags.items() if not key.lower().startswith(stale)}
+
+
+def is_moving_picture(stream: Stream) -> bool:
+    """Tell a moving picture from a cover."""
+    return not stream.disposition & Disposition.attached_pic
+
+
+def _seconds(stream: AudioStream) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    container: Any = stream.container
+    if not container.duration or any(is_moving_picture(each) for each in container.streams.video):
+        return None  # the pictures may be longer than the sound
+    return container.duration / av.time_base
+
+
+def _declared_end(stream: AudioStream) -> int | None:
+    """Where mp4 says that a track ends; the decoder knows only whole frames."""
+    if "mp4" not in stream.container.format.name or not stream.duration or not stream.time_base:
+        return None
+    return round(((stream.start_time or 0) + stream.duration) * stream.time_base * stream.rate)
+
+
+def _nearest_rate(encoder: Codec, rate: int) -> int:
+    rates = encoder.audio_rates
+    if not rates or rate in rates:
+        return rate
+    return min((each for each in rates if each > rate), default=max(rates))
+
+
+def _sample_format(encoder: Codec, subtype: str) -> str:
+    """Choose the encoder's sample format that keeps the depth of the input."""
+    names = [each.name for each in encoder.audio_formats or []]
+    wide = subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+    order = ("s32", "s32p", "flt", "fltp") if wide else ("s16", "s16p")
+    return next((name for name in order if name in names), names[0])
 
 
 class ContainerSource:
@@ -42,15 +308,15 @@ class ContainerSource:
             self.close()
             raise
         self.info = self._decoder.info
-        self.has_pictures = any(moves(each) for each in self._container.streams.video)
+        self.has_pictures = any(is_moving_picture(each) for each in self._container.streams.video)
         if len(self._container.streams.audio) > 1:
             self.notes.append("of several audio tracks only the first one was taken")
 
-    def blocks(self) -> Iterator[Samples]:
+    def blocks(self) -> Iterator[Interleaved]:
         """Yield the samples in blocks of about a second."""
         packets = self._container.demux(self._decoder.stream)
         parts = (part for packet in packets for part in self._decoder.decode(packet))
-        yield from in_seconds(parts, self.info.sample_rate)
+        yield from one_second_blocks(parts, self.info.sample_rate)
         self.notes += self._decoder.notes()
 
     def close(self) -> None:
@@ -96,7 +362,7 @@ class ContainerSink:
                 f"{codec} has no {info.sample_rate} Hz: written at {self._track.rate} Hz"
             )
 
-    def write(self, samples: Samples) -> None:
+    def write(self, samples: Interleaved) -> None:
         """Append samples, shape = (samples, channels)."""
         self._track.encode(samples)
 

@@ -1,4 +1,11 @@
-"""Formats that can be written, by the extension of their files."""
+"""What is known of a sound, and the formats that can be written, by file extension."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 SOUNDFILE_FORMATS = {
     "wav": "WAV",
@@ -56,3 +63,71 @@ RAW_ENCODINGS = (
     *("f32le", "f32be", "f64le", "f64be", "alaw", "mulaw"),
 )
 """FFmpeg's names for samples without a header."""
+
+Interleaved = NDArray[np.float32]
+"""Shape = (samples, channels), full scale +-1."""
+
+
+class Readable(Protocol):
+    """Where bytes come from; it need not be seekable."""
+
+    def read(self, size: int, /) -> bytes: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class SoundInfo:
+    """What is to be kept of a sound when it is written again.
+
+    Args:
+        sample_rate: in Hz.
+        channels: number of channels.
+        subtype: of the samples, in soundfile's words ("PCM_16", "PCM_24", "FLOAT", "VORBIS"),
+            or the name of a lossy codec ("mp3", "aac").
+        layout: meaning of the channels in FFmpeg's words ("stereo", "5.1"); "" is unknown.
+        bit_rate: of lossy codecs, bits per second; None is unknown.
+        seconds: duration; None is unknown.
+        tags: title, artist and so on.
+    """
+
+    sample_rate: int
+    channels: int
+    subtype: str
+    layout: str = ""
+    bit_rate: int | None = None
+    seconds: float | None = None
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class RawFormat(NamedTuple):
+    """How headerless samples lie in a stream of bytes."""
+
+    encoding: str = "s16le"
+    """FFmpeg's name: s16le, s24le, s32le, f32le, f64le, u8, alaw, mulaw, or ...be."""
+    sample_rate: int = 48000
+    """In Hz."""
+    channels: int = 1
+    """Interleaved."""
+
+
+def one_second_blocks(parts: Iterable[Interleaved], sample_rate: int) -> Iterator[Interleaved]:
+    """Join small blocks into blocks of at least a second, which the network takes faster."""
+    waiting: list[Interleaved] = []
+    count = 0
+    for part in parts:
+        waiting.append(part)
+        count += len(part)
+        if count >= sample_rate:
+            yield np.concatenate(waiting)
+            waiting, count = [], 0
+    if count:
+        yield np.concatenate(waiting)
+
+
+def truncation_notes(reached: float, promised: float | None) -> list[str]:
+    """Compare the seconds that were there with those that the header promises.
+
+    Some headers only estimate, so less than a second is not worth a word.
+    """
+    if promised is None or reached >= promised - max(1.0, 0.03 * promised):
+        return []
+    return [f"the file is cut short: only {reached:.1f} s of {promised:.1f} s are there"]

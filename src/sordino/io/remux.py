@@ -10,15 +10,15 @@ from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 
 from sordino.errors import SordinoError
-from sordino.io.sound import Samples, SoundInfo, cut_short
-from sordino.io.tracks import (
+from sordino.io.ffmpeg import (
     TrackDecoder,
     TrackEncoder,
+    is_moving_picture,
     kept_tags,
-    moves,
     open_container,
     open_output,
 )
+from sordino.io.formats import Interleaved, SoundInfo, truncation_notes
 
 _UNPRIMED = {"adts", "ac3", "mp2", "avi", "flv", "mpegts", "asf"}
 """Containers that cannot say how many of the first samples are the encoder's own."""
@@ -27,8 +27,8 @@ _UNPRIMED = {"adts", "ac3", "mp2", "avi", "flv", "mpegts", "asf"}
 class Filter(Protocol):
     """Changes sound block by block; gives as many samples as it takes, some of them later."""
 
-    def feed(self, block: Samples) -> Samples: ...  # noqa: D102
-    def flush(self) -> Samples: ...  # noqa: D102
+    def feed(self, block: Interleaved) -> Interleaved: ...  # noqa: D102
+    def flush(self) -> Interleaved: ...  # noqa: D102
 
 
 def remux(
@@ -109,7 +109,9 @@ class _Remux:
             track.flush()
         notes = {note: None for track in tracks.values() for note in track.decoder.notes()}
         promised = self._given.duration
-        self._notes += notes or cut_short(reached, promised / av.time_base if promised else None)
+        self._notes += notes or truncation_notes(
+            reached, promised / av.time_base if promised else None
+        )
         return self._notes
 
     def _track(self, stream: Any) -> "_Track":
@@ -130,10 +132,14 @@ class _Remux:
             if not self._given.chapters() and "timecode" not in stream.metadata:
                 self._notes.append(f"the data track {stream.index} is left out")
             return None  # chapters and time codes are written anew by the container
-        if stream.type == "video" and not moves(stream) and not stream.codec_context.width:
+        if (
+            stream.type == "video"
+            and not is_moving_picture(stream)
+            and not stream.codec_context.width
+        ):
             self._notes.append("its cover cannot be read and is left out")
             return None
-        if self._output.format.name == "matroska" and not moves(stream):
+        if self._output.format.name == "matroska" and not is_moving_picture(stream):
             name, kind = (stream.metadata.get(key, "") for key in ("filename", "mimetype"))
             self._output.add_attachment(name or "cover", kind or "image/jpeg", self._cover(stream))
             return None
@@ -142,7 +148,7 @@ class _Remux:
         except (ValueError, FFmpegError) as error:
             what = f"{stream.type} ({stream.name or 'unknown'})"
             container = self._output.format.name
-            if stream.type == "video" and moves(stream):
+            if stream.type == "video" and is_moving_picture(stream):
                 raise SordinoError(
                     f"{container} cannot hold its {what}: choose another format, for instance mkv"
                 ) from error
@@ -167,7 +173,7 @@ class _Track:
         self.decoder = decoder
         self._encoder = encoder
         self._filter = change
-        self._waiting: list[Samples] = []
+        self._waiting: list[Interleaved] = []
         self._count = 0
 
     def take(self, packet: Any) -> None:

@@ -7,8 +7,8 @@ from time import perf_counter, thread_time
 import numpy as np
 from numpy.typing import NDArray
 
+from sordino.denoiser import Denoiser
 from sordino.model import Model
-from sordino.serve.denoiser import HeldDenoiser
 from sordino.serve.errors import Overloaded
 from sordino.stft import FRAMES_PER_SECOND, hop, native_rate
 
@@ -96,7 +96,7 @@ class Capacity:
         """Measure what a hop of one channel costs at each of the model's rates."""
         for rate in model.info.native_rates:
             noise = np.random.default_rng(0).standard_normal(hop(rate)).astype(np.float32)
-            denoisers = [HeldDenoiser(model, rate) for _ in range(_BATCH)]
+            denoisers = [Denoiser(model, rate) for _ in range(_BATCH)]
             times = np.array([_timed(denoisers, 0.01 * noise) for _ in range(_WARM + _ROUNDS)])
             spectra, network = np.median(times[_WARM:], axis=0) / _BATCH * FRAMES_PER_SECOND
             cost = Cost(float(network), float(spectra) * (1 + SOCKET_RATIO))
@@ -155,17 +155,17 @@ class Capacity:
         return self._costs.get((model.sha256, native), Cost()) * channels
 
 
-def _timed(denoisers: list[HeldDenoiser], block: NDArray[np.float32]) -> tuple[float, float]:
+def _timed(denoisers: list[Denoiser], block: NDArray[np.float32]) -> tuple[float, float]:
     """Run a batch; return the processor time of spectra and of the network.
 
     Other programs may run beside, so that the clock on the wall would not do.
     """
     begin = thread_time()
     for each in denoisers:
-        each.hold(block)
-    held = thread_time()
-    HeldDenoiser.run(denoisers)
+        each.analyse(block)
+    analysed = thread_time()
+    Denoiser.run_batch(denoisers)
     run = thread_time()
     for each in denoisers:
-        each.take()
-    return held - begin + thread_time() - run, run - held
+        each.synthesise()
+    return analysed - begin + thread_time() - run, run - analysed

@@ -22,10 +22,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
-from sordino.model import NOISE_MASK, available_models, load_model
+from sordino.model import available_models, load_model
 from sordino.serve.capacity import Capacity, Share
-from sordino.serve.denoiser import HeldDenoiser, Sound
 from sordino.serve.errors import Draining, Refusal
 from sordino.serve.metrics import Metrics
 from sordino.serve.settings import Settings
@@ -35,6 +35,8 @@ PIECE_SECONDS = 0.04  # longer blocks are cut, so that nobody waits for them
 BATCH_FRAMES = 16  # of all channels in one batch: about 3 ms of one processor
 JITTER_SECONDS = 0.1  # that a stream may be early without being less urgent
 SWITCH_SECONDS = 0.0005  # Python's own 5 ms would let one thread hold up the others
+
+Sound = NDArray[np.float32]
 
 
 @dataclass(order=True)
@@ -78,7 +80,7 @@ class Engine:
         """Load and measure the models, and start the threads."""
         sys.setswitchinterval(SWITCH_SECONDS)
         for name, entry in available_models().items():
-            if entry.kind == NOISE_MASK and self._calibrates:
+            if entry.live and self._calibrates:
                 self.capacity.measure(load_model(name))
         for thread in self._threads:
             thread.start()
@@ -158,7 +160,7 @@ class Engine:
         self.metrics.streams.set(len(self.streams))
         self.metrics.load.set(self.capacity.load)
 
-    def _admit(self, denoiser: HeldDenoiser) -> "Stream":
+    def _admit(self, denoiser: Denoiser) -> "Stream":
         if self.draining_until is not None:
             raise Draining
         share = self.capacity.take(denoiser.model, denoiser.sample_rate, denoiser.channels)
@@ -194,7 +196,7 @@ class Stream:
     time: await the answer to a block before the next one, a flush or a reset.
     """
 
-    def __init__(self, engine: Engine, denoiser: HeldDenoiser, share: Share) -> None:
+    def __init__(self, engine: Engine, denoiser: Denoiser, share: Share) -> None:
         self.denoiser = denoiser
         self.sample_rate = denoiser.sample_rate
         self.channels = denoiser.channels
@@ -267,7 +269,7 @@ def live_model(name: str) -> str:
         Refusal: they may not.
     """
     entries = available_models()
-    live = [entry.name for entry in entries.values() if entry.kind == NOISE_MASK]
+    live = [entry.name for entry in entries.values() if entry.live]
     if name not in live:
         raise Refusal(
             404, "unknown_model", f"no live model is called {name!r}: choose one of {live}"
@@ -275,26 +277,26 @@ def live_model(name: str) -> str:
     return name
 
 
-def _prepared(sample_rate: int, channels: int, model: str, strength: float) -> HeldDenoiser:
-    return HeldDenoiser(load_model(live_model(model)), sample_rate, channels, strength)
+def _prepared(sample_rate: int, channels: int, model: str, strength: float) -> Denoiser:
+    return Denoiser(load_model(live_model(model)), sample_rate, channels, strength)
 
 
 def _denoised(batch: Sequence[_Work]) -> list[Sound | BaseException]:
     """Run a batch; an error of one stream is no other's."""
     outcomes: dict[int, Sound | BaseException] = {}
-    held: list[_Work] = []
+    analysed: list[_Work] = []
     for work in batch:
         try:
-            work.stream.denoiser.hold(work.block)
-            held.append(work)
+            work.stream.denoiser.analyse(work.block)
+            analysed.append(work)
         except SordinoError as error:
             outcomes[work.number] = error
     try:
-        HeldDenoiser.run([work.stream.denoiser for work in held])
-        for work in held:
-            outcomes[work.number] = work.stream.denoiser.take()
+        Denoiser.run_batch([work.stream.denoiser for work in analysed])
+        for work in analysed:
+            outcomes[work.number] = work.stream.denoiser.synthesise()
     except Exception as error:  # a thread that dies would silence all streams
-        for work in held:
+        for work in analysed:
             outcomes.setdefault(work.number, error)
     return [outcomes[work.number] for work in batch]
 

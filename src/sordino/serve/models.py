@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from sordino.model import NOISE_MASK, available_models, load_model
+from sordino.model import available_models, load_model
 
 router = APIRouter(tags=["models"])
 
@@ -37,7 +37,7 @@ def models() -> ModelList:
             ModelDescription(
                 name=entry.name,
                 summary=entry.summary,
-                live=entry.kind == NOISE_MASK,
+                live=entry.live,
                 rates=list(info.native_rates),
                 parameters=info.parameters,
                 macs_per_second=info.macs_per_second,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE, MOST_LISTENED
+from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE, MAX_WARM_UP
 from sordino.io.formats import EXTENSIONS, RAW_ENCODINGS
 from sordino.model import available_models
 from sordino.serve.errors import Refusal
@@ -57,7 +57,7 @@ async def denoise(
         float,
         Query(
             ge=0,
-            le=MOST_LISTENED,
+            le=MAX_WARM_UP,
             description="Hear so many seconds of it first; the answer begins after them",
         ),
     ] = 0.0,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
-from sordino.model import NOISE_MASK, available_models
+from sordino.model import available_models
 from sordino.serve.errors import Refusal
 
 router = APIRouter(tags=["models"])
@@ -30,7 +30,7 @@ def weights(
 ) -> Response:
     """Give the ONNX file of a packaged model that can run live."""
     entry = available_models().get(name)
-    if entry is None or entry.kind != NOISE_MASK:
+    if entry is None or not entry.live:
         raise Refusal(404, "not_found", f"no model for live sound is called {name!r}")
     data = (files("sordino") / "weights" / entry.file).read_bytes()
     headers = {"ETag": f'"{entry.sha256}"', "Cache-Control": "no-cache"}

@@ -20,13 +20,11 @@ from typing import Any, BinaryIO
 
 from av.error import FFmpegError
 
-from sordino.batch.cleaning import Cleaning, Settings
 from sordino.batch.plan import Job
-from sordino.batch.process import denoise_files
+from sordino.batch.process import Settings, TrackDenoiser, denoise_files
 from sordino.errors import SordinoError
-from sordino.io.atomic import explain
-from sordino.io.audiofile import Sink, open_sink, open_source
-from sordino.io.sound import RawFormat, Samples, SoundInfo
+from sordino.io.audiofile import Sink, explain, open_sink, open_source
+from sordino.io.formats import Interleaved, RawFormat, SoundInfo
 
 try:
     import resource
@@ -54,7 +52,7 @@ class Task:
         model: name of a packaged one.
         strength: share of the noise to take.
         attenuation_limit_db: see `sordino.denoiser.Denoiser`.
-        listen: seconds that are heard first, see `sordino.batch.cleaning.Settings`.
+        listen: seconds that are heard first, see `sordino.batch.process.Settings`.
         raw: how headerless samples lie: encoding, rate in Hz, channels; None if there is a header.
         max_sound_seconds: of sound.
         max_output_bytes: of any file it writes.
@@ -157,7 +155,9 @@ def _stream(task: Task, source: _Peeked, target: BinaryIO) -> None:
     raw = None if task.raw is None else RawFormat(*task.raw)
     with open_source(source, raw) as sound:
         _check(task, sound.info)
-        track = Cleaning(sound.info, _settings(task), report=lambda done: _check_length(task, done))
+        track = TrackDenoiser(
+            sound.info, _settings(task), report=lambda done: _check_length(task, done)
+        )
         with ExitStack() as stack:
             sink: Sink | None = None  # not before there is sound, so that garbage gets no answer
             for clean in _cleaned(track, sound.blocks()):
@@ -171,7 +171,7 @@ def _stream(task: Task, source: _Peeked, target: BinaryIO) -> None:
         raise SordinoError("there is no sound in it, not a single sample: record it again")
 
 
-def _cleaned(track: Cleaning, blocks: Iterator[Samples]) -> Iterator[Samples]:
+def _cleaned(track: TrackDenoiser, blocks: Iterator[Interleaved]) -> Iterator[Interleaved]:
     for block in blocks:
         yield track.feed(block)
     yield track.flush()

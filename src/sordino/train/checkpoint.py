@@ -7,7 +7,6 @@ step and the hours of audio are in the metadata, as JSON.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -20,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sordino.errors import SordinoError
+from sordino.io.atomic import atomic_write
 from sordino.model import available_models
 from sordino.train.optim import AveragedWeights
 from sordino.train.recipe import Recipe, from_tree, to_tree
@@ -80,11 +80,9 @@ def _write(
     path: Path, tensors: Mapping[str, Tensor], recipe: dict[str, Any], progress: Progress
 ) -> None:
     about = {"recipe": recipe, "step": progress.step, "hours": progress.hours}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
     kept = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    save_file(kept, temporary, {"sordino": json.dumps(about)})
-    os.replace(temporary, path)
+    with atomic_write(path) as part:
+        save_file(kept, part, {"sordino": json.dumps(about)})
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

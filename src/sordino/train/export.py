@@ -7,7 +7,6 @@ step in which not all sizes are fixed takes an eighth less time (`fix_shapes`).
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from sordino import slices
 from sordino.errors import SordinoError
+from sordino.io.atomic import atomic_write
 from sordino.model import FORMAT, NOISE_MASK, SLICE_MAGNITUDE
 from sordino.stft import FRAMES_PER_SECOND, HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS, bins
 from sordino.train.baselines.poc_unet import PocUNet
@@ -197,34 +197,32 @@ def export_checkpoint(
     restore_weights(network, checkpoint.part("average"), "the checkpoint")
     network.eval()
     graph = _GRAPHS[recipe.kind](network)
-    temporary = path.with_name(f".{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(graph, temporary)
-    metadata = {
-        "format": FORMAT,
-        "kind": recipe.kind,
-        "name": recipe.name,
-        "version": version,
-        "parameters": count_parameters(network),
-        "licence": LICENCE,
-        "description": recipe.description,
-        "training": {**asdict(checkpoint.progress), "recipe": to_tree(recipe)},
-        "metrics": metrics or {},
-        **graph.facts,
-    }
-    # Where the data lay on the machine that trained is nobody's business.
-    metadata["training"]["recipe"].pop("data")
-    model = onnx.load(temporary)
-    if recipe.kind == NOISE_MASK:
-        fix_shapes(model)
-        _store_sparsely(model)
-    if graph.half:
-        _halve_weights(model)
-    entry = model.metadata_props.add()
-    entry.key, entry.value = "sordino", json.dumps(metadata)
-    onnx.checker.check_model(model)
-    onnx.save(model, temporary)
-    os.replace(temporary, path)
+    with atomic_write(path) as part:
+        _write(graph, part)
+        metadata = {
+            "format": FORMAT,
+            "kind": recipe.kind,
+            "name": recipe.name,
+            "version": version,
+            "parameters": count_parameters(network),
+            "licence": LICENCE,
+            "description": recipe.description,
+            "training": {**asdict(checkpoint.progress), "recipe": to_tree(recipe)},
+            "metrics": metrics or {},
+            **graph.facts,
+        }
+        # Where the data lay on the machine that trained is nobody's business.
+        metadata["training"]["recipe"].pop("data")
+        model = onnx.load(part)
+        if recipe.kind == NOISE_MASK:
+            fix_shapes(model)
+            _store_sparsely(model)
+        if graph.half:
+            _halve_weights(model)
+        entry = model.metadata_props.add()
+        entry.key, entry.value = "sordino", json.dumps(metadata)
+        onnx.checker.check_model(model)
+        onnx.save(model, part)
     beside = path.with_suffix(".safetensors")
     # A run's own checkpoint of that name holds the weights and what it needs to resume.
     if not beside.exists() or not load_checkpoint(beside).part("network"):
@@ -254,9 +252,8 @@ def register(path: Path, summary: str) -> None:
         "summary": summary,
         "kind": json.loads(properties["sordino"])["kind"],
     }
-    temporary = registry_path.with_name(".registry.json.part")
-    temporary.write_text(json.dumps(registry, indent=2, sort_keys=True) + "\n")
-    os.replace(temporary, registry_path)
+    with atomic_write(registry_path) as part:
+        part.write_text(json.dumps(registry, indent=2, sort_keys=True) + "\n")
 
 
 def measure(recipe: Recipe) -> tuple[int, int]:

@@ -3,8 +3,8 @@
 import os
 import sys
 
-from sordino.errors import SordinoError
-from sordino.live.settings import Settings
+from sordino.errors import SordinoError, install_command
+from sordino.live.config import Settings
 
 # What Qt's wheels need of a Debian or Ubuntu system, on X11 and Wayland.
 LIBRARIES = (
@@ -25,7 +25,7 @@ def run(settings: Settings) -> None:
         if error.name and not error.name.startswith("PySide6"):
             raise
         if isinstance(error, ModuleNotFoundError):
-            raise SordinoError("the tray needs Qt: pip install 'sordino[gui]'") from None
+            raise SordinoError(f"the tray needs Qt: {install_command('gui')}") from None
         raise SordinoError(
             f"Qt cannot be loaded ({error}): install what it needs, on Debian and Ubuntu with "
             f"`sudo apt install {LIBRARIES}`"

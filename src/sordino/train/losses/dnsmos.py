@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sordino.errors import SordinoError
+from sordino.errors import SordinoError, install_command
 
 RATE = 16000
 FRAME, HOP = 320, 160
@@ -54,7 +54,7 @@ class Dnsmos(nn.Module):
         package = find_spec("speechmos")
         if package is None or not package.submodule_search_locations:
             raise SordinoError(
-                "loss.opinion needs the networks of DNSMOS: pip install 'sordino[evaluate]'"
+                f"loss.opinion needs the networks of DNSMOS: {install_command('evaluate')}"
             )
         path = Path(package.submodule_search_locations[0]) / "dnsmos_models/sig_bak_ovr.onnx"
         weights = {
