@@ -140,3 +140,22 @@ def test_a_constant_offset_is_not_heard(rate: int) -> None:
         features(stft(sound, rate), torch.zeros(1, 2))[0][:, 5:] for sound in (x, x + 0.1)
     )
     assert (offset - plain).abs().mean() < 0.06 * plain.abs().mean()
+
+
+WIDE = UNetConfig(channels=(8,), strides=(4,), blocks=2, hidden=8, recurrence="gru", expansion=2)
+
+
+def test_strides_recurrence_and_expansion_keep_the_contract() -> None:
+    """One stage that divides the bands by four, GRUs and wide layers: pieces equal the whole."""
+    torch.manual_seed(0)
+    net = UNet(WIDE).eval()
+    x = frames(12, batch=2)
+    state = net.initial_state(2)
+    assert {name for name in state if name.startswith(("hidden", "cell"))} == {"hidden0", "hidden1"}
+    voice = torch.zeros(2, WIDE.voice_size)
+    with torch.no_grad():
+        whole = net(x, voice, state).mask
+        first = net(x[:, :5], voice, state)
+        rest = net(x[:, 5:], voice, first.state).mask
+    torch.testing.assert_close(torch.cat([first.mask, rest], 1), whole, atol=1e-5, rtol=1e-4)
+    assert whole.shape == x.shape

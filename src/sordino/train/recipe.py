@@ -28,6 +28,7 @@ RENAMED = {
     "loss.intelligibility": "estoi",
     "loss.envelope": "llr",
     "loss.opinion": "dnsmos",
+    "loss.opinion_share": "dnsmos_share",
     "mix.calls": "tones",
     "mix.cries": "animals",
 }

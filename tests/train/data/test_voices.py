@@ -38,7 +38,7 @@ def test_stretching_keeps_the_pitch(length):
 @pytest.mark.parametrize("pitch", [1.5, 2.5])
 def test_a_raised_voice_has_its_pitch_raised_and_its_formant_kept(pitch):
     read_at = round(RATE / pitch)
-    x = pulses(180, 2.0, read_at)
+    x = pulses(180, 5.0, read_at)
     y = raise_voice(x, RATE, pitch, 1.0, 0.0, round(1.2 * len(x)))
     hz, power = spectrum(y)
     f0 = 180 * pitch
@@ -50,7 +50,7 @@ def test_a_raised_voice_has_its_pitch_raised_and_its_formant_kept(pitch):
 
 
 def test_a_flatter_spectrum_has_more_of_its_heights():
-    x = pulses(150, 2.0, round(RATE / 1.5))
+    x = pulses(150, 3.0, round(RATE / 1.5))
     flat, plain = (raise_voice(x, RATE, 1.5, 1.0, tilt, len(x)) for tilt in (4.0, 0.0))
     assert centroids(flat[None])[0] > 1.1 * centroids(plain[None])[0]
 
