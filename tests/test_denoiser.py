@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sordino import examples
 from sordino.denoiser import Denoiser, denoise
 from sordino.errors import SordinoError
 from sordino.model import load_model
