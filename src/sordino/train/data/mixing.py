@@ -257,7 +257,7 @@ class Mixer:
         assert pool is not None
         # Sound read at another rate than it is taken for is played at another speed.
         speed, length = log_uniform(rng, *config.speech_speed), samples
-        raised = rng.random() < config.raised
+        raised = config.raised > 0 and rng.random() < config.raised
         if raised:
             speed = log_uniform(rng, *config.raised_pitch)
             length = round(samples / log_uniform(rng, 1.0, 1.5 * speed))
