@@ -4,19 +4,22 @@ import re
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from threading import Event
 
 import numpy as np
 import pytest
+import soundfile as sf
 
 from support.desktop import application, require_qt, spin_until
 from support.signals import tone
 from support.sound_servers import PATIENCE, RATE, Player, Recorder, Server, wait_for
 
 require_qt()
+pytestmark = [pytest.mark.slow, pytest.mark.audio]
 
 from PySide6.QtCore import Qt, QTimer  # noqa: E402
-from PySide6.QtGui import QAccessible  # noqa: E402
+from PySide6.QtGui import QAccessible, QImage  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 from PySide6.QtWidgets import QApplication, QLabel, QSystemTrayIcon  # noqa: E402
 
@@ -26,10 +29,10 @@ from sordino.live.backends import MICROPHONE, choose_backend  # noqa: E402
 from sordino.live.config import Settings  # noqa: E402
 from sordino.live.tray import run  # noqa: E402
 from sordino.live.tray.app import Tray  # noqa: E402
-from sordino.live.tray.columns import ROWS, row_of  # noqa: E402
-from sordino.live.tray.desk import Desk  # noqa: E402
-from sordino.live.tray.listening import SECONDS  # noqa: E402
-from sordino.live.tray.spectrogram import COLUMNS  # noqa: E402
+from sordino.live.tray.controller import Controller  # noqa: E402
+from sordino.live.tray.player import COMPARE_SECONDS  # noqa: E402
+from sordino.live.tray.preferences import Preferences  # noqa: E402
+from sordino.live.tray.spectrogram import COLUMNS, ROWS, row_of  # noqa: E402
 from support.file_backend import FileBackend  # noqa: E402
 
 LEVEL = 0.1  # of the tones: -23 dBFS
@@ -43,8 +46,8 @@ def server():
         for name, hertz in (("first", 1000), ("second", 3000)):
             server.add_room(f"{name}_room")
             server.add_microphone(name, f"{name}_room")
-            sound = tone(hertz, RATE, 120.0, LEVEL)
-            stack.enter_context(Player(f"{name}_room", sound))
+            sound = tone(hertz, RATE, 1.0, LEVEL)  # whole periods: it repeats without a seam
+            stack.enter_context(Player(f"{name}_room", sound, repeat=True))
         server.set_default_source("first")
         subprocess.run(["pactl", "set-default-sink", "phones"], check=True)
         yield server
@@ -53,25 +56,25 @@ def server():
 @pytest.fixture(scope="module")
 def running(server):
     application()
-    desk = Desk(Settings(), choose_backend())
-    tray = Tray(desk, Event())
+    controller = Controller(Settings(), choose_backend(), Preferences())
+    tray = Tray(controller, Event())
     try:
-        desk.start()
+        controller.start()
         tray.start()
         yield tray
     finally:
         tray.close()
-        desk.stop()
+        controller.stop()
 
 
 @pytest.fixture
 def tray(running):
     """Have it as after the start: cleaning, at full strength, with the default microphone."""
-    running.desk.set_cleaning(True)
-    running.desk.set_muted(False)
-    running.desk.session.set_strength(1.0)
+    running.controller.set_cleaning(True)
+    running.controller.set_muted(False)
+    running.window.strength.setValue(100)
     running.open()
-    spin_until(lambda: running.desk.status().state == "active", "cleaning")
+    spin_until(lambda: running.controller.status().state == "active", "cleaning", 4 * PATIENCE)
     return running
 
 
@@ -111,10 +114,10 @@ def test_strength_follows_the_slider(tray):
     slider.setValue(100)
     press(slider, Qt.Key.Key_Left)
     press(slider, Qt.Key.Key_PageDown)
-    assert tray.desk.status().strength == pytest.approx(0.89)
+    assert tray.controller.status().strength == pytest.approx(0.89)
     assert tray.window.strength_text.text() == "89 %"
     press(slider, Qt.Key.Key_Home)
-    assert tray.desk.status().strength == 0
+    assert tray.controller.status().strength == 0
 
 
 def test_spectrogram_shows_the_tone_in_its_row(tray):
@@ -129,24 +132,24 @@ def test_spectrogram_shows_the_tone_in_its_row(tray):
 def test_meters_show_the_levels(tray):
     rms = 20 * np.log10(LEVEL / np.sqrt(2))
     spin_until(lambda: tray.window.input_meter.dbfs == pytest.approx(rms, abs=1), "the level")
-    tray.desk.set_cleaning(False)  # a tone is no speech: cleaned, little of it is left
+    tray.controller.set_cleaning(False)  # a tone is no speech: cleaned, little of it is left
     spin_until(lambda: tray.window.output_meter.dbfs == pytest.approx(rms, abs=1), "the level")
 
 
 def test_switch_and_menu_say_the_same(tray):
     press(tray.window.switch, Qt.Key.Key_Space)
     assert not tray.clean_action.isChecked()
-    spin_until(lambda: tray.desk.status().state == "bypassed", "bypass")
+    spin_until(lambda: tray.controller.status().state == "bypassed", "bypass")
     spin_until(lambda: "as it is" in tray.window.state.text(), "saying so")
     bypassed = tray.icon.icon().cacheKey()
     tray.clean_action.trigger()
     assert tray.window.switch.isChecked()
-    spin_until(lambda: tray.desk.status().state == "active", "cleaning")
+    spin_until(lambda: tray.controller.status().state == "active", "cleaning")
     spin_until(lambda: tray.icon.icon().cacheKey() != bypassed, "another icon")
 
 
 def test_muting_reaches_the_virtual_microphone(tray):
-    tray.desk.set_cleaning(False)
+    tray.controller.set_cleaning(False)
     with Recorder("sordino_microphone") as recorder:
         wait_for(lambda: np.abs(recorder.read(0.1)).max() > LEVEL / 2, "the tone")
         tray.mute_action.trigger()
@@ -174,22 +177,29 @@ def test_another_microphone_is_heard_and_the_virtual_one_stays(tray, server):
 
 def test_listens_to_the_last_ten_seconds(tray):
     """Noisy, then clean, into the null sink "phones"; heard at its monitor."""
-    session, listening = tray.desk.session, tray.window.listening
-    spin_until(lambda: len(session.recent(SECONDS).noisy) == SECONDS * RATE, "ten seconds of sound")
+    session, comparison = tray.controller.session, tray.window.comparison
+    spin_until(
+        lambda: len(session.recent(COMPARE_SECONDS).noisy) == COMPARE_SECONDS * RATE,
+        "ten seconds of sound",
+    )
     player = tray.window.player
     with Recorder("phones.monitor") as recorder:
         recorder.read(0.1)
-        expected = session.recent(SECONDS).noisy
-        QTest.mouseClick(listening.play_button, Qt.MouseButton.LeftButton)
-        assert listening.versions["noisy"].isChecked()
-        spin_until(lambda: player.version == "clean" and player.share > 0.05, "the clean sound")
-        assert listening.versions["clean"].isChecked()
-        QTest.mouseClick(listening.play_button, Qt.MouseButton.LeftButton)
+        expected = session.recent(COMPARE_SECONDS).noisy
+        QTest.mouseClick(comparison.play_button, Qt.MouseButton.LeftButton)
+        assert comparison.versions["noisy"].isChecked()
+        spin_until(
+            lambda: player.version == "clean" and player.share > 0.05,
+            "the clean sound",
+            4 * PATIENCE,
+        )
+        spin_until(comparison.versions["clean"].isChecked, "the button of the clean sound")
+        QTest.mouseClick(comparison.play_button, Qt.MouseButton.LeftButton)
         assert not player.playing
-        heard = recorder.read(SECONDS)
+        heard = recorder.read(COMPARE_SECONDS)
     # It began within the 0.1 s around the click: compare second by second, by power and pitch.
     start = int(np.flatnonzero(np.abs(heard) > 0.01)[0])
-    for second in range(1, SECONDS - 1):
+    for second in range(1, COMPARE_SECONDS - 1):
         one = expected[second * RATE :][:RATE]
         other = heard[start + second * RATE :][:RATE]
         assert np.std(other) == pytest.approx(np.std(one), rel=0.2, abs=0.005)
@@ -209,18 +219,18 @@ def test_says_what_it_waits_for(tray, server):
     place = spin_until(lambda: choice.findData("third") + 1, "the third microphone") - 1
     choice.setCurrentIndex(place)
     choice.activated.emit(place)
-    spin_until(lambda: tray.desk.status().input_dbfs < -60, "its silence")
+    spin_until(lambda: tray.controller.status().input_dbfs < -60, "its silence")
     server.remove(third)
-    spin_until(lambda: tray.desk.status().state == "waiting", "noticing")
+    spin_until(lambda: tray.controller.status().state == "waiting", "noticing")
     spin_until(lambda: tray.window.state.text().startswith("Waiting: "), "saying so")
     spin_until(lambda: "'third'" in tray.window.state.text(), "what for")
     spin_until(lambda: tray.icon.toolTip() == f"Sordino: w{tray.window.state.text()[1:]}", "tip")
     spin_until(lambda: choice.currentText() == "third (not there now)", "the list")
     third = server.add_microphone("third", "third_room")
-    spin_until(lambda: tray.desk.status().state == "active", "going on")
+    spin_until(lambda: tray.controller.status().state == "active", "going on")
     choice.setCurrentIndex(0)
     choice.activated.emit(0)
-    spin_until(lambda: tray.desk.status().input_dbfs > -30, "the default microphone's sound")
+    spin_until(lambda: tray.controller.status().input_dbfs > -30, "the default microphone's sound")
     server.remove(third)
     server.remove(room)
 
@@ -232,8 +242,9 @@ def test_everything_can_be_reached_with_the_keyboard_and_has_a_name(tray):
     while (widget := QApplication.focusWidget()) not in reached:
         reached.append(widget)
         press(widget, Qt.Key.Key_Tab)
-    buttons = window.listening
-    expected = {window.switch, window.mute, window.input, window.strength, buttons.play_button}
+    buttons = window.comparison
+    expected = {window.switch, window.mute, window.input, window.model, window.strength}
+    expected |= {window.limit, buttons.play_button, window.record, window.autostart}
     assert expected <= set(reached)
     for widget in [*reached, window.noisy, window.clean, window.input_meter, window.output_meter]:
         interface = QAccessible.queryAccessibleInterface(widget)
@@ -245,28 +256,96 @@ def test_everything_can_be_reached_with_the_keyboard_and_has_a_name(tray):
     assert not window.isVisible()
 
 
+def test_another_model_takes_over_and_the_virtual_microphone_stays(tray, server):
+    choice = tray.window.model
+    before = server.sources()["sordino_microphone"].index
+    for name in ("small", "default"):
+        choose(choice, name)
+        spin_until(lambda name=name: tray.controller.status().model == name, name)
+        assert name == "default" or Preferences().settings({}).model == name
+    assert server.sources()["sordino_microphone"].index == before
+
+
+def test_the_limit_keeps_the_noise_within_it(tray):
+    """A tone is no speech: without a limit nearly all of it is taken out."""
+    rms = 20 * np.log10(LEVEL / np.sqrt(2))
+    meter = tray.window.output_meter
+    spin_until(lambda: meter.dbfs < rms - 15, "a quiet tone")
+    choose(tray.window.limit, 6.0)
+    spin_until(lambda: meter.dbfs == pytest.approx(rms - 6, abs=1.5), "6 dB less")
+    assert Preferences().settings({}).attenuation_limit_db == 6
+    choose(tray.window.limit, None)
+    spin_until(lambda: meter.dbfs < rms - 15, "a quiet tone again")
+    assert Preferences().settings({}).attenuation_limit_db is None
+
+
+def test_records_a_minute_and_counts_down(tray, monkeypatch):
+    monkeypatch.setattr("sordino.live.tray.controller.RECORD_SECONDS", 1)
+    monkeypatch.setattr("sordino.live.tray.window.RECORD_SECONDS", 1)
+    window = tray.window
+    QTest.mouseClick(window.record, Qt.MouseButton.LeftButton)
+    assert not window.record.isEnabled()
+    assert window.record.text().startswith("Recording: ")
+    spin_until(lambda: window.open_folder.isVisible(), "the end of the recording")
+    assert window.record.isEnabled()
+    folder = Path(window.open_folder.toolTip())
+    recordings = spin_until(lambda: sorted(folder.glob("*.wav")), "the files")
+    assert [sf.info(path).duration for path in recordings] == [pytest.approx(1, abs=0.05)] * 2
+
+
+def test_a_later_start_switches_the_tray_that_runs(tray):
+    """As keyboard shortcuts of the desktop do."""
+    for command, state in (("mute", "muted"), ("mute", "active"), ("noise", "bypassed")):
+        assert run_command("--toggle", command) == (0, "")
+        spin_until(lambda state=state: tray.controller.status().state == state, state)
+    tray.window.close()
+    assert run_command() == (0, "")
+    assert tray.window.isVisible()
+
+
+def run_command(*options):
+    """Run `sordino tray` beside this one; return exit code and what it says on stderr."""
+    code = "from sordino.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "tray", *options], stderr=subprocess.PIPE, text=True
+    )
+    spin_until(lambda: process.poll() is not None, "its end", 4 * PATIENCE)
+    return process.returncode, process.stderr.read()
+
+
+def choose(box, data):
+    place = box.findData(data)
+    box.setCurrentIndex(place)
+    box.activated.emit(place)
+
+
 def test_a_hidden_window_catches_up_when_it_is_opened(tray):
     tray.window.close()
     tray.window.noisy.append(np.full((ROWS, COLUMNS), -140, np.float32))
-    before = tray.desk.status().seconds
-    wait_for(lambda: tray.desk.status().seconds > before + 2, "some sound")
+    before = tray.controller.status().seconds
+    wait_for(lambda: tray.controller.status().seconds > before + 2, "some sound")
     tray.open()
-    assert loudest_row(tray.window.noisy)[1] > 100
+    picture = tray.window.noisy
+    picture.resize(COLUMNS, 288)
+    image = picture.grab().toImage().convertToFormat(QImage.Format.Format_Grayscale8)
+    rows = np.frombuffer(image.constBits(), np.uint8).reshape(288, image.bytesPerLine())
+    tone_row = rows[2 * row_of(1000) - 3 : 2 * row_of(1000) + 4, :COLUMNS].max(axis=0)
+    assert (tone_row[-100:-60] > 100).mean() > 0.5
 
 
 def test_ends_with_its_session(tmp_path):
     app = application()
     system = FileBackend(examples.path("phone_8k"), tmp_path / "clean.wav", speed=None)
-    desk = Desk(Settings(), system)
-    tray = Tray(desk, Event())
-    desk.start()
+    controller = Controller(Settings(), system)
+    tray = Tray(controller, Event())
+    controller.start()
     tray.start()
     QTimer.singleShot(1000 * PATIENCE, app.quit)
     app.exec()
-    assert desk.session.wait(0)
+    assert controller.session.wait(0)
     assert tray.failure is None
     tray.close()
-    desk.stop()
+    controller.stop()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a desktop")
@@ -274,7 +353,7 @@ def test_says_that_there_is_no_desktop(monkeypatch):
     for name in ("QT_QPA_PLATFORM", "DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(SordinoError, match="no desktop here"):
-        run(Settings())
+        run({})
 
 
 def test_says_what_to_install():

@@ -5,14 +5,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from support.desktop import application, require_qt
 
 require_qt()
+pytestmark = pytest.mark.slow
 
 from PySide6.QtGui import QImage  # noqa: E402
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "tray_picture.py"
+SCRIPT = Path(__file__).parents[3] / "scripts" / "tray_picture.py"
 
 
 def test_takes_a_light_and_a_dark_picture(tmp_path):
