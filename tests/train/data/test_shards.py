@@ -66,7 +66,14 @@ def test_shards_of_pairs_train_like_the_folders(tmp_path, pairs):
 
 def test_pairs_are_aligned_and_share_one_gain(tmp_path, pairs):
     config = MixConfig(
-        seconds=2.0, rates={16000: 1.0}, silence=0, band_limit=0, clipping=0, codec=0, mute=0
+        seconds=2.0,
+        rates={16000: 1.0},
+        silence=0,
+        band_limit=0,
+        clipping=0,
+        codec=0,
+        offset=0,
+        mute=0,
     )
     batch = Mixer(config, open_corpus(tmp_path, pairs=pairs)).batch(1, 0, 8)
     for noisy, clean in zip(batch.noisy, batch.clean, strict=True):
