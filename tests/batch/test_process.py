@@ -17,7 +17,8 @@ import sordino
 from sordino import examples
 from sordino.batch import process as files
 from sordino.batch.plan import plan
-from sordino.batch.process import Settings, denoise_file, denoise_files
+from sordino.batch.process import denoise_file, denoise_files
+from sordino.batch.track import Settings
 from sordino.errors import SordinoError
 from sordino.evaluate.metrics import si_sdr
 from sordino.io.atomic import TEMPORARY, atomic_write, remove_stale_parts
@@ -139,14 +140,16 @@ def test_the_beginning_of_a_file_is_heard_first(tmp_path, seconds):
     x = 0.1 * np.random.default_rng(0).standard_normal((round(seconds * 8000), 2), np.float32)
     source = tmp_path / "noisy.wav"
     soundfile.write(source, x, 8000, subtype="FLOAT")
-    for listen in (0.0, 5.0, 8.0):
-        settings = Settings(recurrent, listen=listen)
+    for warm_up in (0.0, 5.0, 8.0):
+        settings = Settings(recurrent, warm_up=warm_up)
         denoise_file(source, tmp_path / "clean.wav", settings, overwrite=True)
         clean, _ = soundfile.read(tmp_path / "clean.wav", dtype="float32")
-        expected = sordino.denoise(x, 8000, recurrent, listen=listen)
+        expected = sordino.denoise(x, 8000, recurrent, listen=warm_up)
         assert agreement_db(expected, clean) > 100
     with pytest.raises(SordinoError, match="expected 0"):
-        denoise_file(source, tmp_path / "clean.wav", Settings(recurrent, listen=-1), overwrite=True)
+        denoise_file(
+            source, tmp_path / "clean.wav", Settings(recurrent, warm_up=-1), overwrite=True
+        )
 
 
 def test_noise_and_speech_make_up_the_input(recording, tmp_path):
@@ -265,7 +268,7 @@ def test_ctrl_c_clears_up_and_leaves_what_is_done(tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
-from sordino.batch.process import Settings
+from sordino.batch.track import Settings
 from sordino.batch.process import denoise_files
 from sordino.batch.plan import plan
 folder, model = Path(sys.argv[1]), Path(sys.argv[2])
@@ -396,7 +399,7 @@ def test_permissions_in_words(tmp_path, number):
 FULL = """
 import resource, sys
 from pathlib import Path
-from sordino.batch.process import Settings
+from sordino.batch.track import Settings
 from sordino.batch.process import denoise_files
 from sordino.batch.plan import plan
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -465,7 +468,7 @@ def test_a_missing_codec(recording, monkeypatch):
 LONG = """
 import resource, sys
 from pathlib import Path
-from sordino.batch.process import Settings
+from sordino.batch.track import Settings
 from sordino.batch.process import denoise_file
 for name in ("short", "long"):
     path = Path(sys.argv[1]) / f"{name}.wav"

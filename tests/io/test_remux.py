@@ -10,6 +10,7 @@ import pytest
 from av.stream import Disposition
 
 from sordino.errors import SordinoError
+from sordino.io.ffmpeg import ContainerSource
 from sordino.io.formats import CONTAINERS, VIDEOS
 from sordino.io.remux import remux
 from support.media import lag, packets_of, rumble, sound_of, write_recording, write_video
@@ -33,7 +34,8 @@ class Through:
 
 def through(source, target):
     container, encoder = (CONTAINERS | VIDEOS)[target.suffix[1:]]
-    return remux(source, target, container, encoder, Through)
+    with ContainerSource(source) as opened:
+        return remux(opened, target, container, encoder, Through)
 
 
 def offset(before, after, track=0):
