@@ -34,7 +34,7 @@ from sordino.io.ffmpeg import ContainerSource
 from sordino.io.formats import CONTAINERS, EXTENSIONS, VIDEOS, Readable, SoundInfo
 from sordino.io.loudness import LoudnessMeter
 from sordino.io.remux import COVER_LOST, remux
-from sordino.io.tags import complete_tags
+from sordino.io.tags import complete_tags, has_cover
 from sordino.model import Model, load_model
 from sordino.spectrogram import check_plotting
 
@@ -302,7 +302,7 @@ class _Task:
                 self._notes.append("its pictures are left out: --format mkv keeps them")
         if isinstance(target, Path) and is_file and job.extension not in VIDEOS and not job.raw:
             lost = complete_tags(job.source, target)
-            if COVER_LOST in self._notes:
+            if COVER_LOST in self._notes and ("cover" in lost or has_cover(target)):
                 self._notes.remove(COVER_LOST)
             if lost:
                 self._notes.append(f"{job.extension} cannot hold, so left out: {', '.join(lost)}")
@@ -313,11 +313,11 @@ class _Task:
         job, settings = self._job, self._settings
         raw = job.raw if job.raw_target else None
         info = settings.part_of(source.info)
-        sink = self._stack.enter_context(_closing(open_sink(target, job.extension, info, raw)))
-        track = self._track(info)
-        for block in settings.parts(source.blocks(), info.sample_rate):
-            sink.write(track.feed(block))
-        sink.write(track.flush())
+        with _closing(open_sink(target, job.extension, info, raw)) as sink:
+            track = self._track(info)
+            for block in settings.parts(source.blocks(), info.sample_rate):
+                sink.write(track.feed(block))
+            sink.write(track.flush())
         self._notes += [*source.notes, *sink.notes]
 
     def _measure_loudness(self, loudness: float) -> None:

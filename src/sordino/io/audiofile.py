@@ -153,7 +153,8 @@ def _open_file(path: Path, raw: RawFormat | None, track: int | None) -> Source:
         with suppress(soundfile.LibsndfileError):
             source = SoundfileSource(path)
             is_whole = source.info.seconds is not None or size < _HEADER
-            if is_whole and source.info.channels <= 2:
+            # It reads MPEG in wav files with complaints on standard error.
+            if is_whole and source.info.channels <= 2 and "MPEG" not in source.info.subtype:
                 source.notes += notes
                 return source
             source.close()
@@ -217,8 +218,7 @@ class SoundfileSource:
         self.info = SoundInfo(
             sample_rate=rate,
             channels=self._file.channels,
-            # It reads MPEG in wav files, but does not write it.
-            subtype="mp3" if subtype.startswith("MPEG_") else subtype,
+            subtype=subtype,
             seconds=self._frames / rate if known else None,
             tags=tags | {key: tags[name] for key, name in _TAG_NAMES.items() if name in tags},
         )

@@ -51,6 +51,10 @@ _SUBTYPES = {
 _DURATION_IS_GUESSED = {"aac", "ac3", "eac3", "dts", "dtshd", "mlp", "truehd", "loas", "amr"}
 _NO_TIME_STAMPS = {*_DURATION_IS_GUESSED, "mp3", "flac"}
 """Streams without a container: FFmpeg counts the time from the first frame's duration."""
+_PLAIN = ("mono", "stereo", "1c", "2c", "")
+_UNCOMMON = {"5.1(side)", "5.0(side)"}
+_SWAPPED_CHANNELS = {("libopus", "5.0"), ("libopus", "6.1")}
+"""Layouts whose channels FFmpeg's encoder confuses (up to FFmpeg 8)."""
 _SIMILAR_LAYOUTS = {
     # Surround loudspeakers are at the side or at the back; most codecs know one of the two.
     **{"5.1(side)": "5.1", "5.1": "5.1(side)", "5.0(side)": "5.0", "5.0": "5.0(side)"},
@@ -286,6 +290,7 @@ def _choose(container: str, codecs: Sequence[str], info: SoundInfo) -> tuple[Cod
     layouts = [layout] if layout else [f"{info.channels} channels", f"{info.channels}c"]
     if layout in _SIMILAR_LAYOUTS:
         layouts.append(_SIMILAR_LAYOUTS[layout])
+        layouts.sort(key=_UNCOMMON.__contains__)
     for codec in codecs:
         with suppress(ValueError):  # no such encoder
             encoder = Codec(_ENCODERS.get(codec, codec), "w")
@@ -293,6 +298,10 @@ def _choose(container: str, codecs: Sequence[str], info: SoundInfo) -> tuple[Cod
                 continue
             rate = _nearest_rate(encoder, info.sample_rate)
             for each in layouts:
+                if (encoder.name, each) in _SWAPPED_CHANNELS:
+                    continue
+                if container == "matroska" and codec.startswith("pcm_") and layout not in _PLAIN:
+                    continue  # it does not say which channel is which
                 if _can_hold(container, encoder.name, rate, each):
                     return encoder, rate, each
     raise SordinoError(
@@ -306,7 +315,9 @@ def _choose(container: str, codecs: Sequence[str], info: SoundInfo) -> tuple[Cod
 def _can_hold(container: str, encoder: str, rate: int, layout: str) -> bool:
     try:
         with av.open(BytesIO(), "w", format=container) as output:
-            _add_track(output, Codec(encoder, "w"), rate, layout)
+            stream = _add_track(output, Codec(encoder, "w"), rate, layout)
+            if not encoder.startswith(_LOSSLESS):
+                stream.bit_rate = _OTHER_BIT_RATE * stream.layout.nb_channels
             output.start_encoding()
     except (ValueError, FFmpegError):
         return False
@@ -425,7 +436,7 @@ class ContainerSource:
     def blocks(self) -> Iterator[Interleaved]:
         """Yield the samples in blocks of about a second."""
         index = self._decoder.stream.index
-        packets = (packet for packet in self.packets if packet.stream_index == index)
+        packets = (packet for packet in self.packets if packet.stream.index == index)
         parts = (part for packet in packets for part in self._decoder.decode(packet))
         yield from one_second_blocks(parts, self.info.sample_rate)
         self.notes += self._decoder.notes()

@@ -73,7 +73,7 @@ class PacketReader:
         return round(8 * max(sizes.values()) / _WINDOW)
 
     def _time_in(self, packet: Any, index: int) -> Fraction | None:
-        return _time(packet) if packet.stream_index == index and packet.size else None
+        return _time(packet) if packet.stream.index == index and packet.size else None
 
     def _place(self, packet: Any) -> None:
         time = _time(packet)
@@ -81,7 +81,7 @@ class PacketReader:
             return
         stream: Stream = packet.stream
         if stream.type == "audio" or (stream.type == "video" and is_moving_picture(stream)):
-            self._follow(packet.stream_index, time, (packet.duration or 0) * packet.time_base)
+            self._follow(packet.stream.index, time, (packet.duration or 0) * packet.time_base)
         ticks = round(self._shift / packet.time_base)
         if ticks:
             packet.pts = None if packet.pts is None else packet.pts + ticks

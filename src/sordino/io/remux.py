@@ -29,6 +29,8 @@ _UNPRIMED = {"adts", "ac3", "mp2", "avi", "flv", "mpegts", "asf"}
 
 COVER_LOST = "its cover is left out"
 
+_OF_ONE_CODEC = {"opus", "mp3", "adts", "ac3", "eac3", "mp2", "wv", "tta"}
+_WITH_COVERS = {"mp3", "ipod", "mp4", "mov"}
 _FALLBACKS = ("aac", "ac3", "libmp3lame", "flac")
 _ANNEX_B = {"avi", "mpeg", "vob"}
 _TO_ANNEX_B = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
@@ -112,7 +114,7 @@ class _Remux:
                 copies[stream.index] = copy
         reached = 0.0  # s
         for packet in chain(self._read, self._packets):
-            index = packet.stream_index
+            index = packet.stream.index
             if packet.pts is not None and index in (tracks | copies):
                 reached = max(reached, float(packet.pts * packet.time_base))
             if index in tracks:
@@ -133,10 +135,12 @@ class _Remux:
         decoder = self._source.decoder(stream)
         codec: str = stream.codec_context.codec.canonical_name
         given = decoder.info
-        unprimed = self._output.format.name in _UNPRIMED
+        name = self._output.format.name
         codecs = [codec, self._default, *_FALLBACKS]
-        track = TrackEncoder(self._output, codecs, given, unprimed)
-        if track.codec != codec:
+        if name in _OF_ONE_CODEC:
+            codecs = [self._default]
+        track = TrackEncoder(self._output, codecs, given, name in _UNPRIMED)
+        if track.codec != codec and name not in _OF_ONE_CODEC:
             self._notes.append(f"{codec} cannot be written here: the sound is now {track.codec}")
         track.stream.metadata.update(kept_tags(stream.metadata))
         track.stream.disposition = stream.disposition
@@ -159,6 +163,10 @@ class _Remux:
             name, kind = (stream.metadata.get(key, "") for key in ("filename", "mimetype"))
             self._output.add_attachment(name or "cover", kind or "image/jpeg", self._cover(stream))
             return None
+        is_cover = stream.type == "video" and not is_moving_picture(stream)
+        if is_cover and self._output.format.name not in _WITH_COVERS:
+            self._notes.append(COVER_LOST)
+            return None
         try:
             copy = self._output.add_stream_from_template(stream, opaque=True)
         except (ValueError, FFmpegError) as error:
@@ -166,10 +174,7 @@ class _Remux:
             container = self._output.format.name
             if stream.type == "video" and is_moving_picture(stream):
                 raise self._cannot_hold(stream) from error
-            is_cover = stream.type == "video"
-            self._notes.append(
-                COVER_LOST if is_cover else f"{container} cannot hold its {what}, which is left out"
-            )
+            self._notes.append(f"{container} cannot hold its {what}, which is left out")
             return None
         extradata = getattr(stream.codec_context, "extradata", None) or b""
         name = _TO_ANNEX_B.get(stream.name, "") if self._output.format.name in _ANNEX_B else ""
@@ -206,9 +211,9 @@ class _Remux:
         """Return a cover; covers come before all other packets."""
         for packet in self._packets:
             self._read.append(packet)
-            if packet.stream_index == stream.index:
+            if packet.stream.index == stream.index:
                 break
-        return next((bytes(each) for each in self._read if each.stream_index == stream.index), b"")
+        return next((bytes(each) for each in self._read if each.stream.index == stream.index), b"")
 
 
 class _Track:

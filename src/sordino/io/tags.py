@@ -73,6 +73,12 @@ def complete_tags(source: Path, target: Path) -> list[str]:
     return lost + sorted(missing)
 
 
+def has_cover(path: Path) -> bool:
+    """Whether a file has a picture among its tags."""
+    found = _read(path)
+    return found is not None and bool(found.pictures)
+
+
 @dataclass
 class _Tags:
     text: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
