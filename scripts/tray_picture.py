@@ -13,16 +13,17 @@ from pathlib import Path
 from threading import Event
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QImage, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 
 from sordino import examples
-from sordino.live.file_ports import FileSystem
-from sordino.live.settings import Settings
+from sordino.live.config import Settings
 from sordino.live.tray.app import Tray
 from sordino.live.tray.desk import Desk
+from support.file_backend import FileBackend
 
 SCALE = 1.5  # pixels for each of the window's: pages are read on fine screens
 SECONDS = 12.0  # until the spectrograms are full
@@ -34,7 +35,7 @@ def main(folder: Path, seconds: float = SECONDS) -> None:
     app = QApplication(sys.argv[:1])
     with tempfile.TemporaryDirectory() as clean:
         noisy = examples.path("office_48k")
-        desk = Desk(Settings(), FileSystem(noisy, Path(clean) / "clean.wav", loops=None))
+        desk = Desk(Settings(), FileBackend(noisy, Path(clean) / "clean.wav", loops=None))
         tray = Tray(desk, Event())
         tray.window.setAttribute(Qt.WidgetAttribute.WA_DontShowOnScreen)
         desk.start()

@@ -144,7 +144,7 @@ def test_the_beginning_of_a_file_is_heard_first(tmp_path, seconds):
         settings = Settings(recurrent, warm_up=warm_up)
         denoise_file(source, tmp_path / "clean.wav", settings, overwrite=True)
         clean, _ = soundfile.read(tmp_path / "clean.wav", dtype="float32")
-        expected = sordino.denoise(x, 8000, recurrent, listen=warm_up)
+        expected = sordino.denoise(x, 8000, recurrent, warm_up=warm_up)
         assert agreement_db(expected, clean) > 100
     with pytest.raises(SordinoError, match="expected 0"):
         denoise_file(

@@ -212,7 +212,7 @@ def test_devices(server):
     table = run("devices").stdout.splitlines()
     assert table[0].split() == ["kind", "label", "name", "Hz", "channels"]
     assert len(table) == 1 + len(found)
-    rows = [line for line in table if "hears a loudspeaker" in line]
+    rows = [line for line in table if "records a loudspeaker" in line]
     monitors = [each["name"] for each in found.values() if each["monitor"]]
     assert len(rows) == len(monitors)
     assert all(any(name in row for row in rows) for name in monitors)

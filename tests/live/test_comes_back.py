@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.signal import butter, correlate, sosfilt
 
-from sordino.live.systems import MICROPHONE
+from sordino.live.backends import MICROPHONE
 from support.meeting import (
     LONGEST_LATENCY,
     NAME,

@@ -11,7 +11,7 @@ import pulsectl
 import pytest
 
 from sordino.live import doctor
-from sordino.live.settings import Settings
+from sordino.live.config import Settings
 from support.sound_servers import PATIENCE, Player, Server, wait_for
 
 SORDINO = [sys.executable, "-c", "from sordino.cli import main; main()"]
@@ -31,7 +31,7 @@ def noise():
 def examine(monkeypatch):
     """Examine in less time, in this process: name -> check."""
     monkeypatch.setattr(doctor, "BENCH_SECONDS", 1.0)
-    monkeypatch.setattr(doctor, "LISTEN_SECONDS", 0.5)
+    monkeypatch.setattr(doctor, "RUN_SECONDS", 0.5)
     monkeypatch.setattr(doctor, "SETTLE_SECONDS", 0.3)
 
     def run(**settings):

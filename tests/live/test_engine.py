@@ -9,9 +9,8 @@ import pytest
 from sordino import examples
 from sordino.denoiser import denoise
 from sordino.io.audiofile import open_source
-from sordino.live import ladder
-from sordino.live.controls import Controls
-from sordino.live.engine import Engine
+from sordino.live import fallback
+from sordino.live.engine import Controls, Engine
 from sordino.live.monitor import Monitor
 from sordino.model import load_model
 from support.live_models import SlowModel
@@ -59,7 +58,7 @@ def cleaned(sound, models, controls=None, **options):
     with running(sound, models, controls, **options) as engine:
         assert engine.finished.wait(PATIENCE)
         assert engine.completed
-        delay = engine.ladder.delay
+        delay = engine.fallback.delay
     return engine.sink.sound[delay:]
 
 
@@ -86,7 +85,7 @@ def test_a_model_with_another_delay(office):
 
 def test_a_strength_and_a_limit_are_passed_on():
     model, sound = recurrent(), noise(RATE)
-    out = cleaned(sound, [model], Controls(strength=0.7), attenuation_limit_db=12)
+    out = cleaned(sound, [model], Controls(strength=0.7, attenuation_limit_db=12))
     assert agreement_db(denoise(sound, RATE, model, 0.7, 12), out) > 100
 
 
@@ -102,7 +101,7 @@ def test_an_engine_at_another_rate(rate):
     source.close()
     sink.close()
     assert engine.failure is None
-    out, wanted = sink.sound[engine.ladder.delay :], denoise(sound, rate, model)
+    out, wanted = sink.sound[engine.fallback.delay :], denoise(sound, rate, model)
     assert len(out) == len(wanted)
     settled = slice(0, -rate // 10)  # resampled, the end depends on what follows it
     assert agreement_db(wanted[settled], out[settled]) > 100
@@ -126,7 +125,7 @@ def test_mute_is_silent_and_recorded_nowhere():
     with running(noise(RATE), [constant_mask(0)], Controls(muted=True)) as engine:
         assert engine.finished.wait(PATIENCE)
         monitor = engine._monitor
-    assert not engine.sink.sound[engine.ladder.delay + FRAME :].any()
+    assert not engine.sink.sound[engine.fallback.delay + FRAME :].any()
     noisy, clean = monitor.recent(0.5)
     assert not noisy.any()
     assert not clean.any()
@@ -143,7 +142,7 @@ class Switcher(MemorySource):
         done = 0
         for sample, deed in [*self._deeds, (len(self._sound), lambda: None)]:
             while done < sample and not self._stopping.is_set():
-                done += self.ring.write(self._sound[done:sample])
+                done += self.buffer.write(self._sound[done:sample])
                 self._stopping.wait(0.0005)
             while self._monitor.samples < sample and not self._stopping.is_set():
                 self._stopping.wait(0.0005)
@@ -178,7 +177,7 @@ def test_no_switch_clicks_or_echoes():
     assert engine.finished.wait(PATIENCE)
     source.close()
     sink.close()
-    out = sink.sound[engine.ladder.delay :]
+    out = sink.sound[engine.fallback.delay :]
     # At any moment it is the input times a gain that moves by at most 1 in 10 ms: so there is
     # neither a jump nor a second, shifted copy.
     steepest = amplitude * 2 * np.pi * frequency / RATE + amplitude / FRAME
@@ -209,17 +208,17 @@ def test_real_time_is_steady_and_its_latency_short():
         wait_for_sound(engine, 3)
         wait_until(lambda: 0.02 < engine.latency < 0.06)
         wait_until(lambda: 0 < engine.cpu_share < 0.9)
-        wait_until(lambda: abs(engine.playout.drift_ppm) < 500)
+        wait_until(lambda: abs(engine.output.drift_ppm) < 500)
         assert not engine.finished.is_set()
 
 
 @pytest.fixture
-def quick_ladder(monkeypatch):
-    monkeypatch.setattr(ladder, "FIRST_PAUSE", 0.5)
-    monkeypatch.setattr(ladder, "TRIAL_SECONDS", 0.3)
+def quick_fallback(monkeypatch):
+    monkeypatch.setattr(fallback, "FIRST_PAUSE", 0.5)
+    monkeypatch.setattr(fallback, "TRIAL_SECONDS", 0.3)
 
 
-@pytest.mark.usefixtures("quick_ladder")
+@pytest.mark.usefixtures("quick_fallback")
 def test_too_slow_a_model_gives_way_and_comes_back():
     """From the best model to the lighter one, to none, and up again."""
     frequency, amplitude = 100, 0.4
@@ -235,18 +234,18 @@ def test_too_slow_a_model_gives_way_and_comes_back():
         wait_until(lambda: engine._monitor.samples > RATE)
         assert gain() == pytest.approx(0.25, abs=0.01)
         best.seconds = 0.03
-        wait_until(lambda: engine.ladder.rung == 1)
+        wait_until(lambda: engine.fallback.level == 1)
         assert gain() == pytest.approx(0.5, abs=0.01)
         lighter.seconds = 0.03
-        wait_until(lambda: engine.ladder.rung == 2)
-        assert engine.ladder.speech_probability is None
+        wait_until(lambda: engine.fallback.level == 2)
+        assert engine.fallback.speech_probability is None
         assert gain() == pytest.approx(1, abs=0.01)
         wait_for_sound(engine, 2)
-        assert engine.ladder.rung == 2, "its trials must fail"
+        assert engine.fallback.level == 2, "its trials must fail"
         lighter.seconds = 0
-        wait_until(lambda: engine.ladder.rung == 1)
+        wait_until(lambda: engine.fallback.level == 1)
         best.seconds = 0
-        wait_until(lambda: engine.ladder.rung == 0)
+        wait_until(lambda: engine.fallback.level == 0)
         assert gain() == pytest.approx(0.25, abs=0.01)
         clean = engine._monitor.recent(30)[1]
         steepest = amplitude * 2 * np.pi * frequency / RATE + amplitude / FRAME
@@ -260,16 +259,18 @@ def test_a_short_stall_is_no_overload():
         model.stall = 0.2
         wait_for_sound(engine, 1)
         assert model.stall == 0
-        assert engine.ladder.rung == 0
+        assert engine.fallback.level == 0
         assert engine.source.xruns == 0
 
 
-def test_slow_files_are_cleaned_all_the_same():
+def test_slow_files_are_denoised_all_the_same():
     sound, model = noise(RATE // 2), SlowModel(0.02)
     with running(sound, [model]) as engine:
         assert engine.finished.wait(PATIENCE)
-        assert engine.ladder.rung == 0
-    assert agreement_db(denoise(sound, RATE, model), engine.sink.sound[engine.ladder.delay :]) > 100
+        assert engine.fallback.level == 0
+    assert (
+        agreement_db(denoise(sound, RATE, model), engine.sink.sound[engine.fallback.delay :]) > 100
+    )
 
 
 def test_a_failure_is_kept_for_who_asks():

@@ -8,9 +8,9 @@ import numpy as np
 import pulsectl
 import pytest
 
+from sordino.live.backends import LOUDSPEAKER, MICROPHONE, choose_backend
 from sordino.live.latency import clicks, loop_latency
-from sordino.live.ring import Ring
-from sordino.live.systems import LOUDSPEAKER, MICROPHONE, choose_system
+from sordino.live.ring_buffer import RingBuffer
 
 RATE = 48000
 
@@ -20,7 +20,7 @@ class Port:
     alive = True
 
     def __init__(self):
-        self.ring = Ring(RATE)
+        self.buffer = RingBuffer(RATE)
 
 
 class Way:
@@ -45,10 +45,10 @@ class Way:
         block = np.empty(RATE, np.float32)
         while not self._ended.wait(0.001):
             now = time.perf_counter()
-            if count := self.sink.ring.read(block):
+            if count := self.sink.buffer.read(block):
                 late.append((now + self._seconds, block[:count].copy()))
             while late and late[0][0] <= now:
-                self.source.ring.write(late.pop(0)[1])
+                self.source.buffer.write(late.pop(0)[1])
 
 
 @pytest.mark.parametrize("seconds", [0.005, 0.030, 0.120])
@@ -75,7 +75,7 @@ def test_a_source_that_is_lost_ends_the_wait():
 
 
 def test_around_through_the_virtual_microphone(server):
-    with closing(choose_system()) as system:
+    with closing(choose_backend()) as system:
         assert loop_latency(system, MICROPHONE, RATE) is None  # it is not there
         with system.virtual_microphone():
             seconds = loop_latency(system, MICROPHONE, RATE)

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 
 from sordino.live import monitor
-from sordino.live.monitor import KEPT_SECONDS, Monitor
-from sordino.live.status import SILENCE_DBFS
+from sordino.live.monitor import KEPT_SECONDS, SILENCE_DBFS, Monitor
 from support.signals import block_sizes, cut, level_db, noise
 
 RATE = 8000

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sordino.live.backends import choose_backend
+from sordino.live.config import Settings
 from sordino.live.session import Session
-from sordino.live.settings import Settings
-from sordino.live.systems import choose_system
 from support.signals import tone
 from support.sound_servers import RATE, Recorder, Server, wait_for
 
@@ -34,7 +34,7 @@ def test_the_filter_chain_is_a_microphone_that_sordino_feeds(server):
     source = wait_for(lambda: server.sources().get("sordino_source"), "the filter chain")
     assert source.description == "Sordino Microphone"
     settings = Settings(virtual_mic=False, output="sordino_feed")
-    with closing(choose_system()) as system:
+    with closing(choose_backend()) as system:
         with Session(settings, system) as session:
             wait_for(lambda: session.status().state == "active", "an active session")
             assert session.status().input_name == "microphone"
@@ -43,5 +43,5 @@ def test_the_filter_chain_is_a_microphone_that_sordino_feeds(server):
             Recorder("sordino_source") as recorder,
         ):
             recorder.read(0.1)
-            sink.ring.write(tone(1000, RATE, seconds=0.9))
+            sink.buffer.write(tone(1000, RATE, seconds=0.9))
             wait_for(lambda: abs(recorder.read(0.05)).max() > 0.4, "the tone")

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from sordino.live.priority import raise_priority
+from sordino.live.backends.base import raise_priority
 
 HAS_SCHEDULER = hasattr(os, "SCHED_RESET_ON_FORK")
 

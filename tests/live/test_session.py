@@ -17,18 +17,18 @@ from sordino import examples
 from sordino.denoiser import denoise
 from sordino.errors import SordinoError
 from sordino.io.audiofile import open_source
-from sordino.live import wiring
-from sordino.live.file_ports import FileSystem
-from sordino.live.ports import DeviceLost
+from sordino.live import devices
+from sordino.live.backends.base import Device, DeviceLost
+from sordino.live.config import Settings
 from sordino.live.session import Session
-from sordino.live.settings import Settings
-from sordino.live.systems.system import Device
+from support.file_backend import FileBackend
 from support.models import constant_mask_bytes
 from support.rig import MemorySink, MemorySource
 from support.signals import agreement_db, level_db, noise
 
 RATE = 48000
 PATIENCE = 30  # seconds
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_an_hour_in_constant_memory(tmp_path, identity, record_property):
     sound = noise(60 * rate)
     soundfile.write(microphone, sound, rate, subtype="FLOAT")
     started, resident = time.process_time(), []
-    system = FileSystem(microphone, recording, speed=None, loops=60)
+    system = FileBackend(microphone, recording, speed=None, loops=60)
     with Session(Settings(model=identity, sample_rate=rate), system) as session:
         while not session.wait(0.1):
             if session.status().seconds > 60:
@@ -77,7 +77,7 @@ def test_an_hour_in_constant_memory(tmp_path, identity, record_property):
 
 def test_the_same_sound_as_offline(tmp_path):
     noisy, recording = examples.path("office_48k"), tmp_path / "clean.wav"
-    with Session(Settings(), FileSystem(noisy, recording, speed=None)) as session:
+    with Session(Settings(), FileBackend(noisy, recording, speed=None)) as session:
         assert session.wait(PATIENCE)
         assert session.status().model == "default"
         assert session.status().taken_db > 5
@@ -89,7 +89,7 @@ def test_the_same_sound_as_offline(tmp_path):
 
 def test_it_ends_after_its_seconds(tmp_path, identity):
     soundfile.write(tmp_path / "noise.wav", noise(RATE), RATE)
-    system = FileSystem(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None, loops=None)
+    system = FileBackend(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None, loops=None)
     with Session(Settings(model=identity, seconds=2.5), system) as session:
         assert session.wait(PATIENCE)
         assert session.status().seconds == 2.5
@@ -255,7 +255,7 @@ def test_after_a_sleep_devices_are_opened_anew(bench, settings, monkeypatch):
     with Session(settings, bench) as session:
         flows(session)
         asleep = time.time() + 8 * 3600
-        monkeypatch.setattr(wiring.time, "time", lambda: asleep)  # and then it stands still
+        monkeypatch.setattr(devices.time, "time", lambda: asleep)  # and then it stands still
         wait_until(lambda: len(bench.sources) > 1)
         flows(session)
         assert bench.virtual == ["virtual"], "meeting programs stay connected"
@@ -298,7 +298,7 @@ def test_a_failure_inside_ends_the_session(bench, settings, monkeypatch):
         def broken(*_):
             raise RuntimeError("broken")
 
-        monkeypatch.setattr(session._engine, "_cleaned", broken)
+        monkeypatch.setattr(session._engine, "_denoised", broken)
         with pytest.raises(SordinoError, match="broken"):
             session.wait(PATIENCE)
         assert session.status().state == "waiting"
@@ -335,7 +335,7 @@ def test_a_recording_on_demand_begins_now_and_ends_by_itself(bench, settings, tm
 def test_a_session_is_recorded_to_its_end(tmp_path, identity):
     sound = noise(3 * RATE + 77)
     soundfile.write(tmp_path / "noise.wav", sound, RATE, subtype="FLOAT")
-    system = FileSystem(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None)
+    system = FileBackend(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None)
     with Session(Settings(model=identity, record=tmp_path / "kept"), system) as session:
         assert session.wait(PATIENCE)
     clean, noisy = sorted((tmp_path / "kept").iterdir())
@@ -353,16 +353,17 @@ def test_a_folder_that_cannot_be_written_to_is_said_at_once(bench, identity, tmp
 
 PROGRAM = """
 import signal, sys, threading
+sys.path.insert(0, sys.argv.pop(1))
 from pathlib import Path
-from sordino.live.file_ports import FileSystem
+from support.file_backend import FileBackend
 from sordino.live.session import Session
-from sordino.live.settings import Settings
+from sordino.live.config import Settings
 
 model, microphone, folder, handles = sys.argv[1:]
 asked = threading.Event()
 if handles == "handles":
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
-system = FileSystem(Path(microphone), Path(folder) / "out.wav", loops=None)
+system = FileBackend(Path(microphone), Path(folder) / "out.wav", loops=None)
 with Session(Settings(model=Path(model), record=Path(folder) / "kept"), system) as session:
     while session.status().seconds < 2.5:
         session.wait(0.05)
@@ -375,7 +376,16 @@ with Session(Settings(model=Path(model), record=Path(folder) / "kept"), system) 
 def test_a_recording_survives(ending, tmp_path, identity):
     soundfile.write(tmp_path / "noise.wav", noise(RATE), RATE)
     handles = "handles" if "handled" in ending else "default"
-    command = [sys.executable, "-c", PROGRAM, identity, tmp_path / "noise.wav", tmp_path, handles]
+    command = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        TESTS,
+        identity,
+        tmp_path / "noise.wav",
+        tmp_path,
+        handles,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout.readline() == "ready\n"
         program.send_signal(getattr(signal, ending.split()[0]))
@@ -387,7 +397,7 @@ def test_a_recording_survives(ending, tmp_path, identity):
         assert sorted(path.suffix for path in kept.iterdir()) == [".part", ".part"]
         # The next run gives what was left its name.
         microphone = tmp_path / "noise.wav"
-        system = FileSystem(microphone, tmp_path / "out.wav", speed=None)
+        system = FileBackend(microphone, tmp_path / "out.wav", speed=None)
         with Session(Settings(model=identity, record=kept), system) as session:
             session.wait(PATIENCE)
     paths = sorted(kept.iterdir())

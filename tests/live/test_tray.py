@@ -22,15 +22,15 @@ from PySide6.QtWidgets import QApplication, QLabel, QSystemTrayIcon  # noqa: E40
 
 from sordino import examples  # noqa: E402
 from sordino.errors import SordinoError, install_command  # noqa: E402
-from sordino.live.file_ports import FileSystem  # noqa: E402
-from sordino.live.settings import Settings  # noqa: E402
-from sordino.live.systems import MICROPHONE, choose_system  # noqa: E402
+from sordino.live.backends import MICROPHONE, choose_backend  # noqa: E402
+from sordino.live.config import Settings  # noqa: E402
 from sordino.live.tray import run  # noqa: E402
 from sordino.live.tray.app import Tray  # noqa: E402
 from sordino.live.tray.columns import ROWS, row_of  # noqa: E402
 from sordino.live.tray.desk import Desk  # noqa: E402
 from sordino.live.tray.listening import SECONDS  # noqa: E402
 from sordino.live.tray.spectrogram import COLUMNS  # noqa: E402
+from support.file_backend import FileBackend  # noqa: E402
 
 LEVEL = 0.1  # of the tones: -23 dBFS
 
@@ -53,7 +53,7 @@ def server():
 @pytest.fixture(scope="module")
 def running(server):
     application()
-    desk = Desk(Settings(), choose_system())
+    desk = Desk(Settings(), choose_backend())
     tray = Tray(desk, Event())
     try:
         desk.start()
@@ -256,7 +256,7 @@ def test_a_hidden_window_catches_up_when_it_is_opened(tray):
 
 def test_ends_with_its_session(tmp_path):
     app = application()
-    system = FileSystem(examples.path("phone_8k"), tmp_path / "clean.wav", speed=None)
+    system = FileBackend(examples.path("phone_8k"), tmp_path / "clean.wav", speed=None)
     desk = Desk(Settings(), system)
     tray = Tray(desk, Event())
     desk.start()

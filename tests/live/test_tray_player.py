@@ -11,7 +11,7 @@ from support.sound_servers import RATE, Recorder, Server
 
 require_qt()
 
-from sordino.live.systems import choose_system  # noqa: E402
+from sordino.live.backends import choose_backend  # noqa: E402
 from sordino.live.tray.player import Player  # noqa: E402
 
 NOISY_HZ, CLEAN_HZ = 500, 1500
@@ -28,7 +28,7 @@ def server():
 @pytest.fixture
 def player(server):
     application()
-    with closing(choose_system()) as system:
+    with closing(choose_backend()) as system:
         player = Player(lambda rate: system.open_output("room", rate))
         yield player
         player.stop()
@@ -76,7 +76,7 @@ def test_switches_at_the_same_place_without_a_click(player):
 
 def test_converts_to_the_rate_of_the_loudspeaker(server):
     application()
-    with closing(choose_system()) as system:
+    with closing(choose_backend()) as system:
         player = Player(lambda _: system.open_output("room", RATE))  # whatever is asked for
         heard = pitches(played(player, sample_rate=16000))
     assert np.count_nonzero(heard == NOISY_HZ) * 0.05 == pytest.approx(SECONDS, abs=0.1)
@@ -84,7 +84,7 @@ def test_converts_to_the_rate_of_the_loudspeaker(server):
 
 def test_says_why_it_cannot_begin(server):
     reasons = []
-    with closing(choose_system()) as system:
+    with closing(choose_backend()) as system:
         player = Player(lambda rate: system.open_output("headphones", rate))
         player.failed.connect(reasons.append)
         player.play(tone(500, RATE), tone(500, RATE), RATE)
@@ -96,7 +96,7 @@ def test_says_why_it_cannot_begin(server):
 def test_says_when_the_loudspeaker_goes(server):
     reasons = []
     speaker = server.add_room("speaker")
-    with closing(choose_system()) as system:
+    with closing(choose_backend()) as system:
         player = Player(lambda rate: system.open_output("speaker", rate))
         player.failed.connect(reasons.append)
         player.play(tone(500, RATE, 9), tone(500, RATE, 9), RATE)

@@ -6,9 +6,9 @@ import sys
 import time
 from contextlib import closing, contextmanager
 
+from sordino.live.backends import choose_backend
+from sordino.live.config import Settings
 from sordino.live.session import Session
-from sordino.live.settings import Settings
-from sordino.live.systems import choose_system
 from support.sound_servers import RATE, Listener, Player, wait_for
 from support.speech import aligned, example, si_sdr
 
@@ -20,7 +20,7 @@ GOOD_DB = 10.0  # clean speech, cleaned; a break or a doubled block costs far mo
 @contextmanager
 def live(**settings):
     """Run a session until it cleans."""
-    with closing(choose_system()) as system, Session(Settings(**settings), system) as session:
+    with closing(choose_backend()) as system, Session(Settings(**settings), system) as session:
         wait_active(session)
         yield session
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sordino.live.ports import Sink, Source
-from sordino.live.thread_port import ThreadPort
+from sordino.live.backends.base import Sink, Source
+from support.thread_port import ThreadPort
 
 
 class MemorySource(ThreadPort, Source):
@@ -24,9 +24,9 @@ class MemorySource(ThreadPort, Source):
                 done += size
                 self._wait_until(done)
                 if not self.stalled:
-                    self.xruns += self.ring.write(block) < len(block)
+                    self.xruns += self.buffer.write(block) < len(block)
             else:
-                done += self.ring.write(self._sound[done:])
+                done += self.buffer.write(self._sound[done:])
                 self._stopping.wait(0.0005)
         self.ended = True
 
@@ -54,10 +54,10 @@ class MemorySink(ThreadPort, Sink):
             else:
                 self._stopping.wait(0.0005)
             self._pull(size)
-        self._pull(self.ring.readable)
+        self._pull(self.buffer.readable)
 
     def _pull(self, size):
         block = np.zeros(size, np.float32)
-        count = self.ring.read(block)
+        count = self.buffer.read(block)
         self.xruns += self.clocked and count < size
         self._blocks.append(block if self.clocked else block[:count])

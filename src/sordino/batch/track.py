@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sordino.arrays import Interleaved
-from sordino.denoiser import Denoiser, samples_to_hear
+from sordino.denoiser import Denoiser, warm_up_samples
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write
 from sordino.io.audiofile import Sink, explain, open_source
@@ -59,7 +59,7 @@ class Settings:
             SordinoError: the message says which.
         """
         self.denoiser(48000, 1)
-        samples_to_hear(self.warm_up, 48000)
+        warm_up_samples(self.warm_up, 48000)
         if self.loudness is not None:
             check_loudness(self.loudness)
         if not 0 <= self.begin < (inf if self.end is None else self.end):
@@ -131,7 +131,7 @@ class TrackDenoiser:
         self._spectrograms = {name: Spectrogram(info.sample_rate) for name in panels}
         self._report = report
         self._waiting = np.zeros((0, info.channels), np.float32)  # noisy, clean not yet there
-        self._to_warm_up = samples_to_hear(settings.warm_up, info.sample_rate)
+        self._to_warm_up = warm_up_samples(settings.warm_up, info.sample_rate)
         self._samples = 0
 
     @property
@@ -174,7 +174,7 @@ class TrackDenoiser:
         """What to feed after a block: all that was held for the warm-up, else the block."""
         if not self._to_warm_up:
             return block
-        self._denoiser.listen(self._waiting[: self._to_warm_up])
+        self._denoiser.warm_up(self._waiting[: self._to_warm_up])
         self._to_warm_up = 0
         return self._waiting
 

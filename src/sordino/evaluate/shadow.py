@@ -13,45 +13,8 @@ import numpy as np
 
 from sordino.evaluate.metrics import Signal
 from sordino.evaluate.resampling import resample
-from sordino.masks import MaskFilter
-from sordino.model import SLICE_MAGNITUDE, Model
-from sordino.slices import SliceFilter, spectrum_config
-from sordino.stft import Spectra, SpectrumConfig, SpectrumFilter, SpectrumStream, native_rate
-
-
-class ShadowFilter:
-    """Does to a second channel, bin by bin, what a filter does to the first.
-
-    Args:
-        leader: The filter of the first channel; it may hold frames back.
-    """
-
-    def __init__(self, leader: SpectrumFilter) -> None:
-        self.delay_frames = leader.delay_frames
-        self._leader = leader
-        self._waiting: Spectra | None = None  # frames that the leader has not returned yet
-
-    def process(self, spectra: Spectra) -> Spectra:
-        """Take both channels, shape = (2, frames, bins), and return the finished frames."""
-        waiting = spectra
-        if self._waiting is not None:
-            waiting = np.concatenate([self._waiting, spectra], axis=1)
-        self._waiting = waiting
-        return self._follow(self._leader.process(spectra[:1]))
-
-    def flush(self) -> Spectra:
-        """Return the frames that are still inside."""
-        return self._follow(self._leader.flush())
-
-    def _follow(self, done: Spectra) -> Spectra:
-        count = done.shape[1]
-        if self._waiting is None or not count:
-            return np.zeros((2, 0, 0), np.complex64)
-        first, second = self._waiting[:1, :count], self._waiting[1:, :count]
-        self._waiting = self._waiting[:, count:]
-        # Where the first channel is exactly zero there is nothing to read the gain from.
-        gain = np.divide(done, first, out=np.ones_like(first), where=first != 0)
-        return np.concatenate([done, gain * second])
+from sordino.model import Model
+from sordino.stft import StreamingAnalysis, StreamingSynthesis, native_rate
 
 
 def shadow(model: Model, lead: Signal, follow: Signal, rate: int, strength: float = 1.0) -> Signal:
@@ -64,13 +27,18 @@ def shadow(model: Model, lead: Signal, follow: Signal, rate: int, strength: floa
         rate: The native rate, Hz.
         strength: As of the Denoiser.
     """
-    if model.info.kind == SLICE_MAGNITUDE:
-        config, leader = spectrum_config(), SliceFilter(model, 1, strength)
-    else:
-        config, leader = SpectrumConfig.at(rate), MaskFilter(model, 1, strength)
-    stream = SpectrumStream(config, 2, ShadowFilter(leader))
-    both = np.stack([lead, follow]).astype(np.float32)
-    return np.concatenate([stream.process(both), stream.flush()], axis=1)[1]
+    config, network = model.stft(rate), model.open(1, strength)
+    frames = len(lead) + len(config.synthesis)
+    both = np.zeros((2, frames), np.float32)
+    both[:, : len(lead)] = lead, follow
+    first, second = StreamingAnalysis(config, 2)(both)[:, None]
+    parts = [network.process(first), network.flush()]
+    noise = np.concatenate([part for part in parts if part.shape[1]], axis=1)
+    # Where the first signal is exactly zero there is nothing to read the gain from.
+    gain = np.divide(noise, first, out=np.zeros_like(first), where=first != 0)
+    left = StreamingSynthesis(config, 1)(second - gain * second)[0]
+    start = len(config.synthesis) - config.hop
+    return left[start : start + len(lead)]
 
 
 def noise_removed(

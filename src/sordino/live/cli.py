@@ -1,4 +1,4 @@
-"""The commands of the live room: live, devices, doctor, tray."""
+"""The commands for live use: live, devices, doctor, tray."""
 
 import json
 import sys
@@ -72,7 +72,7 @@ def live(
 
     Keys while it runs: b bypass, + and - strength, m mute, r record the next minute, q quit.
     """
-    from sordino.live.settings import Settings
+    from sordino.live.config import Settings
 
     settings = Settings(
         input=input,
@@ -87,14 +87,14 @@ def live(
         seconds=seconds,
         sample_rate=rate,
     )
-    settings.load_model()
+    settings.load_models()
     if install_service:
-        from sordino.live.service import arguments, install
+        from sordino.live.systemd import arguments, install
 
         path, note = install(arguments(settings))
         typer.echo(f"{path}: {note}")
         return
-    from sordino.live.foreground import run_live
+    from sordino.live.terminal import run_live
 
     run_live(settings, as_json)
 
@@ -105,16 +105,16 @@ def devices(as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from sordino.errors import SordinoError
-    from sordino.live.ports import DeviceLost
-    from sordino.live.systems import choose_system
+    from sordino.live.backends import choose_backend
+    from sordino.live.backends.base import DeviceLost
 
-    system = choose_system()
+    backend = choose_backend()
     try:
-        found = system.devices()
+        found = backend.devices()
     except DeviceLost as error:
         raise SordinoError(f"{error}: `sordino doctor` says what mends it") from error
     finally:
-        system.close()
+        backend.close()
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], indent=2))
         return
@@ -126,7 +126,9 @@ def devices(as_json: Json = False) -> None:
         is_number = heading in ("Hz", "channels")
         table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
     for each in found:
-        remark = "Sordino's own" if each.virtual else "hears a loudspeaker" if each.monitor else ""
+        remark = (
+            "Sordino's own" if each.virtual else "records a loudspeaker" if each.monitor else ""
+        )
         row = (each.kind, each.label, each.name, str(each.rate), str(each.channels), remark)
         table.add_row("*" if each.default else "", *row)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
@@ -145,8 +147,8 @@ def doctor(
     """
     from dataclasses import asdict
 
+    from sordino.live.config import Settings
     from sordino.live.doctor import examine
-    from sordino.live.settings import Settings
 
     checks = examine(Settings(input=input, model=model, sample_rate=rate))
     if as_json:
@@ -175,7 +177,7 @@ def tray(
     rate: Rate = 48000,
 ) -> None:
     """Show live use as an icon on the desktop, with a window to steer it."""
-    from sordino.live.settings import Settings
+    from sordino.live.config import Settings
     from sordino.live.tray import run
 
     run(Settings(input=input, model=model, strength=strength, sample_rate=rate))

@@ -1,4 +1,4 @@
-"""Will live use work on this machine?  Each check says what it found and what mends it."""
+"""Checks whether live use works on this machine; each says what it found and what mends it."""
 
 import os
 import platform
@@ -14,17 +14,17 @@ from typing import Literal
 
 from sordino.benchmark import COMFORTABLE, LIVE_LATENCY, STEP_SECONDS, bench
 from sordino.errors import SordinoError
+from sordino.live.backends import MICROPHONE, Backend, Device, choose_backend
+from sordino.live.backends.base import DeviceLost
+from sordino.live.config import Settings
 from sordino.live.latency import loop_latency
-from sordino.live.ports import DeviceLost
-from sordino.live.session import Session
-from sordino.live.settings import Settings
-from sordino.live.status import SILENCE_DBFS, Status
-from sordino.live.systems import MICROPHONE, Device, System, choose_system
+from sordino.live.monitor import SILENCE_DBFS
+from sordino.live.session import Session, Status
 
 Level = Literal["ok", "warn", "fail"]
 
 BENCH_SECONDS = 3.0
-LISTEN_SECONDS = 5.0
+RUN_SECONDS = 5.0
 SETTLE_SECONDS = 1.0  # of a session, before xruns count: servers adapt their buffers at first
 START_SECONDS = 5.0  # until a session that does not run counts as not running
 NARROW_RATE = 16000  # Hz; at this and below, a headset runs in its mode for calls
@@ -68,14 +68,14 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _model(settings)
     yield from _permissions()
     try:
-        system = choose_system()
+        backend = choose_backend()
     except SordinoError as error:
         yield Check("sound server", "fail", *_halves(str(error)))
         return
     try:
-        yield from _sound(system, settings)
+        yield from _sound(backend, settings)
     finally:
-        system.close()
+        backend.close()
 
 
 def _versions() -> Check:
@@ -96,7 +96,7 @@ def _version(package: str) -> str:
 def _model(settings: Settings) -> Check:
     """Can the model be loaded, and how much of the processor does it take?"""
     try:
-        model = settings.load_model()
+        model = settings.load_models()[0]
         result = bench(model, settings.sample_rate, BENCH_SECONDS)
     except SordinoError as error:
         return Check("model and CPU", "fail", *_halves(str(error)))
@@ -135,33 +135,33 @@ def _permissions() -> Iterator[Check]:
 def _realtime_allowed() -> bool:
     allowed: list[bool] = []
 
-    def ask() -> None:  # in a thread of its own, whose priority nothing else has
+    def attempt() -> None:  # in a thread of its own, whose priority nothing else has
         try:
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
             allowed.append(True)
         except OSError:
             pass
 
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=attempt)
     thread.start()
     thread.join()
     return bool(allowed)
 
 
-def _sound(system: System, settings: Settings) -> Iterator[Check]:
+def _sound(backend: Backend, settings: Settings) -> Iterator[Check]:
     try:
-        system.devices()
+        backend.devices()
     except DeviceLost as error:
         yield Check("sound server", "fail", str(error), _START_SERVER)
         return
-    yield Check("sound server", "ok", system.name)
-    yield from _devices(system, settings)
-    yield from _virtual_microphone(system, settings)
+    yield Check("sound server", "ok", backend.name)
+    yield from _devices(backend, settings)
+    yield from _virtual_microphone(backend, settings)
 
 
-def _devices(system: System, settings: Settings) -> Iterator[Check]:
+def _devices(backend: Backend, settings: Settings) -> Iterator[Check]:
     try:
-        microphone = system.find_input(settings.input)
+        microphone = backend.find_input(settings.input)
         yield Check("microphone", "ok", _described(microphone))
         if microphone.rate <= NARROW_RATE:
             yield Check(
@@ -176,7 +176,7 @@ def _devices(system: System, settings: Settings) -> Iterator[Check]:
     except DeviceLost as error:
         yield Check("microphone", "fail", *_halves(str(error)))
     try:
-        yield Check("loudspeaker", "ok", _described(system.find_output(None)))
+        yield Check("loudspeaker", "ok", _described(backend.find_output(None)))
     except DeviceLost as error:
         yield Check("loudspeaker", "warn", *_halves(str(error)))
 
@@ -192,15 +192,15 @@ def _conversion(microphone: Device, settings: Settings) -> str:
     return f"{microphone.rate} Hz is converted to {settings.sample_rate} Hz"
 
 
-def _virtual_microphone(system: System, settings: Settings) -> Iterator[Check]:
+def _virtual_microphone(backend: Backend, settings: Settings) -> Iterator[Check]:
     """Make the virtual microphone for a while, and run a session into it."""
     name = "virtual microphone"
     there = False
     with ExitStack() as stack:
         try:
-            there = any(each.virtual for each in system.devices())
-            feed = stack.enter_context(system.virtual_microphone())
-            seconds = loop_latency(system, MICROPHONE, settings.sample_rate)
+            there = any(each.virtual for each in backend.devices())
+            feed = stack.enter_context(backend.virtual_microphone())
+            seconds = loop_latency(backend, MICROPHONE, settings.sample_rate)
         except SordinoError as error:
             yield Check(name, "warn" if there else "fail", *_halves(str(error)))
             return
@@ -214,14 +214,14 @@ def _virtual_microphone(system: System, settings: Settings) -> Iterator[Check]:
         found = f"sound goes through it in {1000 * seconds:.0f} ms"
         slow = seconds > SLOW_LOOP
         yield Check(name, "warn" if slow else "ok", found, _BIG_BUFFERS if slow else "")
-        yield from _session(system, replace(settings, output=feed, virtual_mic=False))
+        yield from _session(backend, replace(settings, output=feed, virtual_mic=False))
 
 
-def _session(system: System, settings: Settings) -> Iterator[Check]:
+def _session(backend: Backend, settings: Settings) -> Iterator[Check]:
     """Run the real thing for some seconds; what it cannot start with was reported before."""
     try:
-        system.find_input(settings.input)
-        with Session(settings, system) as session:
+        backend.find_input(settings.input)
+        with Session(settings, backend) as session:
             seen = _watch(session)
     except (SordinoError, DeviceLost):
         return
@@ -242,7 +242,7 @@ def _session(system: System, settings: Settings) -> Iterator[Check]:
 def _watch(session: Session) -> list[Status]:
     """Return what the session says from moment to moment; waits for it to begin, and then on."""
     seen = [session.status()]
-    wanted, begin = SETTLE_SECONDS + LISTEN_SECONDS, time.monotonic()
+    wanted, begin = SETTLE_SECONDS + RUN_SECONDS, time.monotonic()
     while True:
         time.sleep(POLL_SECONDS)
         seen.append(session.status())

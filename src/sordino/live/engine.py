@@ -1,28 +1,44 @@
-"""The loop: from the source's ring through the network to the sink's ring."""
+"""The loop: from the source's buffer through the network to the sink's buffer."""
 
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from sordino.live.controls import Controls
-from sordino.live.drift import Samples
-from sordino.live.ladder import Ladder
-from sordino.live.lane import DelayLine
-from sordino.live.load import Load
+from sordino.arrays import Mono
+from sordino.live.backends.base import Sink, Source, raise_priority
+from sordino.live.drift import DriftCompensator
+from sordino.live.fallback import DelayLine, LoadMeter, ModelFallback
 from sordino.live.monitor import Monitor
-from sordino.live.playout import Playout
-from sordino.live.ports import Sink, Source
-from sordino.live.priority import raise_priority
 from sordino.model import Model
 from sordino.resample import Resampler
 
 FRAMES_PER_SECOND = 100
-MOST_FRAMES = 5  # at once, when the engine has fallen behind
-MOST_UNHURRIED = 100  # at once, where nobody waits for them
-LONGEST_NAP, SHORTEST_NAP = 0.005, 0.0005  # seconds
+MAX_FRAMES = 5  # at once, when the engine has fallen behind
+MAX_FILE_FRAMES = 100  # at once, between files
+MAX_SLEEP, MIN_SLEEP = 0.005, 0.0005  # seconds
 LOUDEST = 100.0  # beyond this a sample is a device's mistake
+
+
+@dataclass
+class Controls:
+    """What the user may change while the engine runs.
+
+    Written by any thread, read by the engine before each block.
+
+    Args:
+        strength: share of the noise that is taken away, 0..1.
+        attenuation_limit_db: the most that any sound may be attenuated; None: no limit.
+        bypass: let the sound pass as it is.
+        muted: put out silence.
+    """
+
+    strength: float = 1.0
+    attenuation_limit_db: float | None = None
+    bypass: bool = False
+    muted: bool = False
 
 
 class Fader:
@@ -32,7 +48,7 @@ class Fader:
         self._gain = gain
         self._ramp = np.arange(1, frame + 1, dtype=np.float32) / frame
 
-    def __call__(self, target: float, count: int) -> Samples | float:
+    def __call__(self, target: float, count: int) -> Mono | float:
         """Return the gain of each of the next `count` samples, or one for all of them."""
         if target == self._gain:
             return target
@@ -44,14 +60,13 @@ class Fader:
 
 
 class Engine:
-    """Cleans what comes from a source and gives it to a sink, in a thread of its own.
+    """Denoises what comes from a source and gives it to a sink, in a thread of its own.
 
     Args:
         source, sink: open ports; who opened them closes them.
         models: the best one first; the others are for when the processor is too busy.
         controls: what the user may change meanwhile.
         monitor: is given all sound that goes by; its sample rate is the engine's.
-        attenuation_limit_db: see `sordino.Denoiser`.
         until: number of samples in the monitor at which to finish; None: when stopped, or
             when the source has ended.
     """
@@ -63,31 +78,30 @@ class Engine:
         models: Sequence[Model],
         controls: Controls,
         monitor: Monitor,
-        attenuation_limit_db: float | None = None,
         until: int | None = None,
     ) -> None:
         self.source, self.sink = source, sink
         self.finished = threading.Event()
         """Set when the thread has ended, whatever the reason."""
         self.completed = False
-        """All sound that was to come has come."""
+        """The source has ended, or `until` is reached."""
         self.failure: Exception | None = None
         """What went wrong inside."""
         rate = monitor.sample_rate
         self._rate, self._frame = rate, rate // FRAMES_PER_SECOND
         self._controls, self._monitor, self._until = controls, monitor, until
         clocked = source.clocked or sink.clocked
-        self._most = self._frame * (MOST_FRAMES if clocked else MOST_UNHURRIED)
-        self.ladder = Ladder(models, rate, attenuation_limit_db, realtime=clocked)
-        self.playout = Playout(sink, rate)
+        self._max_samples = self._frame * (MAX_FRAMES if clocked else MAX_FILE_FRAMES)
+        self.fallback = ModelFallback(models, rate, realtime=clocked)
+        self.output = DriftCompensator(sink, rate)
         self._converter = (
             Resampler(source.sample_rate, rate, 1) if source.sample_rate != rate else None
         )
-        self._taken = np.zeros(source.ring.capacity, np.float32)
+        self._taken = np.zeros(source.buffer.capacity, np.float32)
         self._rest = np.zeros(0, np.float32)  # less than a frame, or what is yet to be done
-        self._dry = DelayLine(self.ladder.delay)
+        self._dry = DelayLine(self.fallback.delay)
         self._mix, self._gain = Fader(1.0, self._frame), Fader(1.0, self._frame)
-        self._load = Load(1.0)
+        self._load = LoadMeter(1.0)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -99,7 +113,7 @@ class Engine:
     @property
     def latency(self) -> float:
         """From the microphone to the output, as far as it is known, in seconds."""
-        inside = self.ladder.delay / self._rate + self.playout.latency + self.playout.delay
+        inside = self.fallback.delay / self._rate + self.output.latency + self.output.delay
         converter = self._converter.latency if self._converter else 0.0
         return self.source.latency + converter + inside + self.sink.latency
 
@@ -116,64 +130,64 @@ class Engine:
     def _run(self) -> None:
         raise_priority()
         try:
-            if self.source.clocked:  # what came while the sink was being opened is late already
-                self.source.ring.skip(self.source.ring.readable)
+            if self.source.clocked:  # what came before the sink was open is late already
+                self.source.buffer.skip(self.source.buffer.readable)
             while not self._stopping.is_set():
-                ended = self.source.ended  # asked first: what it wrote before that is there
+                ended = self.source.ended  # read first: what it wrote before that is there
                 if self._take():
                     self._work()
-                elif ended and not self.source.ring.readable:
+                elif ended and not self.source.buffer.readable:
                     self._drain()
                     self.completed = True
                     return
                 else:
-                    self._nap()
+                    self._sleep()
                 if self._until is not None and self._monitor.samples >= self._until:
                     self.completed = True
                     return
         except Exception as error:
             self.failure = error
         finally:
-            self.ladder.close()
+            self.fallback.close()
             self.finished.set()
 
     def _take(self) -> bool:
-        """Move new samples from the ring to the rest; return whether that makes a frame."""
+        """Move new samples from the buffer to the rest; return whether that makes a frame."""
         if len(self._rest) >= self._frame:
             return True
-        if count := self.source.ring.read(self._taken[: self._most]):
+        if count := self.source.buffer.read(self._taken[: self._max_samples]):
             self._append(np.clip(np.nan_to_num(self._taken[:count]), -LOUDEST, LOUDEST))
         return len(self._rest) >= self._frame
 
-    def _append(self, samples: Samples) -> None:
+    def _append(self, samples: Mono) -> None:
         if self._converter:
             samples = self._converter.process(samples[None])[0]
         self._rest = np.concatenate([self._rest, samples])
 
-    def _nap(self) -> None:
+    def _sleep(self) -> None:
         """Sleep until the next frame should be there."""
-        ring = self.source.ring
+        buffer = self.source.buffer
         missing = (self._frame - len(self._rest)) / self._rate
-        missing -= ring.readable / self.source.sample_rate
-        due = ring.written_at + missing - time.perf_counter() if self.source.clocked else 0.0
-        self._stopping.wait(min(max(due, SHORTEST_NAP), LONGEST_NAP))
+        missing -= buffer.readable / self.source.sample_rate
+        due = buffer.written_at + missing - time.perf_counter() if self.source.clocked else 0.0
+        self._stopping.wait(min(max(due, MIN_SLEEP), MAX_SLEEP))
 
     def _work(self) -> None:
-        frames = min(len(self._rest), self._most) // self._frame
+        frames = min(len(self._rest), self._max_samples) // self._frame
         if self._until is not None:
             frames = min(frames, -(-(self._until - self._monitor.samples) // self._frame))
         count = frames * self._frame
         block, self._rest = self._rest[:count], self._rest[count:]
-        self._play(self._cleaned(block))
+        self._play(self._denoised(block))
 
-    def _cleaned(self, block: Samples) -> Samples:
+    def _denoised(self, block: Mono) -> Mono:
         """Return the sound as it is to be played, and show it to the monitor."""
         start = time.perf_counter()
         count, controls = len(block), self._controls
-        wet = self.ladder.process(block, controls.strength)
+        wet = self.fallback.process(block, controls.strength, controls.attenuation_limit_db)
         clean = noisy = self._dry(block)
         if wet is not None:
-            wanted = self.ladder.in_step and not controls.bypass
+            wanted = self.fallback.is_aligned and not controls.bypass
             clean = noisy + self._mix(float(wanted), count) * (wet - noisy)
         gain = self._gain(float(not controls.muted), count)
         # What is muted is not recorded either.
@@ -182,18 +196,18 @@ class Engine:
         self._load.add(count / self._rate, time.perf_counter() - start)
         return clean
 
-    def _play(self, clean: Samples) -> None:
-        ring = self.source.ring
-        waiting = ring.readable / self.source.sample_rate + len(self._rest) / self._rate
-        self.playout.push(clean, waiting + time.perf_counter() - ring.written_at)
+    def _play(self, clean: Mono) -> None:
+        buffer = self.source.buffer
+        waiting = buffer.readable / self.source.sample_rate + len(self._rest) / self._rate
+        self.output.push(clean, waiting + time.perf_counter() - buffer.written_at)
 
     def _drain(self) -> None:
         """The source has ended: put out what is still inside."""
         if self._converter:
             self._rest = np.concatenate([self._rest, self._converter.flush()[0]])
-        left = len(self._rest) + self.ladder.delay
+        left = len(self._rest) + self.fallback.delay
         frames = -(-left // self._frame)
         block = np.zeros(frames * self._frame, np.float32)
         block[: len(self._rest)] = self._rest
         self._rest = self._rest[:0]
-        self._play(self._cleaned(block)[:left])
+        self._play(self._denoised(block)[:left])

@@ -8,28 +8,26 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from sordino.live.ports import Sink, Source
-from sordino.live.systems import Device, System
-from sordino.live.systems.system import Kind
+from sordino.live.backends.base import Backend, Sink, Source, virtual_end
 
 CLICKS = 5
 CLICK_SECONDS = 0.002
 CLICK_LEVEL = 0.001  # -60 dBFS: hardly heard by who listens, and all else is silent meanwhile
 SETTLE_SECONDS = 0.15  # servers begin with other buffers than they go on with
-PATIENCE_SECONDS = 0.5  # beyond this a click is lost
+TIMEOUT_SECONDS = 0.5  # beyond this a click is lost
 LOST = 2  # clicks, after which no more are played
 PAUSE_SECONDS = 0.037  # between clicks; no multiple of a block, so that all phases of it occur
 POLL_SECONDS = 0.0005
 
 
-def loop_latency(system: System, label: str, rate: int) -> float | None:
+def loop_latency(backend: Backend, label: str, rate: int) -> float | None:
     """Measure the way out of this program, through a virtual device and in again.
 
     A session's sound takes as long: in from the microphone, and out to the virtual one, where a
     meeting program picks it up.  So this is what the buffers add to the time of the algorithm.
 
     Args:
-        system: where to measure.
+        backend: where to measure.
         label: of the virtual microphone or loudspeaker; it is there, and silent.
         rate: of the streams in Hz.
 
@@ -39,13 +37,13 @@ def loop_latency(system: System, label: str, rate: int) -> float | None:
     Raises:
         DeviceLost: the sound server is not there.
     """
-    feed, hearing = virtual_end(system, "output", label), virtual_end(system, "input", label)
+    feed, hearing = virtual_end(backend, "output", label), virtual_end(backend, "input", label)
     if feed is None or hearing is None:
         return None
     with ExitStack() as stack:
-        sink = system.open_output(feed.name, rate)
+        sink = backend.open_output(feed.name, rate)
         stack.callback(sink.close)
-        source = system.open_input(hearing.name, rate)
+        source = backend.open_input(hearing.name, rate)
         stack.callback(source.close)
         heard = list(clicks(sink, source))
     return median(heard) if heard else None
@@ -67,8 +65,8 @@ def clicks(sink: Sink, source: Source, count: int = CLICKS) -> Iterator[float]:
     for _ in range(count):
         _wait_for_click(source, PAUSE_SECONDS, threshold=np.inf)
         begin = time.perf_counter()
-        sink.ring.write(click)
-        if _wait_for_click(source, PATIENCE_SECONDS, CLICK_LEVEL / 4):
+        sink.buffer.write(click)
+        if _wait_for_click(source, TIMEOUT_SECONDS, CLICK_LEVEL / 4):
             yield time.perf_counter() - begin
             continue
         lost += 1
@@ -77,11 +75,11 @@ def clicks(sink: Sink, source: Source, count: int = CLICKS) -> Iterator[float]:
 
 
 def _wait_for_click(source: Source, seconds: float, threshold: float) -> bool:
-    """Empty the source's ring until something loud comes, or the time is over."""
-    block = np.empty(source.ring.capacity, np.float32)
+    """Empty the source's buffer until something loud comes, or the time is over."""
+    block = np.empty(source.buffer.capacity, np.float32)
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline and source.alive:
-        count = source.ring.read(block)
+        count = source.buffer.read(block)
         if _peak(block[:count]) > threshold:
             return True
         time.sleep(POLL_SECONDS)
@@ -90,14 +88,3 @@ def _wait_for_click(source: Source, seconds: float, threshold: float) -> bool:
 
 def _peak(samples: NDArray[np.float32]) -> float:
     return float(np.abs(samples).max(initial=0.0))
-
-
-def virtual_end(system: System, kind: Kind, label: str) -> Device | None:
-    """Return the input or the output of a virtual device; a cable keeps a name of its own.
-
-    Raises:
-        DeviceLost: the sound server is not there.
-    """
-    ends = [each for each in system.devices() if each.virtual and each.kind == kind]
-    named = [each for each in ends if label in each.label]
-    return min(named or ends, key=lambda each: each.monitor, default=None)

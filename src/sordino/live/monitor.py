@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 
+from sordino.arrays import Mono
 from sordino.levels import NoiseMeter
-from sordino.live.drift import Samples
 from sordino.live.recorder import Recorder
-from sordino.live.status import SILENCE_DBFS
+
+SILENCE_DBFS = -100.0
+"""What the level meters show for digital silence."""
 
 LEVEL_SECONDS = 0.1
 TAKEN_SECONDS = 10.0  # the noise that is taken is measured over the last one to two of these
@@ -37,7 +39,7 @@ class Monitor:
         self._meters = [NoiseMeter(sample_rate), NoiseMeter(sample_rate)]
         self._metered = 0.0  # seconds in the younger meter
 
-    def feed(self, noisy: Samples, clean: Samples) -> None:
+    def feed(self, noisy: Mono, clean: Mono) -> None:
         """Take a block of both."""
         self._keep(noisy, clean)
         for recorder in self.recorders:
@@ -48,7 +50,7 @@ class Monitor:
             self._unmeasured = 0
             self._measure(*self._last(count))
 
-    def recent(self, seconds: float) -> tuple[Samples, Samples]:
+    def recent(self, seconds: float) -> tuple[Mono, Mono]:
         """Return the last seconds of noisy and clean sound, at most KEPT_SECONDS; as copies."""
         wanted = round(min(max(seconds, 0.0), KEPT_SECONDS) * self.sample_rate)
         return self._last(min(wanted, self.samples))
@@ -57,7 +59,7 @@ class Monitor:
         """Show that no sound comes."""
         self.input_dbfs = self.output_dbfs = SILENCE_DBFS
 
-    def _keep(self, noisy: Samples, clean: Samples) -> None:
+    def _keep(self, noisy: Mono, clean: Mono) -> None:
         size = self._kept.shape[1]
         noisy, clean = noisy[-size:], clean[-size:]
         start = self.samples % size
@@ -67,7 +69,7 @@ class Monitor:
             row[: len(sound) - first] = sound[first:]
         self.samples += len(noisy)
 
-    def _last(self, count: int) -> tuple[Samples, Samples]:
+    def _last(self, count: int) -> tuple[Mono, Mono]:
         size = self._kept.shape[1]
         start = (self.samples - count) % size
         first = min(count, size - start)
@@ -76,7 +78,7 @@ class Monitor:
         )
         return both[0], both[1]
 
-    def _measure(self, noisy: Samples, clean: Samples) -> None:
+    def _measure(self, noisy: Mono, clean: Mono) -> None:
         self.input_dbfs = _dbfs(noisy[-self._level_step :])
         self.output_dbfs = _dbfs(clean[-self._level_step :])
         for meter in self._meters:
@@ -88,6 +90,6 @@ class Monitor:
             self._meters = [self._meters[1], NoiseMeter(self.sample_rate)]
 
 
-def _dbfs(sound: Samples) -> float:
+def _dbfs(sound: Mono) -> float:
     power = float(np.mean(np.square(sound, dtype=np.float64)))
     return max(SILENCE_DBFS, 10 * math.log10(power + 1e-30))

@@ -11,8 +11,8 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from sordino.arrays import Mono
 from sordino.errors import SordinoError
-from sordino.live.drift import Samples
 
 try:
     import fcntl
@@ -22,7 +22,7 @@ except ImportError:  # Windows, where nobody can rename a file that is open
 PART = ".part"
 HOURS_PER_FILE = 6  # a wav file ends at 4 GB, which is 12 h
 
-Pair = tuple[Samples, Samples]
+Pair = tuple[Mono, Mono]
 
 
 class Recorder:
@@ -62,7 +62,7 @@ class Recorder:
         self._thread.start()
         atexit.register(self.close)
 
-    def feed(self, noisy: Samples, clean: Samples) -> None:
+    def feed(self, noisy: Mono, clean: Mono) -> None:
         """Take a block of both; for one thread."""
         if self.done.is_set() or self._left == 0:
             return

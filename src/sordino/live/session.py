@@ -1,34 +1,78 @@
-"""A live session: ports, engine and virtual device, kept running whatever happens to them."""
+"""A live session: devices, engine and virtual device, kept running whatever happens to them."""
 
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
+from sordino.arrays import Mono
+from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
-from sordino.live.controls import Controls
-from sordino.live.drift import Samples
-from sordino.live.engine import Engine
-from sordino.live.monitor import Monitor
-from sordino.live.ports import DeviceLost
+from sordino.live.backends.base import Backend, DeviceLost
+from sordino.live.config import Settings, check_attenuation_limit, check_strength
+from sordino.live.devices import AudioIO
+from sordino.live.engine import Controls, Engine
+from sordino.live.monitor import SILENCE_DBFS, Monitor
 from sordino.live.recorder import Recorder
-from sordino.live.settings import Settings
-from sordino.live.status import State, Status
-from sordino.live.systems.system import System
-from sordino.live.wiring import Wiring
-from sordino.model import Model, available_models, load_model
 
-LOOK_SECONDS = 0.1  # from one look at whether all is well to the next
-RETRY_SECONDS = 0.5  # from one attempt to open what is not there to the next
-LIGHTER_MODEL = "small"
+CHECK_SECONDS = 0.1  # between two checks whether all is well
+RETRY_SECONDS = 0.5  # between two attempts to open what is not there
+
+State = Literal["active", "bypassed", "muted", "waiting"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """A snapshot of what a session is doing.
+
+    Args:
+        state: "active" (cleaning), "bypassed" (the sound passes as it is), "muted" (silence), or
+            "waiting" (a device is not there).
+        reason: why, in words for the user; "" if active with the model that the user chose.
+        input_dbfs, output_dbfs: level (RMS) of the last 0.1 s in dB re full scale.
+        taken_db: by how many dB the pauses are quieter; None if nothing was heard yet.
+        speech_probability: that the newest frame holds speech, 0..1; None if the model does not
+            estimate it, or does not run.
+        cpu_share: time that the engine worked / time of the sound, over the last second.  From 1
+            on it cannot keep up.
+        underruns: how often the output found no sound to play, since the start.
+        model: name of the one in use now; "" while none is.
+        strength: share of the noise that is taken away, 0..1.
+        latency_seconds: from the microphone to the output as far as known: device buffers,
+            algorithm, ring buffers.
+        input_name, output_name: of the devices, for people; "" while there is none.
+        input_rate, output_rate: of the devices, in Hz; 0 while there is none.
+        seconds: of sound since the start.
+        drift_ppm: by how much the output's clock runs slower than the input's, in parts per
+            million, as compensated now.
+    """
+
+    state: State = "waiting"
+    reason: str = ""
+    input_dbfs: float = SILENCE_DBFS
+    output_dbfs: float = SILENCE_DBFS
+    taken_db: float | None = None
+    speech_probability: float | None = None
+    cpu_share: float = 0.0
+    underruns: int = 0
+    model: str = ""
+    strength: float = 1.0
+    latency_seconds: float = 0.0
+    input_name: str = ""
+    output_name: str = ""
+    input_rate: int = 0
+    output_rate: int = 0
+    seconds: float = 0.0
+    drift_ppm: float = 0.0
 
 
 class Recent(NamedTuple):
     """The last seconds of a session, noisy and clean, aligned to the sample."""
 
-    noisy: Samples
-    clean: Samples
+    noisy: Mono
+    clean: Mono
     sample_rate: int
     """In Hz."""
 
@@ -37,26 +81,29 @@ class Session:
     """Takes the noise out of a microphone, or of what others send, until it is stopped.
 
     Devices and the sound server may go and come back; within two seconds the sound flows again.
+    The session is the one place that knows what the user has chosen while it runs: terminal and
+    tray read its properties and keep no copies.
 
     Args:
-        settings: what the user wants.
-        system: where devices are.  It is not closed.
+        settings: how it begins.
+        backend: where devices are.  It is not closed.
 
     Raises:
         SordinoError: the model cannot be loaded, or cannot do what is wanted.
     """
 
-    def __init__(self, settings: Settings, system: System) -> None:
-        self.settings, self.system = settings, system
-        self._models = _ladder(settings)
-        self._controls = Controls(settings.strength)
+    def __init__(self, settings: Settings, backend: Backend) -> None:
+        self.settings, self.backend = settings, backend
+        self._models = settings.load_models()
+        self._controls = Controls(settings.strength, settings.attenuation_limit_db)
         self._monitor = Monitor(settings.sample_rate)
         seconds = settings.seconds
         self._until = None if seconds is None else round(seconds * settings.sample_rate)
         self._engine: Engine | None = None
-        self._wiring = Wiring(settings, system)
+        self._io = AudioIO(settings, backend)
         self._waiting_for = "starting"
         self._changes = 0
+        self._restart = False  # devices and engine, with what the user has chosen meanwhile
         self._underruns = 0  # of engines that are no more
         self._failure: Exception | None = None
         self._recording: Recorder | None = None  # of the whole session
@@ -74,9 +121,9 @@ class Session:
             if self.settings.record:
                 self._recording = Recorder(self.settings.record, self.settings.sample_rate)
                 self._add(self._recording)
-            self._changes = self.system.changes()
+            self._changes = self.backend.changes()
             with suppress(DeviceLost):
-                self.system.clean_up()  # what a crashed run left, with or without a new one
+                self.backend.clean_up()  # what a crashed run left, with or without a new one
                 self._connect()
         except BaseException:
             self._end()
@@ -95,6 +142,9 @@ class Session:
 
         It does so after `Settings.seconds`, or at the end of a file.
 
+        Args:
+            timeout: in seconds; None: as long as it takes.
+
         Raises:
             SordinoError: it ended because something went wrong.
         """
@@ -110,13 +160,28 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def bypassed(self) -> bool:
+        """Whether the user lets the sound pass as it is."""
+        return self._controls.bypass
+
     def set_bypass(self, bypass: bool) -> None:
         """Let the sound pass as it is, or clean it again; crossfaded."""
         self._controls.bypass = bypass
 
+    @property
+    def muted(self) -> bool:
+        """Whether the user has muted the output."""
+        return self._controls.muted
+
     def set_muted(self, muted: bool) -> None:
-        """Put out silence; what is muted is not recorded either."""
+        """Put out silence, or sound again; what is muted is not recorded either."""
         self._controls.muted = muted
+
+    @property
+    def strength(self) -> float:
+        """Share of the noise that is taken away, 0..1."""
+        return self._controls.strength
 
     def set_strength(self, strength: float) -> None:
         """Set the share of the noise that is taken away, 0..1.
@@ -124,12 +189,65 @@ class Session:
         Raises:
             SordinoError: it is out of range.
         """
-        if not 0 <= strength <= 1:
-            raise SordinoError(f"strength is {strength}: expected 0 to 1")
+        check_strength(strength)
         self._controls.strength = strength
+
+    @property
+    def attenuation_limit_db(self) -> float | None:
+        """The most that any sound may be attenuated, in dB; None: no limit."""
+        return self._controls.attenuation_limit_db
+
+    def set_attenuation_limit(self, limit_db: float | None) -> None:
+        """Set the most that any sound may be attenuated, in dB; None: no limit.
+
+        Raises:
+            SordinoError: it is negative.
+        """
+        check_attenuation_limit(limit_db)
+        self._controls.attenuation_limit_db = limit_db
+
+    @property
+    def input(self) -> str | None:
+        """Name or label of the microphone; None: the system's default."""
+        return self._io.input
+
+    def set_input(self, name: str | None) -> None:
+        """Change over to another microphone; the virtual device stays.
+
+        Args:
+            name: name or label; None: the system's default.
+        """
+        self._io.input = name
+        self._restart = True
+
+    @property
+    def model(self) -> str:
+        """Name of the model that the user chose; `Status.model` is the one in use."""
+        return self._models[0].info.name
+
+    def set_model(self, model: str | Path) -> None:
+        """Change over to another model; the virtual device stays.
+
+        Args:
+            model: name of a packaged model, or path of an .onnx file.
+
+        Raises:
+            SordinoError: it cannot be loaded.
+        """
+        self._models = replace(self.settings, model=model).load_models()
+        self._restart = True
+
+    @property
+    def algorithm_latency(self) -> float:
+        """Latency of the model and its windows alone, in seconds."""
+        return Denoiser(self._models[0], self.settings.sample_rate).latency
 
     def record(self, seconds: float, folder: Path) -> tuple[Path, Path]:
         """Record what comes next; returns at once.
+
+        Args:
+            seconds: how much.
+            folder: where; it is made if it is not there.
 
         Returns:
             Where the noisy and the clean recording will be when they are complete.
@@ -147,46 +265,48 @@ class Session:
 
     def status(self) -> Status:
         """Return what the session does at this moment."""
-        engine, monitor, controls = self._engine, self._monitor, self._controls
-        seconds = monitor.samples / monitor.sample_rate
+        engine, monitor = self._engine, self._monitor
+        status = Status(
+            reason=self._waiting_for,
+            underruns=self._underruns,
+            strength=self.strength,
+            seconds=monitor.samples / monitor.sample_rate,
+        )
         if engine is None:
-            return Status(
-                reason=self._waiting_for,
-                underruns=self._underruns,
-                strength=controls.strength,
-                seconds=seconds,
-            )
-        ladder, source, sink = engine.ladder, engine.source, engine.sink
-        busy, best = ladder.rung > 0, self._models[0].info.name
-        state: State = "active"
-        reason = ""
-        if controls.muted:
-            state, reason = "muted", "you have muted it"
-        elif controls.bypass:
-            state, reason = "bypassed", "you have chosen so"
-        elif busy and not ladder.model:
-            state, reason = "bypassed", "the processor is too busy"
-        elif busy:
-            reason = f"the processor is too busy for {best!r}, so {ladder.model!r} does the work"
-        return Status(
+            return status
+        state, reason = self._state(engine)
+        return replace(
+            status,
             state=state,
             reason=reason or (self._recording.problem if self._recording else ""),
             input_dbfs=monitor.input_dbfs,
             output_dbfs=monitor.output_dbfs,
             taken_db=monitor.taken_db,
-            speech_probability=ladder.speech_probability,
+            speech_probability=engine.fallback.speech_probability,
             cpu_share=engine.cpu_share,
-            underruns=self._underruns + engine.playout.underruns,
-            model=ladder.model,
-            strength=controls.strength,
+            underruns=self._underruns + engine.output.underruns,
+            model=engine.fallback.model,
             latency_seconds=engine.latency,
-            input_name=source.name,
-            output_name=sink.name,
-            input_rate=source.sample_rate,
-            output_rate=sink.sample_rate,
-            seconds=seconds,
-            drift_ppm=engine.playout.drift_ppm,
+            input_name=engine.source.name,
+            output_name=engine.sink.name,
+            input_rate=engine.source.sample_rate,
+            output_rate=engine.sink.sample_rate,
+            drift_ppm=engine.output.drift_ppm,
         )
+
+    def _state(self, engine: Engine) -> tuple[State, str]:
+        """Return the state of a running engine and the reason for it."""
+        fallback = engine.fallback
+        if self.muted:
+            return "muted", "you have muted it"
+        if self.bypassed:
+            return "bypassed", "you have chosen so"
+        if fallback.level and not fallback.model:
+            return "bypassed", "the processor is too busy"
+        if fallback.level:
+            reason = f"the processor is too busy for {self.model!r}, so {fallback.model!r} is used"
+            return "active", reason
+        return "active", ""
 
     def _supervise(self) -> None:
         try:
@@ -200,18 +320,20 @@ class Session:
     def _keep_running(self) -> None:
         """Return when there is no more sound, or when told to."""
         tried = time.monotonic()
-        while not self._stopping.wait(LOOK_SECONDS):
+        while not self._stopping.wait(CHECK_SECONDS):
             self._drop_recorders()
             if self._engine and self._engine.finished.is_set():
                 if self._engine.failure:
                     raise self._engine.failure
                 return
-            changes = self.system.changes()
-            changed, self._changes = changes != self._changes, changes
+            changes = self.backend.changes()
+            restart, self._restart = self._restart, False
+            changed, self._changes = changes != self._changes or restart, changes
             if self._engine:
-                self._waiting_for = self._wiring.loss(changed)
-                if not self._waiting_for:
+                loss = self._io.loss(changed)
+                if not loss and not restart:
                     continue
+                self._waiting_for = loss or "changing over"
                 self._disconnect()
             elif not changed and time.monotonic() - tried < RETRY_SECONDS:
                 continue
@@ -220,16 +342,13 @@ class Session:
                 self._connect()
 
     def _connect(self) -> None:
-        """Open the devices and start an engine between them; see `Wiring.connect`."""
+        """Open the devices and start an engine between them; see `AudioIO.connect`."""
         try:
-            source, sink = self._wiring.connect()
+            source, sink = self._io.connect()
         except DeviceLost as error:
             self._waiting_for = str(error)
             raise
-        limit = self.settings.attenuation_limit_db
-        engine = Engine(
-            source, sink, self._models, self._controls, self._monitor, limit, self._until
-        )
+        engine = Engine(source, sink, self._models, self._controls, self._monitor, self._until)
         engine.start()
         self._engine = engine
 
@@ -237,8 +356,8 @@ class Session:
         engine, self._engine = self._engine, None
         if engine:
             engine.stop()
-            self._underruns += engine.playout.underruns
-        self._wiring.disconnect()
+            self._underruns += engine.output.underruns
+        self._io.disconnect()
         self._monitor.silence()
 
     def _add(self, recorder: Recorder) -> None:
@@ -255,12 +374,4 @@ class Session:
         for recorder in self._monitor.recorders:
             recorder.close()
         self._drop_recorders()
-        self._wiring.close()
-
-
-def _ladder(settings: Settings) -> list[Model]:
-    """Return the models to run, the one asked for and a lighter one for a busy processor."""
-    models = [settings.load_model()]
-    if settings.model == "default" and LIGHTER_MODEL in available_models():
-        models.append(load_model(LIGHTER_MODEL))
-    return models
+        self._io.close()

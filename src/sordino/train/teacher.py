@@ -2,7 +2,7 @@
 
 The clean speech asks for what nobody can hear in the noise; what a good network makes of the
 same mixture asks only for what can be done.  A network that learns from both takes more noise
-out after as many updates (docs/training-notes.md).
+out after as many updates (docs/experiments/small.md).
 
 Source: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", 2015.
 """

@@ -7,7 +7,7 @@ time axis may be one frame or thousands.
 Shapes: B batch (channels of audio), T frames of 10 ms, K bins of the sample rate,
 F bands or their halvings, C channels.  Convolutions take (B, T, F, C), the memory of
 `channels_last`, recurrences (T * B, F, C).  Some reshapes are there because ONNX Runtime is
-slow without them (docs/training-notes.md, "Speed of a step, again").
+slow without them (docs/experiments/speed.md).
 
 Sources: U-Net (Ronneberger et al., 2015); dual-path recurrence (Luo et al., "Dual-path
 RNN", 2020) with the frequency path as a small mixing network instead of a recurrence, as

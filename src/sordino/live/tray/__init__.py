@@ -4,7 +4,7 @@ import os
 import sys
 
 from sordino.errors import SordinoError, install_command
-from sordino.live.settings import Settings
+from sordino.live.config import Settings
 
 # What Qt's wheels need of a Debian or Ubuntu system, on X11 and Wayland.
 LIBRARIES = (

@@ -8,9 +8,9 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QApplication, QMenu, QSystemTrayIcon
 
 from sordino.errors import SordinoError
-from sordino.live.foreground import asked_to_end
-from sordino.live.settings import Settings
-from sordino.live.systems import choose_system
+from sordino.live.backends import choose_backend
+from sordino.live.config import Settings
+from sordino.live.terminal import stop_signals
 from sordino.live.tray.desk import Desk
 from sordino.live.tray.icon import state_icon
 from sordino.live.tray.window import Window, state_words
@@ -112,8 +112,8 @@ def run(settings: Settings) -> None:
     """
     app = QApplication.instance() or QApplication(sys.argv[:1])
     app.setApplicationName("Sordino")
-    with asked_to_end() as asked:
-        desk = Desk(settings, choose_system())
+    with stop_signals() as asked:
+        desk = Desk(settings, choose_backend())
         try:
             desk.start()
             tray = Tray(desk, asked)

@@ -1,16 +1,11 @@
 """What the icon, its menu and the window have in common: the session and the user's wishes."""
 
-from dataclasses import replace
-
 from PySide6.QtCore import QObject, Signal
 
-from sordino.live.latency import virtual_end
-from sordino.live.ports import DeviceLost, Sink
-from sordino.live.session import Session
-from sordino.live.settings import Settings
-from sordino.live.status import Status
-from sordino.live.systems import MICROPHONE, Device, System
-from sordino.live.tray.choice import Choice
+from sordino.live.backends import MICROPHONE, Backend, Device
+from sordino.live.backends.base import DeviceLost, Sink, virtual_end
+from sordino.live.config import Settings
+from sordino.live.session import Session, Status
 
 
 class Desk(QObject):
@@ -18,16 +13,16 @@ class Desk(QObject):
 
     Args:
         settings: how it is to begin.
-        system: where devices are; it is closed with the session.
+        backend: where devices are; it is closed with the session.
     """
 
     cleaning_changed = Signal(bool)
     muted_changed = Signal(bool)
 
-    def __init__(self, settings: Settings, system: System) -> None:
+    def __init__(self, settings: Settings, backend: Backend) -> None:
         super().__init__()
-        self.system = Choice(system, settings.input)
-        self.session = Session(replace(settings, input=None), self.system)
+        self.backend = backend
+        self.session = Session(settings, backend)
         self._cleaning, self._muted = True, False
 
     def start(self) -> None:
@@ -37,7 +32,7 @@ class Desk(QObject):
     def stop(self) -> None:
         """End, and leave the system as it was; may be called twice."""
         self.session.stop()
-        self.system.close()
+        self.backend.close()
 
     @property
     def cleaning(self) -> bool:
@@ -73,7 +68,7 @@ class Desk(QObject):
         There are none while the sound server is away.
         """
         try:
-            devices = self.system.devices()
+            devices = self.backend.devices()
         except DeviceLost:
             return []
         return [
@@ -81,17 +76,17 @@ class Desk(QObject):
             for device in devices
             if device.kind == "input"
             and not device.virtual
-            and (not device.monitor or self.system.input in (device.name, device.label))
+            and (not device.monitor or self.session.input in (device.name, device.label))
         ]
 
     def virtual_name(self) -> str:
         """Return what meeting programs call the clean microphone; a cable has its own name."""
         try:
-            device = virtual_end(self.system, "input", MICROPHONE)
+            device = virtual_end(self.backend, "input", MICROPHONE)
         except DeviceLost:
             device = None
         return device.label if device else MICROPHONE
 
     def open_loudspeaker(self, sample_rate: int) -> Sink:
         """Open what the user hears with; raises DeviceLost."""
-        return self.system.open_output(None, sample_rate)
+        return self.backend.open_output(None, sample_rate)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer, Signal
 
 from sordino.errors import SordinoError
-from sordino.live.ports import DeviceLost, Sink
+from sordino.live.backends.base import DeviceLost, Sink
 
 Version = Literal["noisy", "clean"]
 Samples = NDArray[np.float32]
@@ -23,7 +23,7 @@ class Player(QObject):
     """Plays two versions of one sound, the noisy one and then the clean one.
 
     Args:
-        open_output: opens a loudspeaker for sound of a rate in Hz, as `System.open_output` does.
+        open_output: opens a loudspeaker for sound of a rate in Hz, as `Backend.open_output` does.
     """
 
     changed = Signal()
@@ -99,9 +99,9 @@ class Player(QObject):
             self.stop()
             self.failed.emit(f"{sink.name or 'the loudspeaker'} is not there any more")
             return
-        lacking = round(AHEAD_SECONDS * sink.sample_rate) - sink.ring.readable
+        lacking = round(AHEAD_SECONDS * sink.sample_rate) - sink.buffer.readable
         block = self._block(max(0, lacking), sink.sample_rate)
-        self._place += sink.ring.write(block)
+        self._place += sink.buffer.write(block)
         if self._version == "clean" and self._place >= len(self._sounds["clean"]):
             self._end(sink)
         self.changed.emit()
@@ -123,7 +123,7 @@ class Player(QObject):
 
     def _end(self, sink: Sink) -> None:
         """Let what is on its way to the ear arrive, then stop."""
-        if sink.ring.readable:
+        if sink.buffer.readable:
             return
         if not self._rest.isValid():
             self._rest.start()

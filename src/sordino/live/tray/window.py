@@ -13,7 +13,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from sordino.live.status import Status
+from sordino.live.session import Status
 from sordino.live.tray.desk import Desk
 from sordino.live.tray.follower import Follower
 from sordino.live.tray.icon import state_icon
@@ -175,13 +175,12 @@ class Window(QWidget):
 
     def _list_inputs(self) -> None:
         """Name the microphones, if they have changed."""
-        system = self._desk.system
-        changes = system.changes()
+        changes = self._desk.backend.changes()
         if changes == self._changes:
             return
         self._changes = changes
         self._title.setText(self._desk.virtual_name())
-        chosen = system.input
+        chosen = self._desk.session.input
         self.input.clear()
         self.input.addItem(DEFAULT_INPUT, None)
         for device in self._desk.inputs():
@@ -193,7 +192,8 @@ class Window(QWidget):
             self.input.setCurrentIndex(self.input.count() - 1)
 
     def _choose_input(self, index: int) -> None:
-        self._desk.system.input = self.input.itemData(index)
+        self._desk.session.set_input(self.input.itemData(index))
+        self._changes = None  # a chosen microphone that is away leaves the list with the choice
 
 
 def state_words(status: Status) -> str:

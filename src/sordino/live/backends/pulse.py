@@ -1,0 +1,190 @@
+"""PulseAudio and PipeWire, through the protocol that both speak."""
+
+import threading
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pulsectl
+
+from sordino.arrays import Mono
+from sordino.live.backends import pulse_server
+from sordino.live.backends.base import (
+    BLOCK_SECONDS,
+    LOUDSPEAKER,
+    MICROPHONE,
+    RING_SECONDS,
+    Device,
+    DeviceLost,
+    Kind,
+    Sink,
+    Source,
+    choose_device,
+)
+from sordino.live.backends.libpulse import PulseError, Stream
+from sordino.live.backends.pulse_server import PREFIX, Defaults, Watch, connection
+from sordino.live.ring_buffer import RingBuffer
+
+
+class PulseBackend:
+    """The sound server of a Linux desktop, as a `Backend`."""
+
+    def __init__(self) -> None:
+        self._before = Defaults()  # the last ones that were not Sordino's own
+        self._watch: Watch | None = None
+        self._lock = threading.Lock()  # guards the making of _watch
+
+    @property
+    def name(self) -> str:
+        """See `Backend`."""
+        try:
+            with connection() as pulse:
+                info: Any = pulse.server_info()
+                return f"{info.server_name} {info.server_version}"
+        except DeviceLost:
+            return "no sound server"
+
+    def devices(self) -> list[Device]:
+        """See `Backend`."""
+        with connection() as pulse:
+            before = self._note_defaults(pulse)
+            inputs = [_device(source, "input", before.source) for source in pulse.source_list()]
+            outputs = [_device(sink, "output", before.sink) for sink in pulse.sink_list()]
+        return inputs + outputs
+
+    def find_input(self, name: str | None) -> Device:
+        """See `Backend`."""
+        return choose_device(self.devices(), "input", name)
+
+    def find_output(self, name: str | None) -> Device:
+        """See `Backend`."""
+        return choose_device(self.devices(), "output", name)
+
+    def open_input(self, name: str | None, rate: int) -> Source:
+        """See `Backend`."""
+        source = PulseSource(self.find_input(name), rate)
+        source.open()
+        return source
+
+    def open_output(self, name: str | None, rate: int) -> Sink:
+        """See `Backend`."""
+        sink = PulseSink(self.find_output(name), rate)
+        sink.open()
+        return sink
+
+    def virtual_microphone(self, label: str = MICROPHONE) -> AbstractContextManager[str]:
+        """See `Backend`."""
+        return pulse_server.microphone(label, self._defaults())
+
+    def virtual_loudspeaker(self, label: str = LOUDSPEAKER) -> AbstractContextManager[str]:
+        """See `Backend`."""
+        return pulse_server.loudspeaker(label, self._defaults())
+
+    def clean_up(self) -> list[str]:
+        """See `Backend`."""
+        return pulse_server.clean_up()
+
+    def changes(self) -> int:
+        """See `Backend`."""
+        with self._lock:
+            if self._watch is None:
+                self._watch = Watch()
+            return self._watch.count
+
+    def close(self) -> None:
+        """See `Backend`."""
+        with self._lock:
+            if self._watch is not None:
+                self._watch.close()
+                self._watch = None
+
+    def _defaults(self) -> Defaults:
+        pulse_server.clean_up()  # so that the defaults from before a crash are those of now
+        with connection() as pulse:
+            return self._note_defaults(pulse)
+
+    def _note_defaults(self, pulse: pulsectl.Pulse) -> Defaults:
+        """Return the default devices; for one that is Sordino's own, the one before it."""
+        now, before = pulse_server.defaults(pulse), self._before
+        self._before = Defaults(
+            before.source if now.source.startswith(PREFIX) else now.source,
+            before.sink if now.sink.startswith(PREFIX) else now.sink,
+        )
+        return self._before
+
+
+def _device(info: Any, kind: Kind, default: str) -> Device:
+    return Device(
+        name=info.name,
+        label=info.description,
+        kind=kind,
+        rate=info.sample_spec.rate,
+        channels=info.channel_count,
+        default=info.name == default,
+        monitor=kind == "input" and info.monitor_of_sink_name is not None,
+        virtual=info.name.startswith(PREFIX),
+    )
+
+
+class _PulsePort:
+    clocked = True
+    ended = False
+    xruns = 0
+
+    def __init__(self, device: Device, rate: int) -> None:
+        self.name, self.sample_rate = device.label, rate
+        self.buffer = RingBuffer(round(RING_SECONDS * rate))
+        recording = device.kind == "input"
+        self._stream = Stream(
+            "record" if recording else "playback",
+            device.name,
+            rate,
+            BLOCK_SECONDS,
+            self._take if recording else self._give,
+            title="microphone" if recording else "clean sound",
+        )
+
+    @property
+    def alive(self) -> bool:
+        """See `Port`."""
+        return self._stream.alive
+
+    @property
+    def latency(self) -> float:
+        """See `Port`."""
+        return self._stream.latency
+
+    def open(self) -> None:
+        """See `Port`."""
+        if self.alive:
+            return
+        try:
+            self._stream.open()
+        except PulseError as error:
+            raise DeviceLost(f"{self.name}: {error}") from None
+
+    def close(self) -> None:
+        """See `Port`."""
+        self._stream.close()
+
+    def _take(self, block: Mono) -> None:
+        if self.buffer.write(block) < len(block):
+            self.xruns += 1
+
+    def _give(self, block: Mono) -> None:
+        count = self.buffer.read(block)
+        if count < len(block):
+            block[count:] = 0
+            self.xruns += 1
+
+
+class PulseSource(_PulsePort):
+    """A microphone or a monitor, as a `Source`; the server converts to `rate` and to mono.
+
+    Args:
+        device: an input of the server.
+        rate: in Hz.
+    """
+
+
+class PulseSink(_PulsePort):
+    """A loudspeaker or the feed of a virtual microphone, as a `Sink`; see `PulseSource`."""

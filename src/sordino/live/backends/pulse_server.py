@@ -1,0 +1,265 @@
+"""A PulseAudio or PipeWire server: connections, its changes, and virtual devices in it.
+
+Virtual devices are made of the modules that both servers have.  A null sink takes the clean
+sound; its monitor, remapped, is a source that programs take for a microphone.  (They hide
+monitors, hence the second module.)  Arguments of the modules name the process that owns them and
+the default devices from before: whoever finds modules whose owner is no more can remove them and
+leave everything as it was.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pulsectl
+from pulsectl._pulsectl import LibPulse
+
+from sordino.errors import SordinoError
+from sordino.live.backends.base import DeviceLost
+
+RETRY_SECONDS = 0.2  # between two attempts to reach a server that has gone
+PREFIX = "sordino_"
+"""What the names of all sinks and sources begin with that Sordino makes."""
+
+_FORMAT = "rate=48000 channels=1 channel_map=mono"  # as the engine makes it: nothing to convert
+_MARK = re.compile(
+    r"sordino\.owner=(?P<pid>\d+):(?P<start>\d+) "
+    r"sordino\.source=(?P<source>\S*) sordino\.sink=(?P<sink>[^\s\"']*)"
+)
+
+# pulsectl has no public base class of its failures: a call that the library refuses raises this
+# inner one.
+_FAILURES: tuple[type[Exception], ...] = (
+    pulsectl.PulseError,
+    pulsectl.PulseDisconnected,
+    LibPulse.CallError,
+)
+
+
+@contextmanager
+def connection() -> Iterator[pulsectl.Pulse]:
+    """Open a connection to the server for one task.
+
+    Short connections cost about 2 ms, are safe in any thread and know no restarts.
+
+    Raises:
+        DeviceLost: the server does not answer, or goes away meanwhile.
+    """
+    try:
+        with pulsectl.Pulse("Sordino") as pulse:
+            yield pulse
+    except _FAILURES:
+        raise DeviceLost("the sound server (PipeWire or PulseAudio) does not answer") from None
+
+
+class Watch:
+    """Counts what happens to a server and its devices, in a thread of its own.
+
+    `count` grows when a device comes or goes, when a default changes, and when the server
+    goes or is there again.  A new default may be missed: while any program connects, PipeWire
+    tells it to that program only (its module-metadata), and those connected before, like this
+    one, keep the old one.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pulse watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; does nothing the second time."""
+        self._closed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            with suppress(*_FAILURES), pulsectl.Pulse("Sordino") as pulse:
+                pulse.event_mask_set("sink", "source", "server")
+                pulse.event_callback_set(self._note)
+                self.count += 1
+                try:
+                    while not self._closed.is_set():
+                        pulse.event_listen(timeout=0.5)
+                finally:
+                    self.count += 1
+            self._closed.wait(RETRY_SECONDS)
+
+    def _note(self, event: Any) -> None:
+        if event.facility == "server" or event.t != "change":
+            self.count += 1
+
+
+class Defaults(NamedTuple):
+    """Names of the default source and sink; "" if there is none."""
+
+    source: str = ""
+    sink: str = ""
+
+
+class _Module(NamedTuple):
+    number: int
+    device: str  # that it makes
+    owner: int  # process
+    alive: bool  # whether the owner still runs
+    before: Defaults
+
+
+@contextmanager
+def microphone(label: str, before: Defaults) -> Iterator[str]:
+    """Have a virtual microphone; the value is the name of the sink that feeds it.
+
+    Args:
+        label: what programs list.
+        before: the default devices to go back to.
+
+    Raises:
+        DeviceLost: the server does not answer.
+        SordinoError: another process has such a device, or the server cannot make it.
+    """
+    name, mark = _name(label), _mark(before)
+    feed = f"{name}_feed"
+    source = (
+        f"source_name={name} master={feed}.monitor {_FORMAT} "
+        f"source_properties='device.description=\"{label}\" {mark}'"
+    )
+    with _having(
+        (feed, "module-null-sink", _sink(feed, f"{label} (feed)", mark)),
+        (name, "module-remap-source", source),
+    ):
+        yield feed
+
+
+@contextmanager
+def loudspeaker(label: str, before: Defaults) -> Iterator[str]:
+    """Have a virtual loudspeaker; the value is the name of the source that hears it.
+
+    See `microphone`.
+    """
+    name = _name(label)
+    with _having((name, "module-null-sink", _sink(name, label, _mark(before)))):
+        yield f"{name}.monitor"
+
+
+def clean_up() -> list[str]:
+    """Remove the devices whose owners are no more; return their names.
+
+    Raises:
+        DeviceLost: the server does not answer.
+    """
+    with connection() as pulse:
+        orphans = [module for module in _modules(pulse) if not module.alive]
+        _remove(pulse, orphans)
+    return [module.device for module in orphans]
+
+
+def defaults(pulse: pulsectl.Pulse) -> Defaults:
+    """Return the server's default devices."""
+    info: Any = pulse.server_info()
+    return Defaults(info.default_source_name or "", info.default_sink_name or "")
+
+
+@contextmanager
+def _having(*wanted: tuple[str, str, str]) -> Iterator[None]:
+    """Have modules, given as (device, module, arguments), as long as the context lasts."""
+    names = [device for device, _, _ in wanted]
+    with connection() as pulse:
+        for module in _modules(pulse):
+            if module.device in names:
+                raise SordinoError(
+                    f"process {module.owner} already has the virtual device {module.device}: "
+                    "end that `sordino` first"
+                )
+    try:
+        with connection() as pulse:
+            for _, module, arguments in wanted:
+                _load(pulse, module, arguments)
+        yield
+    finally:
+        with suppress(DeviceLost), connection() as pulse:
+            _remove(pulse, [module for module in _modules(pulse) if module.device in names])
+
+
+def _load(pulse: pulsectl.Pulse, module: str, arguments: str) -> None:
+    try:
+        pulse.module_load(module, arguments)
+    except pulsectl.PulseError:
+        pulse.server_info()  # raises if the server has gone
+        if "norewinds=1" not in arguments:
+            raise SordinoError(f"the sound server cannot load its {module}: install it") from None
+        _load(pulse, module, arguments.replace("norewinds=1", ""))
+
+
+def _sink(name: str, label: str, mark: str) -> str:
+    # PulseAudio fills a null sink two seconds ahead while nobody needs it sooner, and whoever
+    # then listens hears nothing for so long; without rewinds it is 50 ms.  PulseAudio before 15
+    # does not know the option, PipeWire does not need it.
+    return (
+        f"sink_name={name} {_FORMAT} norewinds=1 "
+        f"sink_properties='device.description=\"{label}\" {mark}'"
+    )
+
+
+def _modules(pulse: pulsectl.Pulse) -> list[_Module]:
+    """Return the modules that are Sordino's, in the order in which they were loaded."""
+    found = []
+    for module in pulse.module_list():
+        arguments = module.argument or ""
+        if mark := _MARK.search(arguments):
+            device = re.search(r"(?:sink|source)_name=(\S+)", arguments)
+            owner = int(mark["pid"])
+            alive = _start(owner) == mark["start"]
+            before = Defaults(mark["source"], mark["sink"])
+            name = device[1] if device else ""
+            found.append(_Module(module.index, name, owner, alive, before))
+    return sorted(found)
+
+
+def _remove(pulse: pulsectl.Pulse, modules: Sequence[_Module]) -> None:
+    """Unload modules, and set the defaults back where they were one of these devices."""
+    now = defaults(pulse)
+    going = {name for module in modules for name in (module.device, f"{module.device}.monitor")}
+    for before in {module.before for module in modules}:
+        # A PipeWire that is busy may refuse: then it chooses, and the devices go all the same.
+        with suppress(pulsectl.PulseOperationFailed):
+            if now.source in going and before.source in _names(pulse.source_list()):
+                pulse.source_default_set(before.source)
+        with suppress(pulsectl.PulseOperationFailed):
+            if now.sink in going and before.sink in _names(pulse.sink_list()):
+                pulse.sink_default_set(before.sink)
+    for module in reversed(modules):
+        with suppress(pulsectl.PulseOperationFailed):  # somebody else has unloaded it
+            pulse.module_unload(module.number)
+
+
+def _name(label: str) -> str:
+    """Return the name of the device that has a label."""
+    return PREFIX + re.sub(r"\W+", "_", label.lower()).removeprefix(PREFIX)
+
+
+def _names(devices: list[Any]) -> set[str]:
+    return {device.name for device in devices}
+
+
+def _mark(before: Defaults) -> str:
+    pid = os.getpid()
+    return (
+        f"sordino.owner={pid}:{_start(pid)} "
+        f"sordino.source={before.source} sordino.sink={before.sink}"
+    )
+
+
+def _start(pid: int) -> str:
+    """Return when a process began, in clock ticks since boot; "" if there is no such process.
+
+    Numbers of processes are used again; together with this they are not.
+    """
+    try:
+        # proc(5): the 22nd field; the 2nd is in parentheses and may hold anything.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""

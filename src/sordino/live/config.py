@@ -1,0 +1,100 @@
+"""What the user wants of a live session."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE
+from sordino.errors import SordinoError
+from sordino.live.backends.base import LOUDSPEAKER, MICROPHONE
+from sordino.model import Model, available_models, load_model
+
+LIGHTER_MODEL = "small"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a live session is to run; what may change while it runs is changed on the session.
+
+    Args:
+        input: name of the microphone, as `sordino devices` lists it; None is the system's
+            default, followed when it changes.
+        output: name of the device that plays the clean sound; None is the virtual microphone
+            (or, if there is to be none, the default output).
+        model: name of a packaged model, or path of an .onnx file.
+        strength: share of the noise that is taken away, 0 to 1.
+        attenuation_limit_db: the most that any sound may be attenuated, in dB; None: no limit.
+        voice: an enrolled voice to keep alone; None keeps every voice.
+        virtual_mic: make the device that meeting programs can choose as their microphone.
+        speaker: the other direction: clean what the others send, before the loudspeaker.
+        record: folder in which to record all of the session, noisy and clean; None: nowhere.
+        seconds: when to stop, in seconds of sound; None: when told to.
+        sample_rate: at which the engine works and devices are asked to run, in Hz.
+
+    Raises:
+        SordinoError: a value is out of range.
+
+    >>> Settings(strength=0.8).model
+    'default'
+    """
+
+    input: str | None = None
+    output: str | None = None
+    model: str | Path = "default"
+    strength: float = 1.0
+    attenuation_limit_db: float | None = None
+    voice: Path | None = None
+    virtual_mic: bool = True
+    speaker: bool = False
+    record: Path | None = None
+    seconds: float | None = None
+    sample_rate: int = 48000
+
+    def __post_init__(self) -> None:
+        check_strength(self.strength)
+        check_attenuation_limit(self.attenuation_limit_db)
+        if self.seconds is not None and not self.seconds > 0:
+            raise SordinoError(f"seconds is {self.seconds}: expected more than 0, or leave it out")
+        if not LOWEST_RATE <= self.sample_rate <= HIGHEST_RATE:
+            raise SordinoError(
+                f"the sample rate is {self.sample_rate} Hz: expected {LOWEST_RATE} to "
+                f"{HIGHEST_RATE}; 48000 is right for nearly all devices"
+            )
+
+    @property
+    def virtual_label(self) -> str:
+        """What meeting programs call the virtual device; "" if none is wanted."""
+        if self.speaker:
+            return LOUDSPEAKER
+        return MICROPHONE if self.virtual_mic and self.output is None else ""
+
+    def load_models(self) -> list[Model]:
+        """Load the model that is wanted, and after it a lighter one for a busy processor.
+
+        Raises:
+            SordinoError: it cannot be loaded, or a voice is wished for that it cannot single out.
+        """
+        model = load_model(self.model)
+        if self.voice is not None and not model.info.training.get("voices", False):
+            raise SordinoError(
+                f"the model {model.info.name!r} was not trained to keep one voice only: leave "
+                "--voice out, or choose a model whose card says that it was"
+            )
+        if self.model == "default" and LIGHTER_MODEL in available_models():
+            return [model, load_model(LIGHTER_MODEL)]
+        return [model]
+
+
+def check_strength(strength: float) -> None:
+    """Raise SordinoError if a strength is not between 0 and 1."""
+    if not 0 <= strength <= 1:
+        raise SordinoError(
+            f"strength is {strength}: expected 0 (nothing is taken) to 1 (all noise)"
+        )
+
+
+def check_attenuation_limit(limit_db: float | None) -> None:
+    """Raise SordinoError if a limit is negative."""
+    if limit_db is not None and not limit_db >= 0:
+        raise SordinoError(
+            f"the attenuation limit is {limit_db} dB: expected 0 or more, or leave it out"
+        )
