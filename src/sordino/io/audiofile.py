@@ -157,6 +157,8 @@ def _open_file(path: Path, raw: RawFormat | None, track: int | None) -> Source:
             if is_whole and source.info.channels <= 2 and "MPEG" not in source.info.subtype:
                 source.notes += notes
                 return source
+            if is_whole and head[:4] == b"caff":
+                return source  # PyAV crashes on the layouts of some caf files
             source.close()
             if is_whole:
                 with suppress(SordinoError, FFmpegError):

@@ -53,8 +53,8 @@ _NO_TIME_STAMPS = {*_DURATION_IS_GUESSED, "mp3", "flac"}
 """Streams without a container: FFmpeg counts the time from the first frame's duration."""
 _PLAIN = ("mono", "stereo", "1c", "2c", "")
 _UNCOMMON = {"5.1(side)", "5.0(side)"}
-_SWAPPED_CHANNELS = {("libopus", "5.0"), ("libopus", "6.1")}
-"""Layouts whose channels FFmpeg's encoder confuses (up to FFmpeg 8)."""
+_LOST_LAYOUTS = {("libopus", "5.0"), ("libopus", "6.1"), ("aac", "6.1"), ("aac", "7.1(wide)")}
+"""Layouts whose channels FFmpeg's encoders confuse or leave without names (up to FFmpeg 8)."""
 _SIMILAR_LAYOUTS = {
     # Surround loudspeakers are at the side or at the back; most codecs know one of the two.
     **{"5.1(side)": "5.1", "5.1": "5.1(side)", "5.0(side)": "5.0", "5.0": "5.0(side)"},
@@ -291,24 +291,26 @@ def _choose(container: str, codecs: Sequence[str], info: SoundInfo) -> tuple[Cod
     if layout in _SIMILAR_LAYOUTS:
         layouts.append(_SIMILAR_LAYOUTS[layout])
         layouts.sort(key=_UNCOMMON.__contains__)
+    has_encoder = False
     for codec in codecs:
         with suppress(ValueError):  # no such encoder
             encoder = Codec(_ENCODERS.get(codec, codec), "w")
             if encoder.capabilities & Capabilities.experimental:
                 continue
+            has_encoder = True
             rate = _nearest_rate(encoder, info.sample_rate)
             for each in layouts:
-                if (encoder.name, each) in _SWAPPED_CHANNELS:
+                if (encoder.name, each) in _LOST_LAYOUTS:
                     continue
                 if container == "matroska" and codec.startswith("pcm_") and layout not in _PLAIN:
                     continue  # it does not say which channel is which
                 if _can_hold(container, encoder.name, rate, each):
                     return encoder, rate, each
-    raise SordinoError(
-        f"{container} ({' or '.join(dict.fromkeys(codecs))}) cannot hold {info.channels} "
-        f"channel(s) at {info.sample_rate} Hz with this installation of FFmpeg: choose another "
-        "format, for instance --format wav"
-    )
+    names = " or ".join(dict.fromkeys(codecs))
+    what = f"{container} ({names}) cannot hold {info.channels} channel(s) at {info.sample_rate} Hz"
+    if not has_encoder:
+        what = f"this installation of FFmpeg cannot write {names} into {container}"
+    raise SordinoError(f"{what}: choose another format, for instance --format wav")
 
 
 @cache
@@ -337,7 +339,7 @@ def open_output(file: Path | BinaryIO, container: str, sample_rate: int) -> Outp
     options: dict[str, str] = {}
     if container == "wav":
         options["rf64"] = "auto"  # if it grows beyond 4 GiB
-    if container in ("mp4", "mov", "ipod", "3gp"):
+    if container in ("mp4", "mov", "ipod", "f4v", "3gp", "3g2"):
         # Edit lists count in units of this clock; its default is a coarse millisecond.
         options["movie_timescale"] = str(sample_rate)
     return av.open(name, "w", format=container, container_options=options)

@@ -26,9 +26,11 @@ class PacketReader:
     def __init__(self, container: InputContainer) -> None:
         self._packets: Iterator[Any] = container.demux()
         self._ahead: list[Any] = []  # read to measure bit rates
-        self._shift = Fraction(0)  # s, added to all time stamps
+        self._shift = Fraction(0)  # s, added to time stamps since the latest break
+        self._shifts: dict[int, Fraction] = {}  # by track: each meets a break by itself
+        self._begin: Fraction | None = None  # s; of the first packet
         self._reached: Fraction | None = None  # s; end of the latest packet
-        self._first: dict[int, Fraction] = {}  # s, by track, of this recording
+        self._first: dict[int, Fraction] = {}  # s, by track, since its latest break
         self._last: dict[int, Fraction] = {}
         self.notes: list[str] = []
 
@@ -80,38 +82,49 @@ class PacketReader:
         if time is None:
             return
         stream: Stream = packet.stream
+        shift = self._shift
         if stream.type == "audio" or (stream.type == "video" and is_moving_picture(stream)):
-            self._follow(packet.stream.index, time, (packet.duration or 0) * packet.time_base)
-        ticks = round(self._shift / packet.time_base)
+            duration = (packet.duration or 0) * packet.time_base
+            shift = self._follow(stream.index, time, duration)
+        ticks = round(shift / packet.time_base)
         if ticks:
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
 
-    def _follow(self, index: int, stamp: Fraction, duration: Fraction) -> None:
-        """Adjust the shift to a packet of sound or pictures."""
-        time = stamp + self._shift
-        reached = time if self._reached is None else self._reached
-        last, first = self._last.get(index), self._first.get(index)
-        is_restart = (
-            last is not None
-            and first is not None
-            and (time < last - _RESTART or time <= first + _NEAR < last)
-        )
-        if is_restart:
-            self._shift += reached - time
-            self._first = {}
-        elif time > reached + MAX_GAP:
-            gap = round(time - reached)
-            length = f"{gap // 3600}:{gap // 60 % 60:02}:{gap % 60:02}"
-            at = float(reached - min(self._first.values(), default=reached))
-            self.notes.append(
-                f"the time stamps leap ahead by {length} h after {at:.1f} s: this gap is left out"
-            )
-            self._shift -= time - reached
-        time = stamp + self._shift
+    def _follow(self, index: int, stamp: Fraction, duration: Fraction) -> Fraction:
+        """Return the shift, in seconds, of a packet of sound or pictures."""
+        shift = self._shifts.get(index, self._shift)
+        reached = stamp + shift if self._reached is None else self._reached
+        is_leap = stamp + shift > reached + MAX_GAP
+        if is_leap or self._restarts(index, stamp + shift):
+            # Another track may have met the same break before this one.
+            is_known = abs(stamp + self._shift - reached) < MAX_GAP and self._shift != shift
+            if not is_known:
+                if is_leap:
+                    self._note_leap(stamp + shift - reached, reached)
+                self._shift = reached - stamp
+            shift = self._shift
+            self._first.pop(index, None)
+        time = stamp + shift
+        self._shifts[index] = shift
         self._first.setdefault(index, time)
         self._last[index] = time
+        self._begin = time if self._begin is None else self._begin
         self._reached = max(reached, time + duration)
+        return shift
+
+    def _restarts(self, index: int, time: Fraction) -> bool:
+        last, first = self._last.get(index), self._first.get(index)
+        if last is None or first is None:
+            return False
+        return time < last - _RESTART or time <= first + _NEAR < last
+
+    def _note_leap(self, gap: Fraction, reached: Fraction) -> None:
+        seconds, at = round(gap), float(reached - (self._begin or 0))
+        length = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        self.notes.append(
+            f"the time stamps leap ahead by {length} h after {at:.1f} s: this gap is left out"
+        )
 
 
 def is_moving_picture(stream: Stream) -> bool:

@@ -31,7 +31,7 @@ COVER_LOST = "its cover is left out"
 
 _OF_ONE_CODEC = {"opus", "mp3", "adts", "ac3", "eac3", "mp2", "wv", "tta"}
 _WITH_COVERS = {"mp3", "ipod", "mp4", "mov"}
-_FALLBACKS = ("aac", "ac3", "libmp3lame", "flac")
+_FALLBACKS = ("aac", "ac3", "libmp3lame", "alac", "flac")
 _ANNEX_B = {"avi", "mpeg", "vob"}
 _TO_ANNEX_B = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
 """Filters for containers that hold H.264 and H.265 as broadcasts do, with start codes."""
