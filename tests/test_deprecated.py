@@ -13,6 +13,10 @@ from sordino.deprecated import MODULES, renamed_argument
 NAMES = {
     "sordino.audio": ["open_source", "open_sink", "Source", "Sink"],
     "sordino.bench": ["bench", "BenchResult"],
+    "sordino.evaluate.recogniser": ["word_error_rate"],
+    "sordino.evaluate.records": ["Key", "read_records", "write_records", "read_figures"],
+    "sordino.evaluate.shadow": ["noise_removed"],
+    "sordino.evaluate.summary": ["bootstrap", "differences"],
     "sordino.files": ["denoise_files", "FileReport"],
     "sordino.meter": ["NoiseMeter"],
     "sordino.plot": ["Spectrogram", "draw"],

@@ -20,6 +20,11 @@ R = TypeVar("R")
 MODULES = {
     "sordino.audio": "sordino.io.audiofile",
     "sordino.bench": "sordino.benchmark",
+    "sordino.evaluate.measures": "sordino.evaluate.scores",
+    "sordino.evaluate.recogniser": "sordino.evaluate.asr",
+    "sordino.evaluate.records": "sordino.evaluate.results",
+    "sordino.evaluate.shadow": "sordino.evaluate.noise_removed",
+    "sordino.evaluate.summary": "sordino.evaluate.statistics",
     "sordino.files": "sordino.batch.process",
     "sordino.formats": "sordino.io.formats",
     "sordino.jobs": "sordino.batch.plan",
