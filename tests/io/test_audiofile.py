@@ -29,7 +29,7 @@ TAGS = {"title": "A title", "artist": "Somebody", "track": "3"}
 UNTAGGED = {"au", "snd", "w64", "aac", "ac3", "eac3", "mp2", "ts", "mts", "m2t", "m2ts", "mpg"}
 UNTAGGED |= {"mpeg", "vob", "3gp", "3g2", "tta"}
 DELAYED = {"aac", "ac3", "eac3", "mp2", "ts", "mts", "m2t", "m2ts", "flv", "wma", "wmv", "asf"}
-DELAYED |= {"avi", "mpg", "mpeg", "vob"}
+DELAYED |= {"avi", "f4v", "mpg", "mpeg", "vob"}
 OPUS_RATES = {"opus", "weba", "mkv", "webm", "ogv"}
 
 

@@ -123,16 +123,7 @@ def open_source(
     """
     if isinstance(file, Path) and not is_special(file):
         return _open_file(file, raw, track)
-    with_header = _Head(PipeInput(file, stop) if isinstance(file, Path) else file)
-    try:
-        return ContainerSource(with_header, raw, track)
-    except InvalidDataError as error:
-        if with_header.head[4:8] != b"ftyp":
-            raise
-        raise SordinoError(
-            "this mp4 has its index at its end, which a pipe cannot reach: give the file itself, "
-            "or move the index with ffmpeg -movflags faststart"
-        ) from error
+    return _StreamSource(PipeInput(file, stop) if isinstance(file, Path) else file, raw, track)
 
 
 def _open_file(path: Path, raw: RawFormat | None, track: int | None) -> Source:
@@ -360,6 +351,31 @@ class PipeInput:
                     return data
                 self._stop.wait(_POLL_SECONDS)  # nobody has opened the other end yet
         return b""
+
+
+class _StreamSource(ContainerSource):
+    """An open file, which need not be seekable."""
+
+    def __init__(self, file: Readable, raw: RawFormat | None, track: int | None) -> None:
+        self._head = _Head(file)
+        try:
+            super().__init__(self._head, raw, track)
+        except InvalidDataError as error:
+            raise self._explained(error) from error
+
+    def blocks(self) -> Iterator[Interleaved]:
+        try:
+            yield from super().blocks()
+        except InvalidDataError as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: InvalidDataError) -> Exception:
+        if self._head.head[4:8] != b"ftyp" or self._head.seekable():
+            return error
+        return SordinoError(
+            "this mp4 has its index at its end, which a pipe cannot reach: give the file itself, "
+            "or move the index with ffmpeg -movflags faststart"
+        )
 
 
 class _Head:

@@ -24,7 +24,7 @@ from sordino.io.formats import SoundInfo, truncation_notes
 from sordino.io.packets import is_moving_picture
 from sordino.io.tags import kept_tags, readable_tags
 
-_UNPRIMED = {"adts", "ac3", "mp2", "avi", "flv", "mpegts", "asf"}
+_UNPRIMED = {"adts", "f4v", "ac3", "mp2", "avi", "flv", "mpegts", "asf"}
 """Containers that cannot say how many of the first samples are the encoder's own."""
 
 COVER_LOST = "its cover is left out"

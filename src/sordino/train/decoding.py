@@ -8,15 +8,20 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import soundfile as sf
 import soxr
+from av.error import FFmpegError
 
+from sordino.errors import SordinoError
+from sordino.io.audiofile import open_source
+from sordino.io.formats import INPUT_EXTENSIONS
 from sordino.train.levels import FloatArray
 
 log = logging.getLogger("sordino")
 
-AUDIO_SUFFIXES = {".aif", ".oga", ".opus"} | {
+AUDIO_SUFFIXES = {"." + name for name in INPUT_EXTENSIONS} | {
     "." + name.lower() for name in sf.available_formats() if name != "RAW"
 }
-UNREADABLE = (sf.SoundFileError, ValueError, OSError)  # what a broken file may raise
+# What a broken file may raise.
+UNREADABLE = (sf.SoundFileError, FFmpegError, SordinoError, ValueError, OSError)
 
 
 class Recording(NamedTuple):
@@ -41,17 +46,30 @@ def audio_files(root: Path) -> list[Path]:
 
 
 def decode(file: Path | BinaryIO) -> tuple[FloatArray, int]:
-    """First channel of an audio file, shape `(samples,)`, and its rate in Hz.
+    """First channel with sound of an audio file, shape `(samples,)`, and its rate in Hz.
 
     Raises:
-        soundfile.SoundFileError, ValueError, OSError: it is broken or holds no sound.
+        One of `UNREADABLE`: it is broken or holds no sound.
     """
-    x, rate = sf.read(file, dtype="float32", always_2d=True)
+    x, rate = _read(file)
     if len(x) < rate // 100:
         raise ValueError("it is shorter than 10 ms")
     if not np.isfinite(x).all():
         raise ValueError("it has samples that are not numbers")
-    return np.ascontiguousarray(x[:, 0], np.float32), rate
+    channel = int(x.any(axis=0).argmax())  # recorders leave the first one silent at times
+    return np.ascontiguousarray(x[:, channel], np.float32), rate
+
+
+def _read(file: Path | BinaryIO) -> tuple[FloatArray, int]:
+    """All channels, shape `(samples, channels)`, and the rate in Hz."""
+    if not isinstance(file, Path):  # a member of a shard
+        try:
+            return sf.read(file, dtype="float32", always_2d=True)
+        except sf.LibsndfileError:
+            file.seek(0)
+    with open_source(file) as source:
+        blocks = [np.zeros((0, source.info.channels), np.float32), *source.blocks()]
+        return np.concatenate(blocks), source.info.sample_rate
 
 
 def decode_pair(
