@@ -204,9 +204,13 @@ class Server:
 
 
 class Player:
-    """Plays float32 mono at 48 kHz into a sink, as a program that is none of ours does."""
+    """Plays float32 mono at 48 kHz into a sink, as a program that is none of ours does.
 
-    def __init__(self, sink, sound):
+    With `repeat` it goes on for as long as it lives.
+    """
+
+    def __init__(self, sink, sound, repeat=False):
+        self._repeat = repeat
         self._process = _pipe("pacat", "--playback", sink, latency=200, stdin=subprocess.PIPE)
         self._sound = np.asarray(sound, np.float32).tobytes()
 
@@ -218,6 +222,8 @@ class Player:
     def _feed(self):
         try:
             self._process.stdin.write(self._sound)
+            while self._repeat:
+                self._process.stdin.write(self._sound)
             self._process.stdin.close()
         except OSError:
             pass  # the server has gone
