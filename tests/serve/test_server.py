@@ -28,10 +28,8 @@ def started(*options):
     command = [*COMMAND, "serve", "--port", "0", "--max-streams", "4", *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        for line in process.stderr:
-            if found := re.search(r"running on http://(\S+)", line):
-                yield process, found[1]
-                break
+        first = process.stdout.readline()
+        yield process, re.fullmatch(r"Sordino is at http://(\S+)/ \(Ctrl\+C ends it\)\n", first)[1]
     finally:
         process.kill()
         process.communicate()
