@@ -186,8 +186,9 @@ def denoise(
     """
     from sordino.batch.origin import is_there
     from sordino.batch.plan import plan
-    from sordino.batch.process import FileReport, Settings, denoise_files
+    from sordino.batch.process import FileReport, denoise_files
     from sordino.batch.progress import BatchDisplay
+    from sordino.batch.track import Settings
     from sordino.io.formats import RawFormat
 
     workers = _workers(jobs)
