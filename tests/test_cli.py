@@ -123,6 +123,31 @@ def test_dry_run_writes_nothing(sordino, talk, half, tmp_path):
     assert sorted(path.name for path in talk.parent.iterdir()) == ["talk.clean.wav", "talk.wav"]
 
 
+def test_the_old_name_of_the_warm_up_still_works(sordino, talk, half):
+    code, _, err = sordino("denoise", talk, "-m", half, "--listen", "1")
+    assert code == 0
+    assert err.startswith("sordino: --listen is now called --warm-up")
+
+
+def test_a_section_and_jobs_by_cores(sordino, talk, half):
+    code, _, err = sordino(
+        "denoise", talk, "-m", half, "--from", "0:00.5", "--to", "1", "-j", "auto"
+    )
+    assert (code, "0.5 s of sound" in err) == (0, True)
+    code, _, err = sordino("denoise", talk, "-m", half, "--from", "soon")
+    assert (code, err) == (2, "sordino: --from soon is no time: write seconds (90) or 0:01:30\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("models", "default"), ("denoise", "Gespräch 日本.wav", "--dry-run")]
+)
+def test_a_terminal_that_is_not_utf_8(arguments):
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    result = subprocess.run([*SORDINO, *arguments], capture_output=True, env=environment)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout
+
+
 def test_notes_are_shown(sordino, talk, half):
     talk.write_bytes(talk.read_bytes()[:30_000])
     code, _, err = sordino("denoise", talk, "-m", half)
