@@ -9,7 +9,7 @@ from support.sound_servers import Server, wait_for
 def server(request):
     """Have a sound server of one's own, with a microphone that hears the sink "room"."""
     with Server(request.param) as server:
-        server.add_room()
+        server.room = server.add_room()
         server.microphone = server.add_microphone()
         # PipeWire takes a moment to choose them.
         wait_for(lambda: server.defaults() == ("microphone", "room"), "the default devices")

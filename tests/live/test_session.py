@@ -99,6 +99,7 @@ class Bench:
     """A system whose devices are plugged and unplugged by the test."""
 
     name = "bench"
+    notice = ""
 
     def __init__(self, sound):
         self.inputs = ["usb"]

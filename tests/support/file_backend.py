@@ -121,6 +121,7 @@ class FileBackend:
     """
 
     name = "files"
+    notice = ""
 
     def __init__(
         self,

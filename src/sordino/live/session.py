@@ -31,6 +31,7 @@ class Status:
         state: "active" (cleaning), "bypassed" (the sound passes as it is), "muted" (silence), or
             "waiting" (a device is not there).
         reason: why, in words for the user; "" if active with the model that the user chose.
+        notice: what the user should know besides, while all works; "" if nothing.
         input_dbfs, output_dbfs: level (RMS) of the last 0.1 s in dB re full scale.
         taken_db: by how many dB the pauses are quieter; None if nothing was heard yet.
         speech_probability: that the newest frame holds speech, 0..1; None if the model does not
@@ -51,6 +52,7 @@ class Status:
 
     state: State = "waiting"
     reason: str = ""
+    notice: str = ""
     input_dbfs: float = SILENCE_DBFS
     output_dbfs: float = SILENCE_DBFS
     taken_db: float | None = None
@@ -278,7 +280,8 @@ class Session:
         return replace(
             status,
             state=state,
-            reason=reason or (self._recording.problem if self._recording else ""),
+            reason=reason,
+            notice=(self._recording.problem if self._recording else "") or self.backend.notice,
             input_dbfs=monitor.input_dbfs,
             output_dbfs=monitor.output_dbfs,
             taken_db=monitor.taken_db,

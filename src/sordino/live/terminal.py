@@ -113,12 +113,16 @@ class LineView(View):
 
     def __init__(self) -> None:
         self._shown = Status()
+        self._notice = ""
         self._when = -QUIET_SECONDS
 
     def show(self, status: Status) -> None:
         """Print what is new."""
         self.say_devices(status)
         now = time.monotonic()
+        if status.notice and status.notice != self._notice:
+            print(f"note: {status.notice}", flush=True)
+        self._notice = status.notice
         changed = state_line(status) != state_line(self._shown)
         worse = status.underruns > self._shown.underruns and now >= self._when + QUIET_SECONDS
         if changed or worse:
@@ -220,6 +224,8 @@ def panel(status: Status, keys: bool, note: str = "") -> RenderableType:
     ]
     state = Text(state_line(status), f"bold {_COLOURS[status.state]}")
     lines: list[RenderableType] = [state, "", table, "", Text(" · ".join(facts))]
+    if status.notice:
+        lines.append(Text(status.notice, "yellow"))
     if keys:
         lines.append(_keys())
     if note:

@@ -236,7 +236,7 @@ def test_what_a_killed_process_left_is_removed(server, backend):
         holder.wait()
         holder.stdout.close()
     assert OWN in server.sources()
-    assert backend.clean_up() == [f"{OWN}_feed", OWN]
+    assert backend.clean_up() == [f"{OWN}_silence", f"{OWN}_feed", OWN]
     wait_for(lambda: server.defaults()[0] == "second", "the default from before")
     assert server.modules() == modules
     assert backend.clean_up() == []

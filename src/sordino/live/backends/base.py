@@ -130,6 +130,11 @@ class Backend(Protocol):
         """For people: "pulseaudio 16.1"."""
         ...
 
+    @property
+    def notice(self) -> str:
+        """What the user should know of the devices while all works; "" if nothing.  Cheap."""
+        ...
+
     def devices(self) -> list[Device]:
         """Return what there is now, inputs first.
 

@@ -89,6 +89,8 @@ class PortAudioBackend:
         cable: the driver to look for; its host API is the one that is used.
     """
 
+    notice = ""
+
     def __init__(self, cable: Cable) -> None:
         self.name = cable.host_api
         self._cable = cable

@@ -1,7 +1,8 @@
 """PulseAudio and PipeWire, through the protocol that both speak."""
 
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pulsectl
@@ -21,7 +22,15 @@ from sordino.live.backends.base import (
     choose_device,
 )
 from sordino.live.backends.libpulse import PulseError, Stream
-from sordino.live.backends.pulse_server import PREFIX, Defaults, Watch, connection
+from sordino.live.backends.pulse_server import (
+    OWNER_PROPERTY,
+    PREFIX,
+    Defaults,
+    FeedGuard,
+    Watch,
+    connection,
+    owner_token,
+)
 from sordino.live.ring_buffer import RingBuffer
 
 
@@ -30,6 +39,7 @@ class PulseBackend:
 
     def __init__(self) -> None:
         self._before = Defaults()  # the last ones that were not Sordino's own
+        self._guards: list[FeedGuard] = []
         self._watch: Watch | None = None
         self._lock = threading.Lock()  # guards the making of _watch
 
@@ -42,6 +52,11 @@ class PulseBackend:
                 return f"{info.server_name} {info.server_version}"
         except DeviceLost:
             return "no sound server"
+
+    @property
+    def notice(self) -> str:
+        """See `Backend`."""
+        return next(filter(None, [guard.notice for guard in self._guards]), "")
 
     def devices(self) -> list[Device]:
         """See `Backend`."""
@@ -71,9 +86,17 @@ class PulseBackend:
         sink.open()
         return sink
 
-    def virtual_microphone(self, label: str = MICROPHONE) -> AbstractContextManager[str]:
-        """See `Backend`."""
-        return pulse_server.microphone(label, self._defaults())
+    @contextmanager
+    def virtual_microphone(self, label: str = MICROPHONE) -> Iterator[str]:
+        """See `Backend`; no other program can play into it."""
+        with pulse_server.microphone(label, self._defaults()) as feed:
+            guard = FeedGuard(feed)
+            self._guards.append(guard)
+            try:
+                yield feed
+            finally:
+                self._guards.remove(guard)
+                guard.close()
 
     def virtual_loudspeaker(self, label: str = LOUDSPEAKER) -> AbstractContextManager[str]:
         """See `Backend`."""
@@ -141,6 +164,7 @@ class _PulsePort:
             BLOCK_SECONDS,
             self._take if recording else self._give,
             title="microphone" if recording else "clean sound",
+            properties={OWNER_PROPERTY: owner_token()},
         )
 
     @property
