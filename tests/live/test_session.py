@@ -129,7 +129,7 @@ class Bench:
             raise DeviceLost("there is no loudspeaker")
         return Device(name or "speaker", "speaker", "output", RATE, 1)
 
-    def open_input(self, name, rate):
+    def open_input(self, name, rate, channel=None):
         self.find_input(name)
         source = MemorySource(self._sound, rate, realtime=True)
         source.name = name

@@ -24,6 +24,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 @app.command()
 def live(
     input: Input = None,
+    channel: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Of the microphone, from 1; else the one with sound."),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", metavar="NAME", help="Play there, see `sordino devices`."),
@@ -76,6 +80,7 @@ def live(
 
     settings = Settings(
         input=input,
+        channel=channel,
         output=output,
         model=model,
         strength=strength,

@@ -18,6 +18,7 @@ class Settings:
     Args:
         input: name of the microphone, as `sordino devices` lists it; None is the system's
             default, followed when it changes.
+        channel: of the microphone, counted from 1; None: the one with sound.
         output: name of the device that plays the clean sound; None is the virtual microphone
             (or, if there is to be none, the default output).
         model: name of a packaged model, or path of an .onnx file.
@@ -38,6 +39,7 @@ class Settings:
     """
 
     input: str | None = None
+    channel: int | None = None
     output: str | None = None
     model: str | Path = "default"
     strength: float = 1.0
@@ -51,6 +53,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_strength(self.strength)
+        if self.channel is not None and self.channel < 1:
+            raise SordinoError(f"the channel is {self.channel}: they are counted from 1")
         check_attenuation_limit(self.attenuation_limit_db)
         if self.seconds is not None and not self.seconds > 0:
             raise SordinoError(f"seconds is {self.seconds}: expected more than 0, or leave it out")

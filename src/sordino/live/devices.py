@@ -26,6 +26,8 @@ class AudioIO:
         self.input = settings.input
         """Name or label of the microphone; None: the default.  It may be changed at any time
         and takes effect at the next `connect`; `loss` says when that is due."""
+        self.channel = settings.channel
+        """Of the microphone, counted from 1; None: the one with sound.  See `input`."""
         self._settings, self._backend = settings, backend
         self._source: Source | None = None
         self._sink: Sink | None = None
@@ -46,7 +48,7 @@ class AudioIO:
         try:
             self._make_virtual()
             self._devices = self._find()
-            source = self._source = self._backend.open_input(self._devices[0], rate)
+            source = self._source = self._open_input(rate)
             sink = self._sink = self._backend.open_output(self._devices[1], rate)
         except BaseException:
             self.disconnect()
@@ -109,6 +111,10 @@ class AudioIO:
         # A busy server takes its time to answer: that was no sleep.
         self._compared, self._checked = time.perf_counter(), time.time()
         return ""
+
+    def _open_input(self, rate: int) -> Source:
+        channel = None if self._settings.speaker else self.channel
+        return self._backend.open_input(self._devices[0], rate, channel)
 
     def _find(self) -> tuple[str, str]:
         """Return the names of the devices that are to be used now."""

@@ -45,6 +45,8 @@ class Status:
             algorithm, ring buffers.
         input_name, output_name: of the devices, for people; "" while there is none.
         input_rate, output_rate: of the devices, in Hz; 0 while there is none.
+        channel, channels: which channel of the input is used, counted from 1, and of how many;
+            0 while there is none.
         seconds: of sound since the start.
         drift_ppm: by how much the output's clock runs slower than the input's, in parts per
             million, as compensated now.
@@ -66,6 +68,8 @@ class Status:
     output_name: str = ""
     input_rate: int = 0
     output_rate: int = 0
+    channel: int = 0
+    channels: int = 0
     seconds: float = 0.0
     drift_ppm: float = 0.0
 
@@ -217,9 +221,31 @@ class Session:
         """Change over to another microphone; the virtual device stays.
 
         Args:
-            name: name or label; None: the system's default.
+            name: name or label; None: the system's default.  Its channel is found anew.
         """
         self._io.input = name
+        self._io.channel = None
+        self._restart = True
+
+    @property
+    def channel(self) -> int | None:
+        """Channel of the microphone, counted from 1; None: the one with sound."""
+        return self._io.channel
+
+    def set_channel(self, channel: int | None) -> None:
+        """Change over to another channel of the microphone.
+
+        Args:
+            channel: counted from 1; None: the one with sound.
+
+        Raises:
+            SordinoError: the microphone has no such channel.
+        """
+        engine = self._engine
+        channels = engine.source.picker.channels if engine else channel
+        if channel is not None and not 1 <= channel <= (channels or channel):
+            raise SordinoError(f"the microphone has {channels} channels: there is no {channel}")
+        self._io.channel = channel
         self._restart = True
 
     @property
@@ -294,6 +320,8 @@ class Session:
             output_name=engine.sink.name,
             input_rate=engine.source.sample_rate,
             output_rate=engine.sink.sample_rate,
+            channel=engine.source.picker.channel,
+            channels=engine.source.picker.channels,
             drift_ppm=engine.output.drift_ppm,
         )
 

@@ -236,11 +236,14 @@ def panel(status: Status, keys: bool, note: str = "") -> RenderableType:
 
 def device_lines(status: Status) -> list[str]:
     """Return what sound goes from where to where; nothing while there is no device."""
-    ports = {
-        "input": (status.input_name, status.input_rate),
-        "output": (status.output_name, status.output_rate),
-    }
-    return [f"{what:8} {name}, {rate} Hz" for what, (name, rate) in ports.items() if name]
+    lines: list[str] = []
+    if status.input_name:
+        several = status.channels > 1
+        channel = f", channel {status.channel} of {status.channels}" if several else ""
+        lines.append(f"input    {status.input_name}, {status.input_rate} Hz{channel}")
+    if status.output_name:
+        lines.append(f"output   {status.output_name}, {status.output_rate} Hz")
+    return lines
 
 
 def state_line(status: Status) -> str:

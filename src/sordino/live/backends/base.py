@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from sordino.errors import SordinoError
+from sordino.live.channels import ChannelPicker
 from sordino.live.ring_buffer import RingBuffer
 
 Kind = Literal["input", "output"]
@@ -19,6 +21,9 @@ BLOCK_SECONDS = 0.010
 
 RING_SECONDS = 1.0
 """Capacity of a ring buffer.  It costs no latency: the engine keeps the buffers nearly empty."""
+
+MAX_CHANNELS = 32
+"""That a stream can have, on PulseAudio and PipeWire."""
 
 MICROPHONE = "Sordino Microphone"
 """What meeting programs list among their microphones."""
@@ -115,7 +120,10 @@ class Port(Protocol):
 
 
 class Source(Port, Protocol):
-    """A microphone, or something like it: it writes into its buffer."""
+    """A microphone, or something like it: it writes one channel into its buffer."""
+
+    picker: ChannelPicker
+    """Knows which channel that is, and how many there are."""
 
 
 class Sink(Port, Protocol):
@@ -161,11 +169,17 @@ class Backend(Protocol):
         """
         ...
 
-    def open_input(self, name: str | None, rate: int) -> Source:
+    def open_input(self, name: str | None, rate: int, channel: int | None = None) -> Source:
         """Return an open source on what `find_input` finds, mono, at `rate` Hz if it can.
+
+        Args:
+            name: see `find_input`.
+            rate: in Hz.
+            channel: of the device, counted from 1; None: the one with sound.
 
         Raises:
             DeviceLost: there is none now.
+            SordinoError: it has no such channel.
         """
         ...
 
@@ -238,6 +252,15 @@ def choose_device(devices: list[Device], kind: Kind, name: str | None) -> Device
         if wanted in (device.name.casefold(), device.label.casefold()):
             return device
     raise UnknownDevice(f"there is no {what} {name!r} now: `sordino devices` lists what there is")
+
+
+def check_channel(device: Device, channel: int | None) -> None:
+    """Raise SordinoError if a device has no such channel."""
+    if channel is not None and not 1 <= channel <= device.channels:
+        has = "1 channel" if device.channels == 1 else f"{device.channels} channels"
+        raise SordinoError(
+            f"{device.label} has {has}: channel {channel} is not among them, choose from 1 on"
+        )
 
 
 def virtual_end(backend: Backend, kind: Kind, label: str) -> Device | None:

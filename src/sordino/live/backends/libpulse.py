@@ -33,6 +33,7 @@ typedef struct pa_context pa_context;
 typedef struct pa_stream pa_stream;
 typedef struct pa_proplist pa_proplist;
 typedef struct { int format; uint32_t rate; uint8_t channels; } pa_sample_spec;
+typedef struct { uint8_t channels; int map[32]; } pa_channel_map;
 typedef struct {
     uint32_t maxlength; uint32_t tlength; uint32_t prebuf; uint32_t minreq; uint32_t fragsize;
 } pa_buffer_attr;
@@ -42,6 +43,8 @@ void pa_mainloop_free(pa_mainloop *m);
 pa_mainloop_api *pa_mainloop_get_api(pa_mainloop *m);
 int pa_mainloop_iterate(pa_mainloop *m, int block, int *retval);
 void pa_mainloop_wakeup(pa_mainloop *m);
+
+pa_channel_map *pa_channel_map_init_extend(pa_channel_map *m, unsigned channels, int def);
 
 pa_proplist *pa_proplist_new(void);
 int pa_proplist_sets(pa_proplist *p, const char *key, const char *value);
@@ -55,11 +58,12 @@ void pa_context_disconnect(pa_context *c);
 void pa_context_unref(pa_context *c);
 
 pa_stream *pa_stream_new_with_proplist(pa_context *c, const char *name,
-    const pa_sample_spec *spec, void *map, pa_proplist *p);
+    const pa_sample_spec *spec, const pa_channel_map *map, pa_proplist *p);
 int pa_stream_connect_record(pa_stream *s, const char *dev, const pa_buffer_attr *a, int flags);
 int pa_stream_connect_playback(pa_stream *s, const char *dev, const pa_buffer_attr *a,
     int flags, void *volume, pa_stream *sync);
 int pa_stream_get_state(pa_stream *s);
+const pa_sample_spec *pa_stream_get_sample_spec(pa_stream *s);
 int pa_stream_get_latency(pa_stream *s, uint64_t *microseconds, int *negative);
 size_t pa_stream_readable_size(pa_stream *s);
 size_t pa_stream_writable_size(pa_stream *s);
@@ -77,6 +81,8 @@ _STREAM_READY = 2  # 3 failed, 4 terminated
 _NO_AUTOSPAWN = 1
 _INTERPOLATE_TIMING, _AUTO_TIMING_UPDATE, _DONT_MOVE, _ADJUST_LATENCY = 0x2, 0x8, 0x200, 0x2000
 _FLAGS = _INTERPOLATE_TIMING | _AUTO_TIMING_UPDATE | _DONT_MOVE | _ADJUST_LATENCY
+_FIX_CHANNELS = 0x100  # the channels of the device, none mixed
+_MAP_AUX = 2  # the standard of channel maps that names any number of channels
 _SERVER_DECIDES = 0xFFFFFFFF
 _NOTHING = 2**64 - 1  # (size_t) -1: the call has failed
 
@@ -102,7 +108,7 @@ def library() -> Any:
 
 
 class Stream:
-    """One mono stream of float32 between a device and this process, in a thread of its own.
+    """One stream of float32 between a device and this process, in a thread of its own.
 
     Args:
         direction: "record" from a source or "playback" to a sink.
@@ -110,10 +116,12 @@ class Stream:
         rate: in Hz; the server converts from and to the device's.
         block_seconds: how much sound is wanted at once.  Recording comes in halves of it, since
             PipeWire keeps one fragment back; playback has half of it more, to bridge a delay.
-        exchange: called in the thread with an array.  Recording: what came in; it is valid
-            only during the call.  Playback: to be filled.
+        exchange: called in the thread with an array, shape = (samples,) or, where there are
+            several channels, (samples * channels,), interleaved.  Recording: what came in; it
+            is valid only during the call.  Playback: to be filled.
         title: what mixers show beside "Sordino".
         properties: more of the stream's property list.
+        channels: of the device that is recorded; with more than 1 they come unmixed.
     """
 
     def __init__(
@@ -125,8 +133,11 @@ class Stream:
         exchange: Callable[[Mono], object],
         title: str,
         properties: Mapping[str, str] | None = None,
+        channels: int = 1,
     ) -> None:
         self.device, self.rate = device, rate
+        self.channels = channels
+        """As they come; the server may know better than who opened it."""
         self.failure: PulseError | None = None
         self.latency = 0.0  # seconds of sound between the device and this process
         self._recording = direction == "record"
@@ -138,7 +149,7 @@ class Stream:
         self._loop: Any = None
         self._lock = threading.Lock()  # guards _loop against being freed while it is woken
         # What moving sound needs, made once.
-        self._block = np.zeros(rate, np.float32)
+        self._block = np.zeros(rate * channels, np.float32)
         self._start = _ffi.from_buffer(self._block)
         self._data, self._size = _ffi.new("const void **"), _ffi.new("size_t *")
         self._delay, self._negative = _ffi.new("uint64_t *"), _ffi.new("int *")
@@ -229,19 +240,24 @@ class Stream:
         return context
 
     def _started(self, pulse: Any, loop: Any, context: Any) -> Any:
-        spec = _ffi.new("pa_sample_spec *", (_FLOAT32LE, self.rate, 1))
+        spec = _ffi.new("pa_sample_spec *", (_FLOAT32LE, self.rate, self.channels))
         properties = _proplist(pulse, self._properties)
+        channel_map = _ffi.NULL
+        if self.channels > 1:  # to be replaced by the device's own
+            channel_map = _ffi.new("pa_channel_map *")
+            pulse.pa_channel_map_init_extend(channel_map, self.channels, _MAP_AUX)
         stream = pulse.pa_stream_new_with_proplist(
-            context, self._title.encode(), spec, _ffi.NULL, properties
+            context, self._title.encode(), spec, channel_map, properties
         )
         pulse.pa_proplist_free(properties)
         if not stream:
             raise _error(pulse, context)
         device = self.device.encode()
         if self._recording:
-            sizes = (_SERVER_DECIDES,) * 4 + (self._half_block,)
+            sizes = (_SERVER_DECIDES,) * 4 + (self._half_block * self.channels,)
+            flags = _FLAGS | (_FIX_CHANNELS if self.channels > 1 else 0)
             attr = _ffi.new("pa_buffer_attr *", sizes)
-            failed = pulse.pa_stream_connect_record(stream, device, attr, _FLAGS)
+            failed = pulse.pa_stream_connect_record(stream, device, attr, flags)
         else:
             # No pre-buffering: after a gap the sound goes on at once.
             half = self._half_block
@@ -256,6 +272,8 @@ class Stream:
             if self._closing:
                 raise PulseError("closed while opening")
             self._turn(pulse, loop, context)
+        if self._recording:
+            self.channels = pulse.pa_stream_get_sample_spec(stream).channels
         return stream
 
     def _move(self, pulse: Any, stream: Any) -> None:
@@ -271,8 +289,7 @@ class Stream:
             pulse.pa_stream_peek(stream, self._data, self._size)
             data, size = self._data[0], self._size[0]
             if data == _ffi.NULL:  # a hole: sound that got lost
-                self._block[:] = 0
-                self._exchange(self._block[: size // SAMPLE_BYTES])
+                self._exchange(np.zeros(size // SAMPLE_BYTES, np.float32))
             else:
                 self._exchange(np.frombuffer(_ffi.buffer(data, size), np.float32))
             pulse.pa_stream_drop(stream)

@@ -21,6 +21,7 @@ from sordino.errors import SordinoError, install_command
 from sordino.live.backends.base import (
     BLOCK_SECONDS,
     LOUDSPEAKER,
+    MAX_CHANNELS,
     MICROPHONE,
     RING_SECONDS,
     Device,
@@ -28,8 +29,10 @@ from sordino.live.backends.base import (
     Kind,
     Sink,
     Source,
+    check_channel,
     choose_device,
 )
+from sordino.live.channels import ChannelPicker
 from sordino.live.ring_buffer import RingBuffer
 
 Listing = tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
@@ -108,9 +111,10 @@ class PortAudioBackend:
         """See `Backend`."""
         return choose_device(self._current(), "output", name)
 
-    def open_input(self, name: str | None, rate: int) -> Source:
+    def open_input(self, name: str | None, rate: int, channel: int | None = None) -> Source:
         """See `Backend`."""
-        source = PortAudioSource(self._number("input", name), rate)
+        check_channel(self.find_input(name), channel)
+        source = PortAudioSource(self._number("input", name), rate, channel)
         source.open()
         self._ports.append(source)
         return source
@@ -252,6 +256,7 @@ class _PortAudioPort(ABC):
     """
 
     _kind: str
+    _max_channels: int
     xruns = 0
     clocked = True
     ended = False
@@ -262,8 +267,7 @@ class _PortAudioPort(ABC):
         self._stream: Any = None
         info = self._info()
         self.name = str(info["name"])
-        # A device with a single channel is rare; of more, the first is taken, or all are fed.
-        self._channels = min(2, int(info[f"max_{self._kind}_channels"]))
+        self._channels = min(self._max_channels, int(info[f"max_{self._kind}_channels"]))
         if not self._rate_works(rate):
             self.sample_rate = round(float(info["default_samplerate"]))
         self.buffer = RingBuffer(round(RING_SECONDS * self.sample_rate))
@@ -324,19 +328,31 @@ class _PortAudioPort(ABC):
 
 
 class PortAudioSource(_PortAudioPort, Source):
-    """A microphone; its first channel."""
+    """A microphone, as a `Source`.
+
+    Args:
+        device, rate: see `_PortAudioPort`.
+        channel: counted from 1; None: the one with sound.
+    """
 
     _kind = "input"
+    _max_channels = MAX_CHANNELS
+
+    def __init__(self, device: int | None, rate: int, channel: int | None = None) -> None:
+        super().__init__(device, rate)
+        self.picker = ChannelPicker(self._channels, self.sample_rate, channel)
 
     def _exchange(self, block: NDArray[np.float32], count: int, time: Any, status: Any) -> None:  # noqa: ARG002
-        if self.buffer.write(block[:, 0]) < count:
+        mono = block[:, 0] if self._channels == 1 else self.picker(block)
+        if self.buffer.write(mono) < count:
             self.xruns += 1
 
 
 class PortAudioSink(_PortAudioPort, Sink):
-    """A loudspeaker, or a cable to other programs; every channel gets the same."""
+    """A loudspeaker, or a cable to other programs; both channels get the same."""
 
     _kind = "output"
+    _max_channels = 2
 
     def _exchange(self, block: NDArray[np.float32], count: int, time: Any, status: Any) -> None:  # noqa: ARG002
         got = self.buffer.read(block[:, 0])

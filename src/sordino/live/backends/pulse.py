@@ -12,6 +12,7 @@ from sordino.live.backends import pulse_server
 from sordino.live.backends.base import (
     BLOCK_SECONDS,
     LOUDSPEAKER,
+    MAX_CHANNELS,
     MICROPHONE,
     RING_SECONDS,
     Device,
@@ -19,6 +20,7 @@ from sordino.live.backends.base import (
     Kind,
     Sink,
     Source,
+    check_channel,
     choose_device,
 )
 from sordino.live.backends.libpulse import PulseError, Stream
@@ -31,6 +33,7 @@ from sordino.live.backends.pulse_server import (
     connection,
     owner_token,
 )
+from sordino.live.channels import ChannelPicker
 from sordino.live.ring_buffer import RingBuffer
 
 
@@ -74,9 +77,11 @@ class PulseBackend:
         """See `Backend`."""
         return choose_device(self.devices(), "output", name)
 
-    def open_input(self, name: str | None, rate: int) -> Source:
+    def open_input(self, name: str | None, rate: int, channel: int | None = None) -> Source:
         """See `Backend`."""
-        source = PulseSource(self.find_input(name), rate)
+        device = self.find_input(name)
+        check_channel(device, channel)
+        source = PulseSource(device, rate, channel)
         source.open()
         return source
 
@@ -152,20 +157,11 @@ class _PulsePort:
     clocked = True
     ended = False
     xruns = 0
+    _stream: Stream
 
     def __init__(self, device: Device, rate: int) -> None:
         self.name, self.sample_rate = device.label, rate
         self.buffer = RingBuffer(round(RING_SECONDS * rate))
-        recording = device.kind == "input"
-        self._stream = Stream(
-            "record" if recording else "playback",
-            device.name,
-            rate,
-            BLOCK_SECONDS,
-            self._take if recording else self._give,
-            title="microphone" if recording else "clean sound",
-            properties={OWNER_PROPERTY: owner_token()},
-        )
 
     @property
     def alive(self) -> bool:
@@ -190,25 +186,48 @@ class _PulsePort:
         """See `Port`."""
         self._stream.close()
 
+
+class PulseSource(_PulsePort):
+    """A microphone or a monitor, as a `Source`; the server converts to `rate`.
+
+    Args:
+        device: an input of the server.
+        rate: in Hz.
+        channel: counted from 1; None: the one with sound.
+    """
+
+    def __init__(self, device: Device, rate: int, channel: int | None = None) -> None:
+        super().__init__(device, rate)
+        self.picker = ChannelPicker(device.channels, rate, channel)
+        channels = min(device.channels, MAX_CHANNELS)
+        self._stream = Stream(
+            *("record", device.name, rate, BLOCK_SECONDS, self._take, "microphone"),
+            properties={OWNER_PROPERTY: owner_token()},
+            channels=channels,
+        )
+
     def _take(self, block: Mono) -> None:
+        channels = self._stream.channels
+        if channels > 1:
+            if channels != self.picker.channels:  # the device has changed its profile
+                self.picker = ChannelPicker(channels, self.sample_rate)
+            block = self.picker(block.reshape(-1, channels))
         if self.buffer.write(block) < len(block):
             self.xruns += 1
+
+
+class PulseSink(_PulsePort):
+    """A loudspeaker or the feed of a virtual microphone, as a `Sink`; see `PulseSource`."""
+
+    def __init__(self, device: Device, rate: int) -> None:
+        super().__init__(device, rate)
+        self._stream = Stream(
+            *("playback", device.name, rate, BLOCK_SECONDS, self._give, "clean sound"),
+            properties={OWNER_PROPERTY: owner_token()},
+        )
 
     def _give(self, block: Mono) -> None:
         count = self.buffer.read(block)
         if count < len(block):
             block[count:] = 0
             self.xruns += 1
-
-
-class PulseSource(_PulsePort):
-    """A microphone or a monitor, as a `Source`; the server converts to `rate` and to mono.
-
-    Args:
-        device: an input of the server.
-        rate: in Hz.
-    """
-
-
-class PulseSink(_PulsePort):
-    """A loudspeaker or the feed of a virtual microphone, as a `Sink`; see `PulseSource`."""

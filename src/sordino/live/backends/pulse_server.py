@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 
 import pulsectl
 from pulsectl._pulsectl import LibPulse
@@ -39,10 +40,8 @@ OWNER_PROPERTY = "sordino.owner"
 NOTICE_SECONDS = 30.0  # that a notice of a stream that was moved is shown
 
 _FORMAT = "rate=48000 channels=1 channel_map=mono"  # as the engine makes it: nothing to convert
-_MARK = re.compile(
-    r"sordino\.owner=(?P<pid>\d+):(?P<start>\d+) "
-    r"sordino\.source=(?P<source>\S*) sordino\.sink=(?P<sink>[^\s\"']*)"
-)
+_OWNER = re.compile(r"sordino\.owner=(?P<pid>\d+):(?P<start>\d+)")
+_BEFORE = re.compile(r"sordino\.source=(?P<source>[\w.%~-]*) sordino\.sink=(?P<sink>[\w.%~-]*)")
 
 # pulsectl has no public base class of its failures: a call that the library refuses raises this
 # inner one.
@@ -305,11 +304,12 @@ def _modules(pulse: pulsectl.Pulse) -> list[_Module]:
     found = []
     for module in pulse.module_list():
         arguments = module.argument or ""
-        if mark := _MARK.search(arguments):
+        if owner_mark := _OWNER.search(arguments):
             device = re.search(r"(?:sink|source)_name=(\S+)", arguments)
-            owner = int(mark["pid"])
-            alive = _start(owner) == mark["start"]
-            before = Defaults(mark["source"], mark["sink"])
+            owner = int(owner_mark["pid"])
+            alive = _start(owner) == owner_mark["start"]
+            names = _BEFORE.search(arguments)
+            before = Defaults(*map(unquote, names.groups())) if names else Defaults()
             name = device[1] if device else ""
             found.append(_Module(module.index, name, owner, alive, before))
     return sorted(found)
@@ -347,9 +347,15 @@ def owner_token() -> str:
 
 
 def _mark(before: Defaults) -> str:
+    """Return properties that name the owner and the devices from before.
+
+    Names of devices may hold anything on PipeWire; percent-encoded they are letters, digits and
+    a few signs, which no server takes for syntax.
+    """
     return (
         f"{OWNER_PROPERTY}={owner_token()} "
-        f"sordino.source={before.source} sordino.sink={before.sink}"
+        f"sordino.source={quote(before.source, safe='')} "
+        f"sordino.sink={quote(before.sink, safe='')}"
     )
 
 
