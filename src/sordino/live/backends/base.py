@@ -22,9 +22,6 @@ BLOCK_SECONDS = 0.010
 RING_SECONDS = 1.0
 """Capacity of a ring buffer.  It costs no latency: the engine keeps the buffers nearly empty."""
 
-MAX_CHANNELS = 32
-"""That a stream can have, on PulseAudio and PipeWire."""
-
 MICROPHONE = "Sordino Microphone"
 """What meeting programs list among their microphones."""
 

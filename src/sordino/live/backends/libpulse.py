@@ -11,7 +11,7 @@ turn whether there is something to move.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from sordino.arrays import Mono
 from sordino.live.backends.base import raise_priority
 
 LIBRARY = "libpulse.so.0"
+MONO = (0,)  # channel map
 SAMPLE_BYTES = 4  # float32
 OPENING_SECONDS = 3.0  # a server that has not answered by then counts as not there
 
@@ -44,8 +45,6 @@ pa_mainloop_api *pa_mainloop_get_api(pa_mainloop *m);
 int pa_mainloop_iterate(pa_mainloop *m, int block, int *retval);
 void pa_mainloop_wakeup(pa_mainloop *m);
 
-pa_channel_map *pa_channel_map_init_extend(pa_channel_map *m, unsigned channels, int def);
-
 pa_proplist *pa_proplist_new(void);
 int pa_proplist_sets(pa_proplist *p, const char *key, const char *value);
 void pa_proplist_free(pa_proplist *p);
@@ -63,7 +62,6 @@ int pa_stream_connect_record(pa_stream *s, const char *dev, const pa_buffer_attr
 int pa_stream_connect_playback(pa_stream *s, const char *dev, const pa_buffer_attr *a,
     int flags, void *volume, pa_stream *sync);
 int pa_stream_get_state(pa_stream *s);
-const pa_sample_spec *pa_stream_get_sample_spec(pa_stream *s);
 int pa_stream_get_latency(pa_stream *s, uint64_t *microseconds, int *negative);
 size_t pa_stream_readable_size(pa_stream *s);
 size_t pa_stream_writable_size(pa_stream *s);
@@ -81,8 +79,6 @@ _STREAM_READY = 2  # 3 failed, 4 terminated
 _NO_AUTOSPAWN = 1
 _INTERPOLATE_TIMING, _AUTO_TIMING_UPDATE, _DONT_MOVE, _ADJUST_LATENCY = 0x2, 0x8, 0x200, 0x2000
 _FLAGS = _INTERPOLATE_TIMING | _AUTO_TIMING_UPDATE | _DONT_MOVE | _ADJUST_LATENCY
-_FIX_CHANNELS = 0x100  # the channels of the device, none mixed
-_MAP_AUX = 2  # the standard of channel maps that names any number of channels
 _SERVER_DECIDES = 0xFFFFFFFF
 _NOTHING = 2**64 - 1  # (size_t) -1: the call has failed
 
@@ -121,7 +117,8 @@ class Stream:
             is valid only during the call.  Playback: to be filled.
         title: what mixers show beside "Sordino".
         properties: more of the stream's property list.
-        channels: of the device that is recorded; with more than 1 they come unmixed.
+        channel_map: positions of the channels (`pa_channel_position_t`).  With the map of the
+            device itself its channels come unmixed.
     """
 
     def __init__(
@@ -133,11 +130,11 @@ class Stream:
         exchange: Callable[[Mono], object],
         title: str,
         properties: Mapping[str, str] | None = None,
-        channels: int = 1,
+        channel_map: Sequence[int] = MONO,
     ) -> None:
         self.device, self.rate = device, rate
-        self.channels = channels
-        """As they come; the server may know better than who opened it."""
+        self.channels = len(channel_map)
+        self._map = _ffi.new("pa_channel_map *", (self.channels, list(channel_map)))
         self.failure: PulseError | None = None
         self.latency = 0.0  # seconds of sound between the device and this process
         self._recording = direction == "record"
@@ -149,7 +146,7 @@ class Stream:
         self._loop: Any = None
         self._lock = threading.Lock()  # guards _loop against being freed while it is woken
         # What moving sound needs, made once.
-        self._block = np.zeros(rate * channels, np.float32)
+        self._block = np.zeros(rate * self.channels, np.float32)
         self._start = _ffi.from_buffer(self._block)
         self._data, self._size = _ffi.new("const void **"), _ffi.new("size_t *")
         self._delay, self._negative = _ffi.new("uint64_t *"), _ffi.new("int *")
@@ -242,12 +239,8 @@ class Stream:
     def _started(self, pulse: Any, loop: Any, context: Any) -> Any:
         spec = _ffi.new("pa_sample_spec *", (_FLOAT32LE, self.rate, self.channels))
         properties = _proplist(pulse, self._properties)
-        channel_map = _ffi.NULL
-        if self.channels > 1:  # to be replaced by the device's own
-            channel_map = _ffi.new("pa_channel_map *")
-            pulse.pa_channel_map_init_extend(channel_map, self.channels, _MAP_AUX)
         stream = pulse.pa_stream_new_with_proplist(
-            context, self._title.encode(), spec, channel_map, properties
+            context, self._title.encode(), spec, self._map, properties
         )
         pulse.pa_proplist_free(properties)
         if not stream:
@@ -255,9 +248,8 @@ class Stream:
         device = self.device.encode()
         if self._recording:
             sizes = (_SERVER_DECIDES,) * 4 + (self._half_block * self.channels,)
-            flags = _FLAGS | (_FIX_CHANNELS if self.channels > 1 else 0)
             attr = _ffi.new("pa_buffer_attr *", sizes)
-            failed = pulse.pa_stream_connect_record(stream, device, attr, flags)
+            failed = pulse.pa_stream_connect_record(stream, device, attr, _FLAGS)
         else:
             # No pre-buffering: after a gap the sound goes on at once.
             half = self._half_block
@@ -272,8 +264,6 @@ class Stream:
             if self._closing:
                 raise PulseError("closed while opening")
             self._turn(pulse, loop, context)
-        if self._recording:
-            self.channels = pulse.pa_stream_get_sample_spec(stream).channels
         return stream
 
     def _move(self, pulse: Any, stream: Any) -> None:

@@ -21,7 +21,6 @@ from sordino.errors import SordinoError, install_command
 from sordino.live.backends.base import (
     BLOCK_SECONDS,
     LOUDSPEAKER,
-    MAX_CHANNELS,
     MICROPHONE,
     RING_SECONDS,
     Device,
@@ -37,6 +36,9 @@ from sordino.live.ring_buffer import RingBuffer
 
 Listing = tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
 """Devices and host APIs, as `sounddevice.query_devices` and `query_hostapis` return them."""
+
+
+MAX_CHANNELS = 32  # of a microphone; ALSA's plugins claim to have any number
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """PulseAudio and PipeWire, through the protocol that both speak."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -12,7 +12,6 @@ from sordino.live.backends import pulse_server
 from sordino.live.backends.base import (
     BLOCK_SECONDS,
     LOUDSPEAKER,
-    MAX_CHANNELS,
     MICROPHONE,
     RING_SECONDS,
     Device,
@@ -81,7 +80,12 @@ class PulseBackend:
         """See `Backend`."""
         device = self.find_input(name)
         check_channel(device, channel)
-        source = PulseSource(device, rate, channel)
+        with connection() as pulse:
+            try:
+                info: Any = pulse.get_source_by_name(device.name)
+            except pulsectl.PulseIndexError:
+                raise DeviceLost(f"{device.label} has gone") from None
+        source = PulseSource(device, rate, info.channel_list_raw, channel)
         source.open()
         return source
 
@@ -193,25 +197,24 @@ class PulseSource(_PulsePort):
     Args:
         device: an input of the server.
         rate: in Hz.
+        channel_map: the device's own; see `Stream`.
         channel: counted from 1; None: the one with sound.
     """
 
-    def __init__(self, device: Device, rate: int, channel: int | None = None) -> None:
+    def __init__(
+        self, device: Device, rate: int, channel_map: Sequence[int], channel: int | None = None
+    ) -> None:
         super().__init__(device, rate)
-        self.picker = ChannelPicker(device.channels, rate, channel)
-        channels = min(device.channels, MAX_CHANNELS)
+        self.picker = ChannelPicker(len(channel_map), rate, channel)
         self._stream = Stream(
             *("record", device.name, rate, BLOCK_SECONDS, self._take, "microphone"),
             properties={OWNER_PROPERTY: owner_token()},
-            channels=channels,
+            channel_map=channel_map,
         )
 
     def _take(self, block: Mono) -> None:
-        channels = self._stream.channels
-        if channels > 1:
-            if channels != self.picker.channels:  # the device has changed its profile
-                self.picker = ChannelPicker(channels, self.sample_rate)
-            block = self.picker(block.reshape(-1, channels))
+        if self._stream.channels > 1:
+            block = self.picker(block.reshape(-1, self._stream.channels))
         if self.buffer.write(block) < len(block):
             self.xruns += 1
 
