@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
 # Measure the packaged models and write all figures and pictures of their cards, and the curve.
 #
-#   scripts/cards.sh DEV PEERS ORIGINAL
+#   scripts/cards.sh DEV PEERS ORIGINAL [VAL [NAME=OUTPUTS ...]]
 #
 # DEV       the development sets: 16k/ and 48k/, each with noisy/ and clean/; META.csv
 # PEERS     CSV files with the figures of other systems on these clips
 # ORIGINAL  the clips of the original proof of concept: input_N.wav and output_N.wav
+# VAL       the validation set of scripts/make_val.py
+# OUTPUTS   outputs of another system on it, those after a warm-up in OUTPUTS/warm
 #
-# Figures of single clips are kept in runs/cards.  What is there is not measured again, unless
-# the weights have changed.  JOBS processes score, 1 by default.
+# Figures of single clips are kept in runs/cards and not measured again unless the weights have
+# changed.  JOBS processes score, 1 by default.
 set -euo pipefail
-dev=$1 peers=$2 original=$3
+dev=$1 peers=$2 original=$3 val=${4:-}
+outputs=()
+for each in "${@:5}"; do outputs+=(--outputs "$each"); done
 sordino=${SORDINO:-sordino} kept=runs/cards models=(default small poc-unet)
 mkdir -p "$kept/original/noisy" "$kept/original/original"
 for path in "$original"/input_*; do
@@ -37,4 +41,6 @@ for model in "${models[@]}"; do
     $sordino evaluate "$dev/48k" "${asked[@]}" "${beside[@]}" --csv "$kept/48k.csv"
     $sordino evaluate "$kept/original" "${asked[@]}" --outputs "the original=$kept/original/original" \
         --csv "$kept/original.csv"
+    [ -z "$val" ] || $sordino evaluate "$val" "${asked[@]}" "${outputs[@]}" --condition warm \
+        --csv "$kept/val.csv"
 done

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -317,49 +318,116 @@ def test_usage_errors(sordino):
         assert "Usage: sordino" in err
 
 
-# Rooms beside
+# Commands of other rooms
 
 
 def test_help_names_all_commands_and_loads_none(sordino, monkeypatch):
-    monkeypatch.setattr(importlib.metadata.EntryPoint, "load", lambda self: pytest.fail("loaded"))
+    monkeypatch.setattr(commands, "import_module", lambda name: pytest.fail(f"{name} loaded"))
     code, out, _ = sordino("--help")
     assert code == 0
-    for name in ("denoise", "plot", "models", "bench", "train", "export", "evaluate"):
+    for name in ("denoise", "plot", "models", "bench", *commands.COMMANDS):
         assert f"│ {name} " in out
 
 
-def test_each_entry_point_is_a_command(sordino):
-    for entry in importlib.metadata.entry_points(group=commands.GROUP):
-        code, out, err = sordino(entry.name, "--help")
-        assert (code, err) == (0, "")
-        assert f"Usage: sordino {entry.name} " in out
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("name", ["denoise", "plot", "models", "bench", *commands.COMMANDS])
+def test_each_command_has_help(sordino, name, flag):
+    code, out, err = sordino(name, flag)
+    assert (code, err) == (0, "")
+    assert f"Usage: sordino {name} " in out
 
 
-def test_every_command_of_the_training_room_is_an_entry_point():
+def test_h_is_help_of_the_whole(sordino):
+    assert sordino("-h") == sordino("--help")
+
+
+@pytest.mark.parametrize("name", ["", "plot", "models", "bench"])
+def test_help_ends_with_examples(sordino, name):
+    out = sordino(*name.split(), "-h")[1]
+    assert "Examples:" in out
+    assert f"sordino {name}".strip() in out.split("Examples:")[1]
+
+
+def test_every_command_of_the_training_room_is_in_the_table():
     from sordino.train.cli import app
 
     names = set(typer.main.get_command(app).commands)
-    entries = importlib.metadata.entry_points(group=commands.GROUP)
-    assert names == {entry.name for entry in entries if "train" in entry.module}
+    assert names == {name for name, each in commands.COMMANDS.items() if "train" in each.app}
 
 
-def test_missing_packages_of_a_room_are_named():
+# What a name of a package is when it is imported, for each extra.
+OF_EXTRAS = {
+    "train": ["torch", "tensorboard", "onnx", "pytorch_optimizer", "webdataset"],
+    "evaluate": ["pesq", "pystoi", "speechmos", "librosa", "threadpoolctl", "matplotlib"],
+    "compare": ["df", "pyrnnoise", "webrtc_noise_gain", "noisereduce", "logmmse", "pyarrow"],
+    "live": ["sounddevice", "pulsectl", "cffi", "PySide6"],
+    "serve": ["fastapi", "fastapi_offline", "uvicorn", "websockets", "prometheus_client", "aiortc"],
+}
+
+
+def without_extras(*arguments):
+    """Call the command where no package of any extra is installed."""
+    missing = [name for names in OF_EXTRAS.values() for name in names]
     script = (
-        "import sys; sys.modules['torch'] = None; "
-        "from sordino.cli import main; sys.argv = ['sordino', 'export', 'x.safetensors']; main()"
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({missing!r}))\n"
+        "from sordino.cli import main\n"
+        f"sys.argv = ['sordino', *{list(arguments)!r}]\n"
+        "main()\n"
     )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert result.returncode == 2
-    assert result.stderr == (
-        f"sordino: `sordino export` needs the package torch: {install_command('train')}\n"
+    environment = {**os.environ, "DISPLAY": ":99"}  # the tray looks for a desktop first
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_help_works_without_extras(name):
+    done = without_extras(name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Usage: sordino {name} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (["export", "x.safetensors"], "train"),
+        (["evaluate", "."], "evaluate"),
+        (["compare", "."], "compare"),
+        (["serve"], "serve"),
+        (["tray"], "gui"),
+    ],
+)
+def test_missing_packages_name_the_right_extra(arguments, extra):
+    done = without_extras(*arguments)
+    assert done.returncode == 2
+    assert re.fullmatch(rf"sordino: .*{re.escape(install_command(extra))}\n", done.stderr), (
+        done.stderr
     )
 
 
 def test_mistakes_in_a_room_are_not_hidden(sordino, monkeypatch):
-    entry = importlib.metadata.EntryPoint("lost", "sordino.nowhere:app", commands.GROUP)
-    monkeypatch.setattr(commands, "_rooms", lambda: {"lost": entry})
+    lost = commands.LazyCommand("sordino.nowhere:app", "live", "More", "Nothing.")
+    monkeypatch.setitem(commands.COMMANDS, "lost", lost)
     with pytest.raises(ModuleNotFoundError, match=r"sordino\.nowhere"):
         sordino("lost")
+
+
+def test_shells_complete_commands_and_options():
+    """As bash asks: the words so far and the number of the one at the cursor."""
+
+    def completed(words, number):
+        environment = {
+            **os.environ,
+            "_SORDINO_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(number),
+        }
+        done = subprocess.run(SORDINO, env=environment, capture_output=True, text=True)
+        return done.stdout.split()
+
+    assert set(completed("sordino de", 1)) == {"denoise", "devices"}
+    assert "--strength" in completed("sordino denoise --st", 2)
+    assert "--input" in completed("sordino live --in", 2)
 
 
 @pytest.mark.parametrize("arguments", ["--help", "denoise --help", "--version"])

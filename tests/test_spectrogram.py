@@ -1,5 +1,7 @@
 """Spectrograms: right in level, time and frequency, small for any length."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,8 +9,18 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from sordino import spectrogram as plot
-from sordino.errors import SordinoError
-from sordino.spectrogram import COLUMNS, HOP_SECONDS, Spectrogram, draw
+from sordino.errors import SordinoError, install_command
+from sordino.spectrogram import (
+    COLUMNS,
+    HOP_SECONDS,
+    PALETTE,
+    Spectrogram,
+    draw,
+    hertz,
+    image,
+    mel,
+    mel_levels,
+)
 from support.media import rumble
 from support.signals import cut, tone
 
@@ -75,10 +87,35 @@ def test_channels_are_averaged():
 def test_mel_scale_keeps_the_mean_power():
     noise = np.random.default_rng(0).standard_normal((5 * 16000, 1)).astype(np.float32)
     result = spectrogram(noise, 16000)
-    rows = 10 ** (plot._on_mel_scale(result).mean(axis=1) / 10)
+    rows = 10 ** (mel_levels(result.power(), 16000).mean(axis=1) / 10)
     # The mean of decibels of noise lies 2.5 dB below its power where rows are single bins.
     # The lowest rows are the bin at 0 Hz, which has but one side.
     assert np.abs(10 * np.log10(rows[20:] / result.power().mean())).max() < 4
+
+
+@pytest.mark.parametrize("rows", [64, 480])
+def test_a_tone_lies_in_the_row_of_its_frequency(rows):
+    result = spectrogram(tone(1000, 16000, amplitude=1.0), 16000)
+    levels = mel_levels(result.power(), 16000, rows)
+    assert levels.shape == (rows, result.power().shape[1])
+    row = float(mel(1000)) / float(mel(8000)) * rows
+    assert abs(levels.mean(axis=1).argmax() + 0.5 - row) < 1.5 + rows * 16 / 8000
+
+
+def test_mel_and_hertz_are_inverse():
+    frequencies = np.geomspace(1, 96000, 50)
+    np.testing.assert_allclose(hertz(mel(frequencies)), frequencies)
+
+
+def test_louder_is_brighter_and_both_ends_are_clipped():
+    levels = np.linspace(-120, 20, 57, dtype=np.float32)[None]
+    colours = image(levels, -80, -20)
+    assert colours.shape == (1, 57, 3)
+    assert colours.dtype == np.uint8
+    brightness = colours[0].sum(axis=1, dtype=int)
+    assert np.all(np.diff(brightness) >= 0)
+    np.testing.assert_array_equal(colours[0, 0], PALETTE[0])
+    np.testing.assert_array_equal(colours[0, -1], PALETTE[-1])
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(8000, 2), (48000, 0.001), (16000, 300)])
@@ -108,6 +145,6 @@ def test_louder_panels_are_brighter(tmp_path):
 
 def test_missing_matplotlib_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(plot, "find_spec", lambda name: None)
-    with pytest.raises(SordinoError, match=r"pip install 'sordino\[plot\]'"):
+    with pytest.raises(SordinoError, match=re.escape(install_command("plot"))):
         draw(tmp_path / "x.png", {"Noisy": Spectrogram(8000)}, "")
     assert not (tmp_path / "x.png").exists()

@@ -9,6 +9,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from sordino import deprecated
+
 if TYPE_CHECKING:
     from sordino.denoiser import Denoiser, denoise
     from sordino.errors import SordinoError
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 __version__ = version("sordino")
 __all__ = ["Denoiser", "Model", "SordinoError", "denoise"]
+
+deprecated.install()
 
 _HOMES = {
     "Denoiser": "sordino.denoiser",

@@ -1,75 +1,115 @@
-"""Commands of the rooms that stand beside the run-time ones: training, evaluation.
+"""The table of the commands that live in other rooms, each loaded only when it is called.
 
-They are found through the entry-point group "sordino.commands": the name of an entry point is the
-name of a command, its value is a Typer app that has this command, and it is loaded only when the
-command is called.  Packages that the room `sordino.ROOM` needs are those of the extra
-`sordino[ROOM]`.
+A Typer app of the module named in `COMMANDS` has the command.  So nothing here imports training or
+evaluation code, `sordino --help` answers at once, and a new command needs no new installation.
 """
 
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import typer.core
 import typer.main
 
 from sordino.errors import SordinoError, install_command
 
-GROUP = "sordino.commands"
 _BENCH = "bench"
 
-_SUMMARIES = {
-    "train": "Train or fine-tune a network by a recipe.",
-    "export": "Make an ONNX model of a trained network.",
-    "size": "Print the parameters and multiply-accumulates of a recipe's network.",
-    "mix": "Draw a batch of training data, to look at it.",
-    "evaluate": "Measure models on a folder of noisy (and clean) recordings.",
-    "compare": "Measure models beside other noise suppressors, in one run.",
-    "live": "Clean a microphone into a virtual one, or what others send before the loudspeaker.",
-    "devices": "List microphones and loudspeakers.",
-    "doctor": "Check whether live use will work here, and say what mends it.",
-    "tray": "Show live use as an icon on the desktop.",
-    "serve": "Serve the page, uploads, WebSocket streams and WebRTC peers.",
-}
 
-_PANELS = {
-    "live": "Live",
-    "serve": "On a server",
-    "train": "Training and evaluation",
-    "evaluate": "Training and evaluation",
+class LazyCommand(NamedTuple):
+    """A command that is not loaded yet."""
+
+    app: str
+    """"module:name" of the Typer app that has it."""
+    extra: str
+    """The optional part of the package that has what it needs."""
+    panel: str
+    """The heading above it in `sordino --help`."""
+    summary: str
+    """One line for `sordino --help`."""
+
+
+_LIVE, _SERVER, _TRAINING = "Live", "On a server", "Training and evaluation"
+
+COMMANDS = {
+    "live": LazyCommand(
+        "sordino.live.cli:app",
+        "live",
+        _LIVE,
+        "Clean a microphone into a virtual one, or what others send before the loudspeaker.",
+    ),
+    "devices": LazyCommand(
+        "sordino.live.cli:app", "live", _LIVE, "List microphones and loudspeakers."
+    ),
+    "doctor": LazyCommand(
+        "sordino.live.cli:app",
+        "live",
+        _LIVE,
+        "Check whether live use will work here, and say what mends it.",
+    ),
+    "tray": LazyCommand(
+        "sordino.live.cli:app", "gui", _LIVE, "Show live use as an icon on the desktop."
+    ),
+    "serve": LazyCommand(
+        "sordino.serve.cli:app",
+        "serve",
+        _SERVER,
+        "Serve the page, uploads, WebSocket streams and WebRTC peers.",
+    ),
+    "train": LazyCommand(
+        "sordino.train.cli:app", "train", _TRAINING, "Train or fine-tune a network by a recipe."
+    ),
+    "export": LazyCommand(
+        "sordino.train.cli:app", "train", _TRAINING, "Make an ONNX model of a trained network."
+    ),
+    "size": LazyCommand(
+        "sordino.train.cli:app",
+        "train",
+        _TRAINING,
+        "Print the parameters and multiply-accumulates of a recipe's network.",
+    ),
+    "mix": LazyCommand(
+        "sordino.train.cli:app",
+        "train",
+        _TRAINING,
+        "Draw a batch of training data, to look at it.",
+    ),
+    "evaluate": LazyCommand(
+        "sordino.evaluate.cli:app",
+        "evaluate",
+        _TRAINING,
+        "Measure models on a folder of noisy (and clean) recordings.",
+    ),
+    "compare": LazyCommand(
+        "sordino.evaluate.cli:app",
+        "compare",
+        _TRAINING,
+        "Measure models beside other noise suppressors, in one run.",
+    ),
 }
+"""Name -> where it is, in the order of `sordino --help`."""
 
 
 class CommandGroup(typer.core.TyperGroup):
-    """Commands of this file, and by name those of the other rooms."""
+    """The commands of `sordino.cli`, and by name those of `COMMANDS`."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """Name all commands, without loading any."""
-        rooms = _rooms()
-        return [*self.commands, *sorted(rooms.keys() - self.commands.keys(), key=_order)]
+        return [*self.commands, *(name for name in COMMANDS if name not in self.commands)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command; one of another room is only announced."""
-        entry = None if cmd_name in self.commands else _rooms().get(cmd_name)
-        if entry is not None:
-            about = _SUMMARIES.get(cmd_name, f"`sordino {cmd_name} --help` tells more.")
-            panel = _PANELS.get(_room(entry), "More")
-            return typer.core.TyperCommand(cmd_name, help=about, rich_help_panel=panel)
+        lazy = None if cmd_name in self.commands else COMMANDS.get(cmd_name)
+        if lazy is not None:
+            return typer.core.TyperCommand(cmd_name, help=lazy.summary, rich_help_panel=lazy.panel)
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Load the command that is called."""
         name, command, rest = super().resolve_command(ctx, args)
-        rooms = _rooms()
-        entry = None if name in self.commands else rooms.get(str(name))
-        if name == _BENCH and rest and rest[0] in rooms:  # `sordino bench serve`: the room's own
-            entry, rest = rooms[rest[0]], rest[1:]
-        if entry is not None:
-            try:
-                command = typer.main.get_command(entry.load())
-            except ModuleNotFoundError as error:
-                raise _lacking(entry, error) from error
-            if isinstance(command, typer.core.TyperGroup):
-                command = command.commands[_BENCH if name == _BENCH else entry.name]
+        if name == _BENCH and rest and rest[0] in COMMANDS:  # `sordino bench serve`
+            return name, _loaded(rest[0], _BENCH), rest[1:]
+        if name in COMMANDS and name not in self.commands:
+            command = _loaded(name, name)
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
@@ -77,29 +117,26 @@ class CommandGroup(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
-            entry = _rooms().get(str(ctx.invoked_subcommand))
-            if entry is None:
+            name = str(ctx.invoked_subcommand)
+            if name not in COMMANDS:
                 raise
-            raise _lacking(entry, error) from error
+            raise _lacking(name, error) from error
 
 
-def _rooms() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+def _loaded(room: str, name: str) -> Any:
+    """Return the command `name` of the room that has the command `room`."""
+    module, _, app = COMMANDS[room].app.partition(":")
+    try:
+        command: Any = typer.main.get_command(getattr(import_module(module), app))
+    except ModuleNotFoundError as error:
+        raise _lacking(room, error) from error
+    return command.commands[name] if isinstance(command, typer.core.TyperGroup) else command
 
 
-def _room(entry: EntryPoint) -> str:
-    return entry.module.removeprefix("sordino.").partition(".")[0]
-
-
-def _order(name: str) -> tuple[int, str]:
-    known = list(_SUMMARIES)
-    return (known.index(name) if name in known else len(known), name)
-
-
-def _lacking(entry: EntryPoint, error: ModuleNotFoundError) -> Exception:
+def _lacking(name: str, error: ModuleNotFoundError) -> Exception:
     """Say which extra has the missing package."""
     if error.name is None or error.name.startswith("sordino"):
         return error  # a mistake in the room, nothing that the user can install
     return SordinoError(
-        f"`sordino {entry.name}` needs the package {error.name}: {install_command(_room(entry))}"
+        f"`sordino {name}` needs the package {error.name}: {install_command(COMMANDS[name].extra)}"
     )

@@ -1,55 +1,56 @@
 """The engine: noisy sound in blocks of any size -> clean sound.
 
-Sound of any rate goes through a stateful resampler to the next native rate, there through
-spectra and the network, and back.  Arrays, files and microphones use this same stream.
+The noise is estimated at a native rate and subtracted at the sound's own:
+
+    out = delayed input - strength * noise
+
+Sound of any rate goes through a stateful resampler to the next native rate and there through
+spectra and the network; the noise that the network finds goes back through another resampler.
+What is not noise keeps its own samples.  Arrays, files and microphones use this same stream.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from math import ceil
 from operator import index
+from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sordino import slices
 from sordino.arrays import Planar, from_int16
+from sordino.deprecated import renamed_argument, warn_renamed
 from sordino.errors import SordinoError
-from sordino.masks import MaskFilter
-from sordino.model import SLICE_MAGNITUDE, Model, load_model
+from sordino.inference import process_batch
+from sordino.levels import checked_attenuation_limit, checked_strength, effective_strength
+from sordino.model import Model, load_model
 from sordino.resample import Resampler
-from sordino.stft import (
-    WINDOW_SECONDS,
-    SpectrumConfig,
-    SpectrumFilter,
-    SpectrumStream,
-    native_rate,
-)
+from sordino.stft import WINDOW_SECONDS, Spectra, SpectrumStream, native_rate
 
 LOWEST_RATE, HIGHEST_RATE = 8000, 192000  # Hz
 BLOCK_SECONDS = 1  # longer blocks are cut, so that memory stays constant
-MOST_LISTENED = 60  # seconds; a file holds them in memory
+MAX_WARM_UP = 60  # seconds; a file holds them in memory
 LOUDEST = 1e6  # beyond this, a float sample is no sound at full scale +-1 but a mistake
-
-
-class _Filter(SpectrumFilter, Protocol):
-    strength: float
-    speech_probability: float | None
 
 
 class Denoiser:
     """Takes the noise out of a stream of sound.
 
+    A denoiser that has heard nothing yet can be pickled and copied; one in the middle of a sound
+    says why not.
+
     Args:
         model: name of a packaged model, path of an .onnx file, or a loaded model.
-        sample_rate: of the sound in Hz, 8000 to 192000.  8, 16, 24 and 48 kHz are native;
-            other rates are resampled, which adds latency.  Above 48 kHz, whatever lies above
-            24 kHz is removed.
+        sample_rate: of the sound in Hz, 8000 to 192000.  8, 16, 24 and 48 kHz are native; at
+            other rates the network hears resampled sound, which adds latency.  Nothing above
+            24 kHz, and nothing above the highest rate of the model, is changed.
         channels: 1 for mono; the channels are denoised independently of each other.
         strength: share of the noise that is taken away, 0 (nothing) to 1 (all of it).
         attenuation_limit_db: the most that any sound may be attenuated, in dB; None is no
             limit.  It is the same knob as strength, from the other end.
+        providers: execution providers of ONNX Runtime, see `sordino.model.load_model`; for a
+            model that is not loaded yet.
 
     Raises:
         SordinoError: an argument is out of range, or the model cannot be loaded.
@@ -63,8 +64,6 @@ class Denoiser:
     0.02
     """
 
-    _mask_filter = MaskFilter
-
     def __init__(
         self,
         model: str | Path | Model = "default",
@@ -72,36 +71,40 @@ class Denoiser:
         channels: int = 1,
         strength: float = 1.0,
         attenuation_limit_db: float | None = None,
+        providers: str | Sequence[str] | None = None,
     ) -> None:
         self.sample_rate = _whole(sample_rate, "sample rate", LOWEST_RATE, HIGHEST_RATE)
         self.channels = _whole(channels, "number of channels", 1, 65536)
-        self.model = model if isinstance(model, Model) else load_model(model)
+        self.model = _loaded(model, providers)
         self._native = native_rate(self.sample_rate, self.model.info.native_rates)
-        self._strength = _valid_strength(strength)
-        self._limit = _valid_limit(attenuation_limit_db)
+        self._strength = checked_strength(strength)
+        self._limit = checked_attenuation_limit(attenuation_limit_db)
         self.reset()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._begun:
+            raise SordinoError(
+                "a Denoiser in the middle of a sound cannot be pickled or copied: reset it first, "
+                "or make a new one from the same arguments"
+            )
+        arguments = (self.sample_rate, self.channels, self._strength, self._limit)
+        return type(self), (self.model, *arguments)
 
     def reset(self) -> None:
         """Forget everything heard so far; what comes next is the start of a new sound."""
-        channels = self.channels
-        if self.model.info.kind == SLICE_MAGNITUDE:
-            config = slices.spectrum_config()
-            self._filter: _Filter = slices.SliceFilter(
-                self.model, channels, self._effective_strength
-            )
-        else:
-            config = SpectrumConfig.at(self._native)
-            self._filter = self._mask_filter(self.model, channels, self._effective_strength)
-        self._config = config
+        self._network = self.model.open(self.channels, self._effective_strength)
+        self._begun = False
         self._begin()
 
     def _begin(self) -> None:
-        """Begin a sound with whatever the filter remembers."""
+        """Begin a sound with whatever the network remembers."""
         channels, rate, native = self.channels, self.sample_rate, self._native
-        self._stream = SpectrumStream(self._config, channels, self._filter)
+        self._stream = SpectrumStream(self.model.stft(native), channels, self._network)
         self._to_native = Resampler(rate, native, channels) if rate != native else None
         self._from_native = Resampler(native, rate, channels) if rate != native else None
-        self._due = 0  # samples taken and not yet returned
+        self._waiting: Planar = np.zeros((channels, 0), np.float32)  # whose noise is not known yet
+        self._spectra: Spectra | None = None  # analysed, and not yet through the network
+        self._noise: Spectra | None = None  # of frames that are through it
         self._mono = channels == 1
 
     @property
@@ -123,7 +126,7 @@ class Denoiser:
 
         None if the model does not estimate it.
         """
-        return self._filter.speech_probability
+        return self._network.speech_probability
 
     @property
     def strength(self) -> float:
@@ -132,8 +135,8 @@ class Denoiser:
 
     @strength.setter
     def strength(self, value: float) -> None:
-        self._strength = _valid_strength(value)
-        self._filter.strength = self._effective_strength
+        self._strength = checked_strength(value)
+        self._network.strength = self._effective_strength
 
     @property
     def attenuation_limit_db(self) -> float | None:
@@ -142,13 +145,13 @@ class Denoiser:
 
     @attenuation_limit_db.setter
     def attenuation_limit_db(self, value: float | None) -> None:
-        self._limit = _valid_limit(value)
-        self._filter.strength = self._effective_strength
+        self._limit = checked_attenuation_limit(value)
+        self._network.strength = self._effective_strength
 
-    def listen(self, sound: ArrayLike) -> None:
-        """Hear sound without returning it, before the first block.
+    def warm_up(self, sound: ArrayLike) -> None:
+        """Let the network hear sound without returning it, before the first block.
 
-        What is learnt of its noise and its voices serves from the first sample on, where
+        What it learns of the noise and the voices serves from the first sample on, where
         otherwise the first second or two are denoised less well.  It may be the beginning of
         the very recording that follows, or the room before a meeting.
 
@@ -158,17 +161,23 @@ class Denoiser:
         Raises:
             SordinoError: see `feed`; or a sound has begun already.
         """
-        if self._due:
-            raise SordinoError("a sound has begun already: listen first, or flush it before")
+        if self._waiting.shape[1]:
+            raise SordinoError("a sound has begun already: warm up first, or flush it before")
         samples = self._checked(sound)
-        if self.model.info.kind == SLICE_MAGNITUDE:
+        if not self.model.info.states:
             return  # it remembers nothing
+        self._begun = True
         # Until the window has left the sound, and the next begins as after any silence.
         pause = np.zeros((self.channels, round(2 * WINDOW_SECONDS * self.sample_rate)), "f4")
-        for _ in self._advanced(np.concatenate([samples, pause], axis=1)):
-            pass
-        self._filter.flush()
+        for part in self._parts(np.concatenate([samples, pause], axis=1)):
+            self._analyse(part)
+            self._run()
         self._begin()
+
+    def listen(self, sound: ArrayLike) -> None:
+        """Old name of `warm_up`."""
+        warn_renamed("Denoiser.listen", "Denoiser.warm_up")
+        self.warm_up(sound)
 
     def feed(self, block: ArrayLike) -> NDArray[np.float32]:
         """Take a block of noisy sound and return the clean samples that are ready.
@@ -177,8 +186,8 @@ class Denoiser:
         on them sample by sample.
 
         Args:
-            block: float32 or float64 at full scale +-1, or int16; any number of samples.
-                Shape = (samples,) if mono, else (samples, channels).
+            block: any number of samples.  Floats at full scale +-1, or int16, int32 or uint8
+                at theirs.  Shape = (samples,) if mono, else (samples, channels).
 
         Returns:
             float32 in the same layout; it may be empty, and may exceed +-1.
@@ -187,61 +196,131 @@ class Denoiser:
             SordinoError: the block is none of these, or holds NaN or Inf.  It is left out; the
                 stream goes on with the next one.
         """
-        samples = self._checked(block)
-        self._due += samples.shape[1]
-        parts = list(self._advanced(samples))
+        parts = [self._cleaned(part) for part in self._parts(self._checked(block))]
         return self._returned(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
+
+    def analyse(self, block: ArrayLike) -> None:
+        """Take a block of noisy sound and hold its spectra; the first third of `feed`.
+
+        `run_batch` takes the spectra of many denoisers through the network at once, and then
+        `synthesise` returns what `feed` would have.
+
+        Args:
+            block: see `feed`.
+
+        Raises:
+            SordinoError: see `feed`.
+        """
+        self._analyse(self._checked(block))
+
+    @staticmethod
+    def run_batch(denoisers: "Sequence[Denoiser]") -> None:
+        """Run the network on all frames that some denoisers hold, in as few runs as possible.
+
+        Streams are to the network what channels are: its batch axis, each with its own state.
+        Those of the same model that hold as many frames of as many bins share a run; each gets
+        what it would get alone.
+
+        Args:
+            denoisers: at most once each; between `analyse` and `synthesise`.
+
+        >>> first, second = Denoiser(sample_rate=16000), Denoiser(sample_rate=16000)
+        >>> for each in (first, second):
+        ...     each.analyse(np.zeros(480, np.float32))
+        >>> Denoiser.run_batch([first, second])
+        >>> first.synthesise().shape, second.synthesise().shape
+        ((320,), (320,))
+        """
+        held = [
+            (each, each._network, each._spectra) for each in denoisers if each._spectra is not None
+        ]
+        noises = process_batch(
+            [network for _, network, _ in held], [spectra for *_, spectra in held]
+        )
+        for (each, network, _), noise in zip(held, noises, strict=True):
+            if each._network is network:  # it was not reset meanwhile
+                each._keep(noise)
+
+    def synthesise(self) -> NDArray[np.float32]:
+        """Return the clean samples that are ready after `run_batch`; the last third of `feed`."""
+        return self._returned(self._synthesise())
 
     def flush(self) -> NDArray[np.float32]:
         """Return the samples that are still inside; then all is as after `reset`."""
-        sound = np.zeros((self.channels, 0), np.float32)
-        if self._due and self._to_native and self._from_native:
-            # A little silence makes up for rounding in the two conversions.
-            silence = np.zeros((self.channels, 2 + 2 * self.sample_rate // self._native), "f4")
-            native = np.concatenate(
-                [self._to_native.process(silence), self._to_native.flush()], axis=1
-            )
-            clean = np.concatenate([self._stream.process(native), self._stream.flush()], axis=1)
-            sound = np.concatenate(
-                [self._from_native.process(clean), self._from_native.flush()], axis=1
-            )
-        elif self._due:
-            sound = self._stream.flush()
-        sound = self._returned(sound[:, : self._due])
+        self._run()
+        clean = self._synthesise()
+        if self._waiting.shape[1]:
+            clean = np.concatenate([clean, self._waiting - self._last_noise()], axis=1)
+        sound = self._returned(clean)
         self.reset()
         return sound
 
-    def _advanced(self, samples: Planar) -> Iterator[Planar]:
-        """What comes out for each part of a block; there is at least one."""
-        count, step = samples.shape[1], BLOCK_SECONDS * self.sample_rate
-        for start in range(0, max(count, 1), step):
-            yield self._advance(samples[:, start : start + step])
+    def _parts(self, samples: Planar) -> list[Planar]:
+        """Cut a block so that memory stays constant; there is at least one part."""
+        step = BLOCK_SECONDS * self.sample_rate
+        return [samples[:, i : i + step] for i in range(0, max(samples.shape[1], 1), step)]
 
-    def _advance(self, samples: Planar) -> Planar:
-        if self._to_native and self._from_native:
-            native = self._stream.process(self._to_native.process(samples))
-            return self._from_native.process(native)
-        return self._stream.process(samples)
+    def _cleaned(self, samples: Planar) -> Planar:
+        self._analyse(samples)
+        self._run()
+        return self._synthesise()
+
+    def _analyse(self, samples: Planar) -> None:
+        self._begun = True
+        self._waiting = np.concatenate([self._waiting, samples], axis=1)
+        if self._to_native:
+            samples = self._to_native.process(samples)
+        spectra = self._stream.analyse(samples)
+        held = self._spectra
+        self._spectra = spectra if held is None else np.concatenate([held, spectra], axis=1)
+
+    def _run(self) -> None:
+        """Take the frames that are held through the network."""
+        if self._spectra is not None:
+            self._keep(self._network.process(self._spectra))
+
+    def _keep(self, noise: Spectra) -> None:
+        """Keep the noise of the frames that were held."""
+        self._spectra = None
+        before = self._noise
+        self._noise = noise if before is None else np.concatenate([before, noise], axis=1)
+
+    def _synthesise(self) -> Planar:
+        """Subtract the noise from the samples for which it is known."""
+        if self._noise is None:
+            return self._waiting[:, :0]
+        noise = self._stream.synthesise(self._noise)
+        self._noise = None
+        if self._from_native:
+            noise = self._from_native.process(noise)
+        count = noise.shape[1]
+        clean = self._waiting[:, :count] - noise
+        self._waiting = self._waiting[:, count:]
+        return clean
+
+    def _last_noise(self) -> Planar:
+        """Return the noise of all samples that are still waiting; the sound has ended."""
+        if not (self._to_native and self._from_native):
+            return self._stream.flush()
+        # A little silence makes up for rounding in the two conversions.
+        silence = np.zeros((self.channels, 2 + 2 * self.sample_rate // self._native), "f4")
+        native = np.concatenate([self._to_native.process(silence), self._to_native.flush()], axis=1)
+        noise = np.concatenate([self._stream.process(native), self._stream.flush()], axis=1)
+        noise = np.concatenate(
+            [self._from_native.process(noise), self._from_native.flush()], axis=1
+        )
+        return noise[:, : self._waiting.shape[1]]
 
     def _returned(self, samples: Planar) -> NDArray[np.float32]:
-        self._due -= samples.shape[1]
         return samples[0] if self._mono else np.ascontiguousarray(samples.T)
 
     @property
     def _effective_strength(self) -> float:
-        limit = 1.0 if self._limit is None else 1 - 10 ** (-self._limit / 20)
-        return min(self._strength, limit)
+        return effective_strength(self._strength, self._limit)
 
     def _checked(self, block: ArrayLike) -> Planar:
-        array: NDArray[Any] = np.asarray(block)
-        if array.ndim not in (1, 2) or (array.ndim == 1 and self.channels != 1):
-            expected = "(samples,)" if self.channels == 1 else f"(samples, {self.channels})"
-            raise SordinoError(f"sound has the shape {array.shape}: expected {expected}")
-        if array.ndim == 2 and array.shape[1] != self.channels:
-            hint = ": pass its transpose" if array.shape[0] == self.channels else ""
-            raise SordinoError(
-                f"sound has the shape {array.shape}: expected (samples, {self.channels}){hint}"
-            )
+        array = _as_array(block)
+        _check_shape(array, self.channels)
         samples = _as_float32(array)
         # No sample is above the root of their energy, which is the quicker figure.
         if not np.vdot(samples, samples) <= LOUDEST and not np.all(np.abs(samples) <= LOUDEST):
@@ -253,22 +332,25 @@ class Denoiser:
         return samples[None] if self._mono else samples.T
 
 
+@renamed_argument("listen", "warm_up")
 def denoise(
     x: ArrayLike,
     sample_rate: int,
     model: str | Path | Model = "default",
     strength: float = 1.0,
     attenuation_limit_db: float | None = None,
-    listen: float = 0.0,
+    warm_up: float = 0.0,
+    providers: str | Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
     """Return a whole recording without its noise; `Denoiser` in one call.
 
     Args:
-        x: shape = (samples,) or (samples, channels); float at full scale +-1, or int16.
+        x: shape = (samples,) or (samples, channels); floats at full scale +-1, or int16, int32 or
+            uint8 at theirs.
         sample_rate: in Hz.
-        model, strength, attenuation_limit_db: see `Denoiser`.
-        listen: seconds of its beginning that are heard first, see `Denoiser.listen`.  With 0
-            no sample depends on later ones, and all is as in live use.
+        model, strength, attenuation_limit_db, providers: see `Denoiser`.
+        warm_up: seconds of its beginning that the network hears first, see `Denoiser.warm_up`.
+            With 0 no sample depends on later ones, and all is as in live use.
 
     Returns:
         float32 of the same shape.
@@ -279,41 +361,97 @@ def denoise(
     >>> denoise(np.zeros((4410, 2), np.int16), sample_rate=44100).shape
     (4410, 2)
     """
-    array: NDArray[Any] = np.asarray(x)
+    array = _as_array(x)
     channels = array.shape[1] if array.ndim == 2 else 1
     if channels > 32 and channels > len(array):
         raise SordinoError(
             f"sound has the shape {array.shape}, which looks like (channels, samples): pass its "
             "transpose, or use Denoiser if it truly has so many channels"
         )
-    denoiser = Denoiser(model, sample_rate, channels, strength, attenuation_limit_db)
-    denoiser.listen(array[: samples_to_hear(listen, sample_rate)])
+    _check_shape(array, max(channels, 1))
+    denoiser = Denoiser(model, sample_rate, channels, strength, attenuation_limit_db, providers)
+    seconds = warm_up_samples(warm_up, denoiser.sample_rate)
+    denoiser.warm_up(array[:seconds])
     return np.concatenate([denoiser.feed(array), denoiser.flush()])
 
 
-def _as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
-    kind = array.dtype.type
-    if kind is np.float32:
-        return array.astype(np.float32, copy=False)
-    if kind is np.int16:
-        return from_int16(array)
-    if kind is np.float64:
-        with np.errstate(over="ignore"):  # what overflows is refused as Inf
-            return array.astype(np.float32)
-    raise SordinoError(f"sound is of the type {array.dtype}: expected float32, float64 or int16")
-
-
-def samples_to_hear(seconds: float, sample_rate: int) -> int:
-    """Samples that `Denoiser.listen` is given; the rate is in Hz.
+def warm_up_samples(seconds: float, sample_rate: int) -> int:
+    """Return the samples that `Denoiser.warm_up` is given; the rate is in Hz.
 
     Raises:
         SordinoError: the seconds are out of range.
     """
-    if not 0 <= seconds <= MOST_LISTENED:
-        raise SordinoError(
-            f"{seconds} s are to be heard first: expected 0 (none) to {MOST_LISTENED}"
-        )
+    try:
+        valid = 0 <= seconds <= MAX_WARM_UP
+    except TypeError:
+        valid = False
+    if not valid:
+        raise SordinoError(f"warm-up is {seconds!r} s: expected 0 (none) to {MAX_WARM_UP}")
     return round(seconds * sample_rate)
+
+
+def _loaded(model: object, providers: str | Sequence[str] | None) -> Model:
+    if isinstance(model, str | Path):
+        return load_model(model, providers)
+    if not isinstance(model, Model):
+        raise SordinoError(
+            f"the model is {model!r}: expected a name, the path of an .onnx file, or a Model"
+        )
+    if providers is not None:
+        raise SordinoError(
+            "providers are given beside a loaded model: give them to load_model instead"
+        )
+    return model
+
+
+def _as_array(sound: ArrayLike) -> NDArray[Any]:
+    """Return sound as an array of whatever type it is."""
+    given: Any = sound
+    if isinstance(given, str | bytes | PathLike):
+        raise SordinoError(
+            f"sound is {given!r:.60}: expected an array of samples; `sordino denoise` takes files, "
+            "soundfile.read makes an array of one"
+        )
+    if given is None:
+        raise SordinoError("sound is None: expected an array of samples")
+    try:
+        return np.asarray(given)
+    except Exception as error:  # PyTorch and others raise what they like
+        reason = " ".join(str(error).split())
+        raise SordinoError(
+            f"sound cannot be read as an array ({reason:.120}): of a PyTorch tensor pass "
+            "x.detach().cpu().float().numpy()"
+        ) from error
+
+
+def _check_shape(array: NDArray[Any], channels: int) -> None:
+    if array.ndim not in (1, 2) or (array.ndim == 1 and channels != 1):
+        expected = "(samples,)" if channels == 1 else f"(samples, {channels})"
+        raise SordinoError(f"sound has the shape {array.shape}: expected {expected}")
+    if array.ndim == 2 and array.shape[1] != channels:
+        hint = ": pass its transpose" if array.shape[0] == channels else ""
+        raise SordinoError(
+            f"sound has the shape {array.shape}: expected (samples, {channels}){hint}"
+        )
+
+
+def _as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    kind = array.dtype.type
+    if kind in (np.float32, np.float16):
+        return array.astype(np.float32, copy=False)
+    if kind is np.int16:
+        return from_int16(array)
+    if kind is np.int32:
+        return (array * 2.0**-31).astype(np.float32)
+    if kind is np.uint8:  # as in wav files: silence is 128
+        return (array.astype(np.float32) - np.float32(128)) / np.float32(128)
+    if kind is np.float64:
+        with np.errstate(over="ignore"):  # what overflows is refused as Inf
+            return array.astype(np.float32)
+    raise SordinoError(
+        f"sound is of the type {array.dtype}: expected floats at full scale +-1, int16, int32 or "
+        "uint8"
+    )
 
 
 def _whole(value: int, what: str, lowest: int, highest: int) -> int:
@@ -324,15 +462,3 @@ def _whole(value: int, what: str, lowest: int, highest: int) -> int:
     if not lowest <= number <= highest:
         raise SordinoError(f"the {what} is {number}: expected {lowest} to {highest}")
     return number
-
-
-def _valid_strength(value: float) -> float:
-    if not 0 <= value <= 1:
-        raise SordinoError(f"strength is {value}: expected 0 (nothing is taken) to 1 (all noise)")
-    return float(value)
-
-
-def _valid_limit(value: float | None) -> float | None:
-    if value is not None and not value >= 0:
-        raise SordinoError(f"the attenuation limit is {value} dB: expected 0 or more, or None")
-    return None if value is None else float(value)

@@ -1,9 +1,12 @@
-"""How much noise was taken, measured where it is heard: in the pauses."""
+"""Levels: how strongly noise is suppressed, and how much of it was taken away."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sordino.errors import SordinoError
 
 SEGMENT_SECONDS = 0.1
 QUIETEST = 0.1  # share of the segments that count as pauses
@@ -61,3 +64,51 @@ class NoiseMeter:
         if after <= before * 10 ** (-MOST_DB / 10):
             return MOST_DB
         return 10 * math.log10(before / after)
+
+
+def checked_strength(value: Any) -> float:
+    """Return a suppression strength as a float.
+
+    Raises:
+        SordinoError: it is not a number from 0 (nothing is taken) to 1 (all of the noise).
+    """
+    strength = _number(value)
+    if not 0 <= strength <= 1:
+        raise SordinoError(f"strength is {value!r}: expected 0 (nothing is taken) to 1 (all noise)")
+    return strength
+
+
+def checked_attenuation_limit(value: Any) -> float | None:
+    """Return an attenuation limit in dB as a float, or None for no limit.
+
+    Raises:
+        SordinoError: it is neither None nor a number of at least 0.
+    """
+    if value is None:
+        return None
+    limit = _number(value)
+    if not limit >= 0:
+        raise SordinoError(f"the attenuation limit is {value!r} dB: expected 0 or more, or None")
+    return limit
+
+
+def effective_strength(strength: float, attenuation_limit_db: float | None) -> float:
+    """Return the share of the noise that is taken when both apply.
+
+    The real part of a noise mask is at most 1, so what is left of any sound is at least the share
+    1 - strength, and a limit of A dB is the same as a strength of at most 1 - 10^(-A / 20).
+
+    >>> effective_strength(1.0, 20.0)
+    0.9
+    """
+    if attenuation_limit_db is None:
+        return strength
+    return min(strength, 1 - 10 ** (-attenuation_limit_db / 20))
+
+
+def _number(value: Any) -> float:
+    """Return a number as a float, and anything else as NaN."""
+    try:
+        return math.nan if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan

@@ -1,40 +1,51 @@
-"""Networks on disk: the registry of packaged weights, metadata, ONNX Runtime session.
+"""Models: the registry of packaged weights, metadata, and the network that is loaded from them.
 
 A model is one ONNX file that carries its own description as JSON under the metadata key
 "sordino".  Packaged weights are verified by sha256 before they are run.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
-import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
-from numpy.typing import NDArray
 
 from sordino.errors import SordinoError
-from sordino.livestep import LiveState, LiveStep
-from sordino.stft import HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS
+from sordino.inference import (
+    Array,
+    Graph,
+    MaskNetwork,
+    NoiseStream,
+    State,
+    Step,
+    available_providers,
+    checked_providers,
+)
+from sordino.slices import SliceNetwork
+from sordino.stft import HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS, SpectrumConfig
+
+__all__ = [
+    "Model",
+    "ModelInfo",
+    "RegistryEntry",
+    "State",
+    "Step",
+    "available_models",
+    "available_providers",
+    "load_model",
+    "read_model",
+]
 
 FORMAT = 1
 NOISE_MASK = "noise-mask"
 SLICE_MAGNITUDE = "slice-magnitude"
-SILENCE = 1e-6  # of full scale, in a bin: less than resamplers leave after a sound
-
-Array = NDArray[np.float32]
-State = dict[str, Array]
-
-_ort = cast(Any, onnxruntime)  # it has no types
-_loaded: dict[str, "Model"] = {}  # by sha256
+_loaded: dict[tuple[str, tuple[str, ...]], "Model"] = {}  # by sha256 and providers
 _WEIGHTS = files("sordino") / "weights"
-_TENSORS = {
-    NOISE_MASK: ({"spectrum", "voice"}, {"mask", "speech"}),
-    SLICE_MAGNITUDE: ({"noisy_db"}, {"noise_db"}),
-}
+_KINDS = (NOISE_MASK, SLICE_MAGNITUDE)
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,11 @@ class RegistryEntry:
     sha256: str
     summary: str
     kind: str
+
+    @property
+    def live(self) -> bool:
+        """Whether it can run live: it is causal and takes sound frame by frame."""
+        return self.kind == NOISE_MASK
 
     @property
     def card(self) -> str:
@@ -101,7 +117,7 @@ class ModelInfo:
         states = cast(dict[str, list[int]], values.get("states", {}))
         values["states"] = {name: tuple(shape) for name, shape in states.items()}
         info = cls(**values)
-        if info.kind not in _TENSORS:
+        if info.kind not in _KINDS:
             raise ValueError(f"kind {info.kind!r} is unknown")
         if not info.native_rates or not set(info.native_rates) <= set(NATIVE_RATES):
             raise ValueError(f"native rates {info.native_rates} are not among {NATIVE_RATES}")
@@ -113,40 +129,28 @@ class ModelInfo:
         return info
 
 
-class Step(NamedTuple):
-    """What a noise-mask network says about some frames."""
-
-    mask: Array
-    """Complex noise mask, shape = (batch, frames, bins, 2); the noise is mask * spectrum."""
-    speech: Array
-    """Probability of speech, shape = (batch, frames)."""
-    state: State
-    """What the next frames need."""
-
-
 class Model:
     """A loaded network.  It holds no state of a stream, so many Denoisers may share it.
+
+    A model is pickled and copied as the bytes of its ONNX file.
 
     Args:
         data: the bytes of an ONNX file.
         source: what messages call it.
+        providers: of ONNX Runtime, see `load_model`.
 
     Raises:
-        SordinoError: the bytes are not a whole ONNX file, or not one of Sordino's.
+        SordinoError: the bytes are not a whole ONNX file, or not one of Sordino's; or a provider
+            is not there.
     """
 
-    def __init__(self, data: bytes, source: str) -> None:
+    def __init__(
+        self, data: bytes, source: str, providers: str | Sequence[str] | None = None
+    ) -> None:
         self.sha256 = sha256(data).hexdigest()
-        self._data = data
-        self._sessions: dict[tuple[int, int], Any] = {}  # for one frame, by batch and bins
-        try:
-            self._session = _session(data)
-        except Exception as error:  # ONNX Runtime's exceptions share no base class
-            reason = " ".join(str(error).split())
-            raise SordinoError(
-                f"{source} is not a readable ONNX model, or truncated: get it again ({reason})"
-            ) from error
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        self._source = source
+        self._graph = _loaded_graph(data, source, checked_providers(providers))
+        metadata = self._graph.session.get_modelmeta().custom_metadata_map
         if "sordino" not in metadata:
             raise SordinoError(
                 f"{source} is an ONNX model but not one of Sordino's (no 'sordino' metadata): "
@@ -156,7 +160,28 @@ class Model:
             self.info = ModelInfo.from_json(metadata["sordino"])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SordinoError(f"{source} has metadata that cannot be used: {error}") from error
-        self._outputs = self._checked_outputs(source)
+        self._network = _network(self.info, self._graph, source)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load, (self._graph.data, self._source, self._graph.providers)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """ONNX Runtime's execution providers that run it, the preferred one first."""
+        return self._graph.providers
+
+    def stft(self, rate: int) -> SpectrumConfig:
+        """Return how the network wants sound to be cut into spectra at a native rate in Hz."""
+        return self._network.stft(rate)
+
+    def open(self, channels: int, strength: float = 1.0) -> NoiseStream:
+        """Return a new stream through the network: spectra in, the noise in them out.
+
+        Args:
+            channels: of the sound.
+            strength: share of the noise, 0..1.
+        """
+        return self._network.open(channels, strength)
 
     def run(self, spectrum: Array, voice: Array, state: State) -> Step:
         """Estimate the noise in some frames (kind "noise-mask").
@@ -168,37 +193,9 @@ class Model:
         Args:
             spectrum: real and imaginary part, shape = (batch, frames, bins, 2).
             voice: embeddings, shape = (batch, voice_size); zeros stand for any voice.
-            state: `initial_state(batch)`, later the state of the step before.  With one from
-                `live_step`, a single frame is quicker, and what is returned is valid until the
-                next call.
+            state: `initial_state(batch)`, later the state of the step before.
         """
-        heard = np.abs(spectrum).max((2, 3)) > SILENCE
-        if heard.all():
-            return self._run(spectrum, voice, state)
-        mask, speech = np.zeros_like(spectrum), np.zeros(heard.shape, np.float32)
-        if not heard.any():
-            return Step(mask, speech, state)
-        state = {name: values.copy() for name, values in state.items()}
-        patterns, pattern_of = np.unique(heard, axis=0, return_inverse=True)
-        for number, pattern in enumerate(patterns):
-            if pattern.any():
-                rows = (pattern_of == number).nonzero()[0]
-                here = np.ix_(rows, pattern)
-                own = {name: values[rows] for name, values in state.items()}
-                mask[here], speech[here], own = self._run(spectrum[here], voice[rows], own)
-                for name, values in own.items():
-                    state[name][rows] = values
-        return Step(mask, speech, state)
-
-    def _run(self, spectrum: Array, voice: Array, state: State) -> Step:
-        batch, frames, bins, _ = spectrum.shape
-        if frames == 1 and isinstance(state, LiveState):
-            return Step(*state.advance(spectrum, voice))
-        feeds = {"spectrum": spectrum, "voice": voice}
-        feeds.update({f"state.{name}": value for name, value in state.items()})
-        session = self._frame_session(1, bins) if batch == frames == 1 else self._session
-        mask, speech, *following = session.run(self._outputs, feeds)
-        return Step(mask, speech, dict(zip(self.info.states, following, strict=True)))
+        return cast(MaskNetwork, self._network).run(spectrum, voice, state)
 
     def noise(self, noisy_db: Array) -> Array:
         """Estimate pictures of noise from noisy ones (kind "slice-magnitude").
@@ -206,7 +203,7 @@ class Model:
         Args:
             noisy_db: shape = (batch, 1, 128 bins, 128 frames), see `sordino.slices`.
         """
-        return self._session.run(self._outputs, {"noisy_db": noisy_db})[0]
+        return cast(SliceNetwork, self._network).noise(noisy_db)
 
     def initial_state(self, batch: int) -> State:
         """Return the state before the first frame, for `batch` channels."""
@@ -214,45 +211,30 @@ class Model:
             name: np.zeros((batch, *shape), np.float32) for name, shape in self.info.states.items()
         }
 
-    def live_step(self, channels: int, bins: int) -> LiveStep:
-        """Return memory for a stream that takes its frames one by one."""
-        session = self._frame_session(channels, bins) if channels <= 2 else self._session
-        states, voice_size = self.initial_state(channels), self.info.voice_size
-        return LiveStep(session, states, channels, bins, voice_size)
 
-    def _frame_session(self, batch: int, bins: int) -> Any:
-        """Return a session for one frame of some channels.
-
-        With every shape known, ONNX Runtime works out all shapes when it loads the graph, which
-        takes a fifth off the time of a step.
-        """
-        if (batch, bins) not in self._sessions:
-            sizes = {"batch": batch, "time": 1, "bins": bins}
-            self._sessions[batch, bins] = _session(self._data, sizes)
-        return self._sessions[batch, bins]
-
-    def _checked_outputs(self, source: str) -> list[str]:
-        inputs, outputs = _TENSORS[self.info.kind]
-        states = list(self.info.states)
-        wanted = inputs | {f"state.{name}" for name in states}
-        wanted |= outputs | {f"next.{name}" for name in states}
-        session = self._session
-        missing = wanted - {each.name for each in (*session.get_inputs(), *session.get_outputs())}
-        if missing:
-            raise SordinoError(f"{source} lacks the tensors {', '.join(sorted(missing))}")
-        return [*sorted(outputs), *(f"next.{name}" for name in states)]
+def _loaded_graph(data: bytes, source: str, providers: Sequence[str]) -> Graph:
+    try:
+        return Graph(data, providers)
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        reason = " ".join(str(error).split())
+        raise SordinoError(
+            f"{source} is not a readable ONNX model, or truncated: get it again ({reason})"
+        ) from error
 
 
-def _session(data: bytes, sizes: Mapping[str, int] | None = None) -> Any:
-    """Load a graph on one thread; `sizes` fixes dynamic axes by their names."""
-    options = _ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.execution_mode = _ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
-    for axis, size in (sizes or {}).items():
-        options.add_free_dimension_override_by_name(axis, size)
-    return _ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+def _network(info: ModelInfo, graph: Graph, source: str) -> MaskNetwork | SliceNetwork:
+    """Return the run-time class of a model's kind; nothing else asks which kind it is."""
+    network = (
+        SliceNetwork(graph)
+        if info.kind == SLICE_MAGNITUDE
+        else MaskNetwork(graph, info.states, info.voice_size)
+    )
+    wanted = {*network.inputs, *(f"state.{name}" for name in info.states)}
+    wanted |= {*network.outputs, *(f"next.{name}" for name in info.states)}
+    missing = wanted - graph.tensors
+    if missing:
+        raise SordinoError(f"{source} lacks the tensors {', '.join(sorted(missing))}")
+    return network
 
 
 def available_models() -> dict[str, RegistryEntry]:
@@ -268,15 +250,24 @@ def available_models() -> dict[str, RegistryEntry]:
     return {name: RegistryEntry(name=name, **entries[name]) for name in ordered}
 
 
-def load_model(name_or_path: str | Path = "default") -> Model:
+def load_model(
+    name_or_path: str | Path = "default", providers: str | Sequence[str] | None = None
+) -> Model:
     """Load a packaged model by its name, or any other by the path of its ONNX file.
 
     A model stays loaded, and is shared by all who ask for it.
 
+    Args:
+        name_or_path: "default", another name of `available_models`, or the path of an .onnx file.
+        providers: execution providers of ONNX Runtime, preferred first, such as "cuda" or
+            ("openvino",); the CPU takes over what they cannot run.  None is the CPU alone.
+
     Raises:
-        SordinoError: there is no such model, or its file is damaged or not one of Sordino's.
+        SordinoError: there is no such model, or its file is damaged or not one of Sordino's; or a
+            provider is not there.
     """
-    return _load(*read_model(name_or_path))
+    data, source = read_model(name_or_path)
+    return _load(data, source, checked_providers(providers))
 
 
 def read_model(name_or_path: str | Path) -> tuple[bytes, str]:
@@ -313,8 +304,8 @@ def read_model(name_or_path: str | Path) -> tuple[bytes, str]:
     return data, entry.file
 
 
-def _load(data: bytes, source: str) -> Model:
-    digest = sha256(data).hexdigest()
-    if digest not in _loaded:
-        _loaded[digest] = Model(data, source)
-    return _loaded[digest]
+def _load(data: bytes, source: str, providers: tuple[str, ...]) -> Model:
+    key = (sha256(data).hexdigest(), providers)
+    if key not in _loaded:
+        _loaded[key] = Model(data, source, providers)
+    return _loaded[key]

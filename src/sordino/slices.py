@@ -9,9 +9,12 @@ and neighbouring pictures overlap and are cross-faded, so that nothing clicks wh
 A picture must be complete before it can be looked at: the latency is over one second.
 """
 
+from collections.abc import Hashable, Sequence
+from typing import Self
+
 import numpy as np
 
-from sordino.model import Array, Model
+from sordino.inference import Array, Graph
 from sordino.stft import Spectra, SpectrumConfig
 
 RATE = 8000  # Hz
@@ -73,28 +76,53 @@ def from_image(image: Array) -> Array:
     return (1 - 10 ** (-decibels / 20)).astype(np.float32)
 
 
-class SliceFilter:
-    """Subtracts the noise that a "slice-magnitude" network sees in pictures.
+class SliceNetwork:
+    """A network that sees the noise in pictures of one second.
 
     Args:
-        model: the network.
-        channels: channels of every block.
+        graph: with the input noisy_db and the output noise_db.
+    """
+
+    inputs, outputs = frozenset({"noisy_db"}), frozenset({"noise_db"})
+
+    def __init__(self, graph: Graph) -> None:
+        self._session = graph.session
+
+    def stft(self, rate: int) -> SpectrumConfig:  # noqa: ARG002
+        """Return how sound is cut into spectra; there is but one rate."""
+        return spectrum_config()
+
+    def open(self, channels: int, strength: float) -> "SliceStream":
+        """Return a new stream."""
+        return SliceStream(self, channels, strength)
+
+    def noise(self, noisy_db: Array) -> Array:
+        """Return pictures of noise, shape = (batch, 1, BINS, FRAMES) as that of `noisy_db`."""
+        return self._session.run(["noise_db"], {"noisy_db": noisy_db})[0]
+
+
+class SliceStream:
+    """One stream through a "slice-magnitude" network; see `sordino.inference.NoiseStream`.
+
+    Args:
+        network: shared by all streams.
+        channels: of the sound.
         strength: share of the noise that is taken away, 0..1; settable while running.
     """
 
     speech_probability: float | None = None
     """These networks do not estimate it."""
 
-    def __init__(self, model: Model, channels: int, strength: float) -> None:
+    def __init__(self, network: SliceNetwork, channels: int, strength: float) -> None:
         self.strength = strength
         self.delay_frames = FRAMES - 1
-        self._model = model
+        self._network = network
         self._frames = np.zeros((channels, 0, BINS), np.complex64)
         self._fading = np.zeros((channels, OVERLAP, BINS), np.float32)
         self._first = True
 
     def process(self, spectra: Spectra) -> Spectra:
-        """Take frames and return those that no later picture will change."""
+        """Take frames and return the noise of those that no later picture will change."""
         self._frames = np.concatenate([self._frames, spectra], axis=1)
         finished = [self._frames[:, :0]]
         while self._frames.shape[1] >= FRAMES:
@@ -102,20 +130,29 @@ class SliceFilter:
         return np.concatenate(finished, axis=1)
 
     def flush(self) -> Spectra:
-        """Return the frames still inside; silence fills up the last pictures."""
+        """Return the noise of the frames still inside; silence fills up the last pictures."""
         due = self._frames.shape[1]
         return self.process(np.zeros((len(self._frames), 2 * FRAMES, BINS), np.complex64))[:, :due]
 
+    def batch_key(self, spectra: Spectra) -> Hashable:  # noqa: ARG002
+        """Return a key of its own: these streams share no run."""
+        return id(self)
+
+    @classmethod
+    def process_together(cls, streams: Sequence[Self], spectra: Sequence[Spectra]) -> list[Spectra]:
+        """Run each stream on its own."""
+        return [stream.process(own) for stream, own in zip(streams, spectra, strict=True)]
+
     def _next_slice(self) -> Spectra:
-        """Take the noise out of the oldest frames, up to where the next picture begins."""
+        """Return the noise of the oldest frames, up to where the next picture begins."""
         step = FRAMES - OVERLAP
         picture = to_image(np.abs(self._frames[:, :FRAMES]).transpose(0, 2, 1))
-        noise = from_image(self._model.noise(picture[:, None])[:, 0]).transpose(0, 2, 1)
+        share = from_image(self._network.noise(picture[:, None])[:, 0]).transpose(0, 2, 1)
         if not self._first:
             ramp = (np.arange(OVERLAP, dtype=np.float32)[:, None] + 0.5) / OVERLAP
-            noise[:, :OVERLAP] += (1 - ramp) * (self._fading - noise[:, :OVERLAP])
+            share[:, :OVERLAP] += (1 - ramp) * (self._fading - share[:, :OVERLAP])
         self._first = False
-        self._fading = noise[:, step:].copy()
-        speech = self._frames[:, :step] * (1 - self.strength * noise[:, :step])
+        self._fading = share[:, step:].copy()
+        noise: Spectra = self._frames[:, :step] * (self.strength * share[:, :step])
         self._frames = self._frames[:, step:].copy()
-        return speech
+        return noise

@@ -1,4 +1,12 @@
-"""Pictures of sound: noisy, noise taken, speech left."""
+"""Spectrograms: power over time and frequency, on the mel scale, as colours, as pictures.
+
+    Spectrogram  blocks of sound -> power, shape = (bins, columns), in constant memory
+    mel_levels   power -> dB on rows of equal steps of the mel scale
+    image        dB -> colours
+    draw         several spectrograms -> a PNG file with axes, by Matplotlib
+
+Only `draw` needs Matplotlib.
+"""
 
 import gc
 from collections.abc import Mapping
@@ -8,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from sordino.arrays import Interleaved
 from sordino.errors import SordinoError, install_command
 
 WINDOW_SECONDS = 0.032
@@ -20,12 +29,18 @@ RANGE_DB = 75  # from the brightest colour to the darkest
 TICKS_HZ = (0, 250, 500, 1000, 2000, 4000, 8000, 16000, 32000, 64000)
 
 _INK, _FAINT = "#211f2b", "#77737f"
-_COLOURS = "magma"
+_STOPS = ("#0b0b17", "#241145", "#57157e", "#8c2981", "#c73e6f", "#f1605d", "#fd9668", "#fcfdbf")
 _LABEL: dict[str, Any] = {"color": _FAINT, "size": 9}
 _TICK: dict[str, Any] = {"colors": _FAINT, "labelsize": 9, "length": 3}
 
 Power = NDArray[np.float32]
 """Shape = (bins, columns); a sine at full scale has 1."""
+
+Levels = NDArray[np.float32]
+"""dB re full scale, shape = (rows, columns), the lowest frequency first."""
+
+Colours = NDArray[np.uint8]
+"""Red, green and blue, shape = (..., 3)."""
 
 
 def check_plotting() -> None:
@@ -63,7 +78,7 @@ class Spectrogram:
         """Length of the sound so far."""
         return self._samples / self.sample_rate
 
-    def feed(self, samples: NDArray[np.float32]) -> None:
+    def feed(self, samples: Interleaved) -> None:
         """Add samples, shape = (samples, channels); channels are averaged in power."""
         self._samples += len(samples)
         if self._rest is not None:
@@ -87,7 +102,7 @@ class Spectrogram:
         last = frames.mean(axis=0, keepdims=True) if len(frames) else frames
         return np.concatenate([self._columns, last]).T
 
-    def _transform(self, samples: NDArray[np.float32]) -> Power:
+    def _transform(self, samples: Interleaved) -> Power:
         windows = np.lib.stride_tricks.sliding_window_view(samples, len(self._window), axis=0)
         spectra = np.fft.rfft(windows[:: self._hop] * self._window)
         return (spectra.real**2 + spectra.imag**2).mean(axis=1).astype(np.float32)
@@ -100,6 +115,71 @@ class Spectrogram:
             self._frames = np.concatenate([odd, self._frames])
             self._columns = _means(self._columns[:even], 2)
             self._merged *= 2
+
+
+def mel(hertz: ArrayLike) -> NDArray[np.float64]:
+    """Return frequencies in Hz on the mel scale.
+
+    Source: O'Shaughnessy, Speech Communication: Human and Machine, 1987.
+
+    >>> round(float(mel(1000)))
+    1000
+    """
+    return 2595 * np.log10(1 + np.asarray(hertz, np.float64) / 700)
+
+
+def hertz(mels: ArrayLike) -> NDArray[np.float64]:
+    """Return the frequencies in Hz of points on the mel scale; the inverse of `mel`."""
+    return 700 * (10 ** (np.asarray(mels, np.float64) / 2595) - 1)
+
+
+def mel_levels(power: Power, sample_rate: float, rows: int = ROWS) -> Levels:
+    """Return the mean power between equal steps of the mel scale, in dB.
+
+    Args:
+        power: shape = (bins, columns), from 0 Hz to half of the sample rate.
+        sample_rate: in Hz.
+        rows: of the result.
+
+    Returns:
+        Shape = (rows, columns), the lowest frequency first; at least -140 dB.
+    """
+    nyquist = sample_rate / 2
+    edges = hertz(np.linspace(0, mel(nyquist), rows + 1)) / nyquist * len(power)  # in bins
+    summed = np.concatenate([np.zeros((1, power.shape[1])), np.cumsum(power, 0, np.float64)])
+    below = np.minimum(edges.astype(int), len(power) - 1)
+    share = (edges - below)[:, None]
+    upto = summed[below] * (1 - share) + summed[below + 1] * share
+    density = np.diff(upto, axis=0) / np.diff(edges)[:, None]
+    return (10 * np.log10(np.maximum(density, 1e-14))).astype(np.float32)
+
+
+def _palette() -> Colours:
+    places = np.linspace(0, len(_STOPS) - 1, 256)
+    channels = [
+        np.interp(places, np.arange(len(_STOPS)), [int(stop[i : i + 2], 16) for stop in _STOPS])
+        for i in (1, 3, 5)
+    ]
+    return np.stack(channels, axis=1).round().astype(np.uint8)
+
+
+PALETTE = _palette()
+"""256 colours from quiet to loud, shape = (256, 3)."""
+
+
+def image(levels: Levels, darkest_db: float, brightest_db: float) -> Colours:
+    """Return levels as colours, shape = (rows, columns, 3).
+
+    Args:
+        levels: in dB, of any shape.
+        darkest_db, brightest_db: levels of the first and the last colour; what lies beyond is
+            clipped.
+
+    >>> image(np.array([[-200.0, 0.0]], np.float32), -80, -20).tolist()
+    [[[11, 11, 23], [252, 253, 191]]]
+    """
+    share = (levels - darkest_db) / (brightest_db - darkest_db)
+    return PALETTE[(np.clip(share, 0, 1) * (len(PALETTE) - 1)).astype(np.uint8)]
 
 
 def draw(path: Path, panels: Mapping[str, Spectrogram], title: str, about: str = "") -> None:
@@ -122,7 +202,9 @@ def draw(path: Path, panels: Mapping[str, Spectrogram], title: str, about: str =
 
 def _figure(panels: Mapping[str, Spectrogram], title: str, about: str) -> Any:
     figures: Any = import_module("matplotlib.figure")  # no pyplot: no windows, no global state
-    images = [_on_mel_scale(each) for each in panels.values()]
+    colors: Any = import_module("matplotlib.colors")
+    colours = colors.ListedColormap(PALETTE / 255)
+    images = [mel_levels(each.power(), each.sample_rate) for each in panels.values()]
     loudest = max(-60.0, float(np.percentile(images[0], 99.9)))
     top = 5 * float(np.ceil(loudest / 5))
     height = 0.9 + 2.55 * len(panels)  # inches
@@ -134,9 +216,9 @@ def _figure(panels: Mapping[str, Spectrogram], title: str, about: str) -> Any:
     figure.text(0.905, head, about, color=_FAINT, size=10, ha="right", va="center")
     all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     shown: Any = None
-    for axes, (name, panel), image in zip(all_axes, panels.items(), images, strict=True):
+    for axes, (name, panel), levels in zip(all_axes, panels.items(), images, strict=True):
         axes.set_title(name, loc="left", color=_INK, size=11, pad=5)
-        shown = _show(axes, image, panel, top)
+        shown = _show(axes, levels, panel, top, colours)
     seconds = next(iter(panels.values())).seconds
     all_axes[-1].set_xlabel("time, s" if seconds < 120 else "time, min:s", **_LABEL)
     if seconds >= 120:
@@ -149,19 +231,19 @@ def _figure(panels: Mapping[str, Spectrogram], title: str, about: str) -> Any:
     return figure
 
 
-def _show(axes: Any, image: NDArray[np.float32], panel: Spectrogram, top: float) -> Any:
+def _show(axes: Any, levels: Levels, panel: Spectrogram, top: float, colours: Any) -> Any:
     nyquist = panel.sample_rate / 2
     ticks = [*(tick for tick in TICKS_HZ if tick < 0.8 * nyquist), nyquist]
-    axes.set_yticks([_mel(tick) for tick in ticks], [f"{tick / 1000:g}" for tick in ticks])
+    axes.set_yticks(mel(ticks), [f"{tick / 1000:g}" for tick in ticks])
     axes.set_ylabel("frequency, kHz", **_LABEL)
     axes.tick_params(**_TICK)
     axes.spines[:].set_visible(False)
     return axes.imshow(
-        image,
+        levels,
         origin="lower",
         aspect="auto",
-        extent=(0, max(panel.seconds, 1e-3), 0, _mel(nyquist)),
-        cmap=_COLOURS,
+        extent=(0, max(panel.seconds, 1e-3), 0, float(mel(nyquist))),
+        cmap=colours,
         vmin=top - RANGE_DB,
         vmax=top,
     )
@@ -171,23 +253,5 @@ def _clock(seconds: float, _: object = None) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def _on_mel_scale(spectrogram: Spectrogram) -> NDArray[np.float32]:
-    """Average the power between equal steps of the mel scale; shape = (ROWS, columns), dB."""
-    power = spectrogram.power()
-    nyquist = spectrogram.sample_rate / 2
-    steps = np.linspace(0, _mel(nyquist), ROWS + 1)
-    edges = 700 * (10 ** (steps / 2595) - 1) / nyquist * len(power)  # in bins
-    summed = np.concatenate([np.zeros((1, power.shape[1])), np.cumsum(power, 0, np.float64)])
-    below = np.minimum(edges.astype(int), len(power) - 1)
-    share = (edges - below)[:, None]
-    upto = summed[below] * (1 - share) + summed[below + 1] * share
-    density = np.diff(upto, axis=0) / np.diff(edges)[:, None]
-    return (10 * np.log10(np.maximum(density, 1e-14))).astype(np.float32)
-
-
 def _means(rows: Power, size: int) -> Power:
     return rows.reshape(-1, size, rows.shape[1]).mean(axis=1)
-
-
-def _mel(hertz: float) -> float:
-    return 2595 * float(np.log10(1 + hertz / 700))

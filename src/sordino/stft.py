@@ -200,6 +200,9 @@ class SpectrumFilter(Protocol):
 class SpectrumStream:
     """Sound in -> spectra -> filter -> sound out, aligned and exactly as long.
 
+    `process` does it all.  Where the filter is run elsewhere, for many streams at once, `analyse`
+    and `synthesise` are its two halves.
+
     Args:
         config: how to cut the sound into spectra.
         channels: channels of every block.
@@ -218,19 +221,13 @@ class SpectrumStream:
         self._padding = len(config.synthesis)
         self.latency_samples = len(config.synthesis) + spectrum_filter.delay_frames * config.hop
 
-    def process(self, samples: Planar) -> Planar:
-        """Take (channels, n) and return (channels, m), the samples that are finished."""
+    def analyse(self, samples: Planar) -> Spectra:
+        """Take (channels, n) and return the spectra of the frames that are full."""
         self._due += samples.shape[1]
-        return self._emit(self._filter.process(self._analysis(samples)))
+        return self._analysis(samples)
 
-    def flush(self) -> Planar:
-        """Return the samples that are still inside; the sound has ended."""
-        silence = np.zeros((self._channels, self._padding), np.float32)
-        last = self._emit(self._filter.process(self._analysis(silence)))
-        rest = self._emit(self._filter.flush())
-        return np.concatenate([last, rest], axis=1)
-
-    def _emit(self, spectra: Spectra) -> Planar:
+    def synthesise(self, spectra: Spectra) -> Planar:
+        """Take filtered frames, in order, and return (channels, m), the samples they finish."""
         sound = self._synthesis(spectra)
         if self._lead:
             dropped = min(self._lead, sound.shape[1])
@@ -239,3 +236,13 @@ class SpectrumStream:
         sound = sound[:, : self._due]
         self._due -= sound.shape[1]
         return sound
+
+    def process(self, samples: Planar) -> Planar:
+        """Take (channels, n) and return (channels, m), the samples that are finished."""
+        return self.synthesise(self._filter.process(self.analyse(samples)))
+
+    def flush(self) -> Planar:
+        """Return the samples that are still inside; the sound has ended."""
+        silence = np.zeros((self._channels, self._padding), np.float32)
+        last = self.synthesise(self._filter.process(self._analysis(silence)))
+        return np.concatenate([last, self.synthesise(self._filter.flush())], axis=1)

@@ -143,7 +143,7 @@ def test_the_beginning_of_a_file_is_heard_first(tmp_path, seconds):
         settings = Settings(recurrent, listen=listen)
         denoise_file(source, tmp_path / "clean.wav", settings, overwrite=True)
         clean, _ = soundfile.read(tmp_path / "clean.wav", dtype="float32")
-        expected = sordino.denoise(x, 8000, recurrent, listen=listen)
+        expected = sordino.denoise(x, 8000, recurrent, warm_up=listen)
         assert agreement_db(expected, clean) > 100
     with pytest.raises(SordinoError, match="expected 0"):
         denoise_file(source, tmp_path / "clean.wav", Settings(recurrent, listen=-1), overwrite=True)

@@ -6,7 +6,7 @@ import soundfile as sf
 from PIL import Image
 
 from sordino.errors import SordinoError
-from sordino.evaluate import sections
+from sordino.evaluate import card_sections
 from support import models
 from support.evaluation import command, report
 
@@ -37,13 +37,13 @@ def trained(tmp_path):
 
 
 def test_a_new_card_says_what_was_measured(dataset, trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(sections, "PER_GROUP", 1)
+    monkeypatch.setattr(card_sections, "MIN_PER_GROUP", 1)
     (dataset / "META.csv").write_text(TRAITS)
     card = tmp_path / "card.md"
     found = report(dataset, "--model", trained, "--metrics", QUICK, "--card", card)
     text = card.read_text()
     assert text.startswith("# mine\n")
-    assert cells(text, "heard in training") == ["12 hours of mixed sound, 4,500 updates"]
+    assert cells(text, "audio in training") == ["12 hours of mixed audio, 4,500 updates"]
     assert cells(text, "latency") == ["20 ms"]
     loss = found["systems"]["mine"]["att_db"]
     mean, interval, change = cells(text, "speech loss dB")[1:]
@@ -139,7 +139,7 @@ def test_without_references_there_are_fewer_figures(dataset, half, tmp_path):
     card = tmp_path / "card.md"
     asked = (dataset / "noisy", "--model", half, "--metrics", "pause_db", "--card", card)
     assert command(*asked).exit_code == 0
-    assert cells(card.read_text(), "pause fall dB")[1] == "**6.0**"
+    assert cells(card.read_text(), "pause reduction dB")[1] == "**6.0**"
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_without_references_there_are_fewer_figures(dataset, half, tmp_path):
         ("no marks", [], "has no line <!-- figures set -->"),
         ("<!-- figures set -->\n", [], "has no <!-- end --> below it"),
         ("<!-- figures set -->\n<!-- figures b -->\n<!-- end -->\n", [], "has no <!-- end -->"),
-        (MARKS, ["--level", "-30"], "leave --level, --band and --heard-before out"),
+        (MARKS, ["--level", "-30"], "leave --level, --band and --warm-up out"),
     ],
 )
 def test_bad_cards_are_refused_before_anything_is_measured(

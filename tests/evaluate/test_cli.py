@@ -7,7 +7,7 @@ import pytest
 import soundfile as sf
 
 from sordino.errors import SordinoError
-from sordino.evaluate.records import Key, read_records, write_records
+from sordino.evaluate.results import Key, read_records, write_records
 from support import models
 from support.evaluation import command, report
 
@@ -16,15 +16,15 @@ QUICK = "sisdr,nr_db,att_db,noise_removed"
 # `sordino`, which is killed after four outputs and saves after every one.
 KILLED = """
 import os, signal
-from sordino.evaluate import evaluation
+from sordino.evaluate import runner
 
-def walk(*arguments, **options):
+def run_tasks(*arguments, **options):
     for done, result in enumerate(plain(*arguments, **options)):
         if done == 4:
             os.kill(os.getpid(), signal.SIGKILL)
         yield result
 
-plain, evaluation.walk, evaluation.SECONDS_BETWEEN_SAVES = evaluation.walk, walk, 0
+plain, runner.run_tasks, runner.SAVE_SECONDS = runner.run_tasks, run_tasks, 0
 from sordino.cli import main
 main()
 """
@@ -51,7 +51,7 @@ def test_strength_and_limit_reach_the_mask(dataset, half):
     assert limited["half limit 1 dB"]["noise_removed"]["mean"] == pytest.approx(1 - left, abs=1e-4)
 
 
-def test_outputs_of_another_system_and_peers_stand_beside(dataset, tmp_path):
+def test_outputs_and_figures_of_other_systems_are_reported(dataset, tmp_path):
     outputs = tmp_path / "theirs"
     outputs.mkdir()
     for path in (dataset / "noisy").iterdir():
@@ -92,15 +92,15 @@ def test_csv_can_be_continued(dataset, half, tmp_path):
     assert read_records(out)[first]["estoi"] > 0
 
 
-def test_what_a_clip_does_not_have_is_not_asked_again(dataset, half, tmp_path, monkeypatch):
+def test_undefined_figures_are_not_measured_again(dataset, half, tmp_path, monkeypatch):
     out = tmp_path / "out.csv"
     asked = (dataset, "--model", half, "--metrics", "lsd_high_db,sisdr", "--csv", out)
     assert command(*asked).exit_code == 0  # two of the rates have nothing above 8 kHz
-    monkeypatch.setattr("sordino.evaluate.sets._enhance", None)  # cannot be called
+    monkeypatch.setattr("sordino.evaluate.runner._enhance", None)  # cannot be called
     assert command(*asked, "--resume").exit_code == 0
 
 
-def test_a_killed_evaluation_goes_on_where_it_was(dataset, half, tmp_path):
+def test_a_killed_evaluation_resumes_where_it_was(dataset, half, tmp_path):
     out = tmp_path / "out.csv"
     asked = [dataset, "--model", half, "--metrics", "sisdr,rtf", "--csv", out]
     killed = subprocess.run([sys.executable, "-c", KILLED, "evaluate", *asked], check=False)
@@ -113,7 +113,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(dataset, half, tmp_path):
     assert all(finished[key]["rtf"] == kept[key]["rtf"] for key in kept)  # no clip twice
 
 
-def test_noisy_recordings_alone_get_what_needs_no_reference(dataset, half):
+def test_recordings_without_references_get_measures_without_reference(dataset, half):
     for path in (dataset / "clean").iterdir():
         path.unlink()
     (dataset / "clean").rmdir()
@@ -151,6 +151,16 @@ def test_a_bad_clip_is_named_and_the_others_go_on(dataset, half, tmp_path):
         (["set", "--by", "snr_db"], "no such column"),
         (["set", "--metrics", "wer"], "transcript"),
         (["set", "--level", "40"], "level is 40"),
+        (["set", "--level", "nan"], "level is nan"),
+        (["set", "--band", "inf"], "band ends at inf"),
+        (["set", "--warm-up", "-1"], "warm-up is -1"),
+        (["set", "--warm-up", "inf"], "expected 0 to 600 seconds"),
+        (["set", "--strength", "nan"], "strength"),
+        (["set", "--attenuation-limit", "nan"], "attenuation limit"),
+        (["set", "--condition", "underwater"], "Unknown condition 'underwater'"),
+        (["set", "--condition", "warm", "--warm-up", "5"], "leave --level, --band and --warm-up"),
+        (["set/noisy/clip0.wav"], "no folder"),
+        (["set", "--csv", "set"], "cannot be written"),
         (["set", "--band", "10"], "band ends at 10"),
         (["set", "--level", "-50", "--conditions"], "leave --level"),
         (["set", "--figures", "nowhere", "--outputs", "set/clean"], "no folder nowhere"),
@@ -182,5 +192,75 @@ def test_a_model_that_changed_is_measured_again(dataset, tmp_path):
     assert systems_of(*asked)["m"]["att_db"]["mean"] == pytest.approx(6.02, abs=0.05)
     path.write_bytes(models.constant_mask_bytes(0.9))
     result = command(*asked)
-    assert "m is another one than in" in result.stderr
+    assert "m has changed since" in result.stderr
     assert systems_of(*asked)["m"]["att_db"]["mean"] == pytest.approx(20, abs=0.1)
+
+
+# The command line in an environment without any package of the extras.
+WITHOUT_EXTRAS = """
+import sys
+for name in ("pesq", "pystoi", "speechmos", "librosa", "threadpoolctl", "matplotlib", "PIL",
+             "pyrnnoise", "scipy", "torch"):
+    sys.modules[name] = None
+from sordino.cli import main
+main()
+"""
+
+
+def without_extras(*arguments):
+    command = [sys.executable, "-c", WITHOUT_EXTRAS, *(str(each) for each in arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare"])
+def test_help_needs_no_extra_and_a_run_names_the_right_one(dataset, name):
+    shown = without_extras(name, "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert "--warm-up" in shown.stdout
+    assert "--conditions" in shown.stdout
+    run = without_extras(name, dataset)
+    assert run.returncode == 2
+    assert "[evaluate]" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_old_option_names_work_with_one_line(dataset, half):
+    asked = (dataset, "--model", half, "--metrics", "att_db", "--limit", 1)
+    result = command(*asked, "--heard-before")
+    assert result.exit_code == 0
+    assert "--heard-before is now --warm-up SECONDS" in result.stderr
+    assert "whole clip of warm-up" in result.stdout
+    result = command(*asked, "--peer", "RNNoise", name="compare")
+    assert result.exit_code == 0
+    assert "--peer is now --baseline" in result.stderr
+
+
+def test_names_of_systems_and_clips_are_no_markup(dataset, half, tmp_path):
+    name = "[/red] [bold]"
+    for folder in (dataset / "noisy", dataset / "clean"):
+        (folder / "clip0.wav").rename(folder / "[red]clip[/].wav")
+    outputs = ("--outputs", f"{name}={dataset / 'noisy'}")
+    result = command(dataset, "--model", half, *outputs, "--metrics", "sisdr", name="compare")
+    assert result.exit_code == 0, result.exception
+    assert name in result.stdout
+    assert "[red]clip[/]" in result.stdout
+
+
+def test_outputs_under_other_conditions_take_part(dataset, half, tmp_path):
+    inputs, outputs = tmp_path / "inputs", tmp_path / "theirs"
+    asked = (dataset, "--model", half, "--metrics", "sisdr,att_db")
+    conditions = ("--condition", "warm", "--condition", "clean", "--condition", "silence")
+    assert command(*asked, *conditions, "--export-inputs", inputs).exit_code == 0
+    assert sorted(path.name for path in inputs.iterdir()) == ["clean", "noisy", "silence", "warm"]
+    for path in inputs.glob("*/*.wav"):  # what another system would do: a tenth as loud
+        x, rate = sf.read(path)
+        target = outputs / ("" if path.parent.name == "noisy" else path.parent.name) / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sf.write(target, x / 10, rate, "FLOAT")
+    found = report(*asked, *conditions, "--outputs", outputs)
+    checks = {(c["system"], c["condition"]): c["mean"] for c in found["checks"]}
+    assert checks["theirs", "silence only"] == -120
+    assert checks["theirs", "clean only"] == pytest.approx(4.64, abs=0.01)
+    warm = {r["measure"]: r for r in found["comparison"] if r["start"] == "warm"}
+    assert warm["att_db"]["systems"]["theirs"]["mean"] == pytest.approx(20, abs=0.1)
+    assert warm["att_db"]["systems"]["theirs"]["files"] == 3

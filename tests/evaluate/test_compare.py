@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from sordino.errors import SordinoError
-from sordino.evaluate import peers
-from sordino.evaluate.records import read_records
+from sordino.evaluate import baselines
+from sordino.evaluate.results import read_records
 from support import models
 from support.evaluation import command, report
 
@@ -37,14 +37,14 @@ def theirs(dataset, tmp_path):
     return folder
 
 
-def test_every_system_stands_in_one_table(dataset, half, theirs):
-    pytest.importorskip("speexdsp_ns")
-    asked = (dataset, "--model", half, "--peer", "SpeexDSP", "--outputs", f"tenth={theirs}")
+def test_all_systems_are_in_one_table(dataset, half, theirs):
+    pytest.importorskip("pyrnnoise")
+    asked = (dataset, "--model", half, "--baseline", "RNNoise", "--outputs", f"tenth={theirs}")
     found = report(*asked, "--metrics", QUICK, name="compare")
     systems = found["systems"]
-    assert list(systems) == ["noisy", "half", "SpeexDSP", "tenth"]
+    assert list(systems) == ["noisy", "half", "RNNoise", "tenth"]
     assert systems["tenth"]["att_db"]["mean"] == pytest.approx(20, abs=0.1)
-    for name in ("half", "SpeexDSP"):
+    for name in ("half", "RNNoise"):
         assert 0 < systems[name]["rtf"]["mean"] < 1
         assert 0 < systems[name]["rtf_live"]["mean"] < 1
     assert not {"rtf", "rtf_live"} & systems["tenth"].keys()
@@ -54,18 +54,18 @@ def test_every_system_stands_in_one_table(dataset, half, theirs):
 
 
 def test_a_system_that_is_not_installed_is_skipped_with_one_line(dataset, half, monkeypatch):
-    monkeypatch.setattr(peers, "find_spec", lambda module: None)
+    monkeypatch.setattr(baselines, "find_spec", lambda module: None)
     result = command(dataset, "--model", half, "--metrics", "sisdr", "--limit", 1, name="compare")
     assert result.exit_code == 0
     lines = result.stderr.splitlines()
-    assert len(lines) == len(peers.PEERS)
+    assert len(lines) == len(baselines.BASELINES)
     assert "RNNoise is skipped: pip install pyrnnoise" in lines
     assert "half - noisy" in result.stdout
 
 
-def test_figures_are_kept_and_gone_on_with(dataset, half, theirs, tmp_path):
+def test_figures_are_kept_and_resumed(dataset, half, theirs, tmp_path):
     out = tmp_path / "out.csv"
-    asked = (dataset, "--model", half, "--peer", "WebRTC NS", "--metrics", QUICK, "--csv", out)
+    asked = (dataset, "--model", half, "--baseline", "RNNoise", "--metrics", QUICK, "--csv", out)
     assert command(*asked, "--limit", 1, name="compare").exit_code == 0
     first = read_records(out)
     assert command(*asked, "--resume", name="compare").exit_code == 0
@@ -79,12 +79,12 @@ def test_figures_are_kept_and_gone_on_with(dataset, half, theirs, tmp_path):
 
 def test_the_curve_is_drawn_with_all_systems_on_it(dataset, half, theirs, tmp_path, monkeypatch):
     texts = annotations(monkeypatch)
-    asked = (dataset, "--model", half, "--peer", "WebRTC NS", "--outputs", f"tenth={theirs}")
+    asked = (dataset, "--model", half, "--baseline", "RNNoise", "--outputs", f"tenth={theirs}")
     curve = ("--curve", tmp_path / "curve.png", "--curve-measure", "sisdr", "--macs", "tenth=34")
     result = command(*asked, *curve, "--macs", "half=1.5", "--metrics", QUICK, name="compare")
     assert result.exit_code == 0, result.exception
     both_rows = ["half", "half", "unprocessed", "unprocessed"]
-    assert sorted(texts) == sorted(["WebRTC NS", "tenth", *both_rows])
+    assert sorted(texts) == sorted(["RNNoise", "tenth", *both_rows])
     with Image.open(tmp_path / "curve.png") as picture:
         assert picture.width > 600
         assert len(set(picture.convert("L").get_flattened_data())) > 20
@@ -125,7 +125,7 @@ def test_the_curve_of_training_is_drawn(dataset, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--peer", "Krisp"], "No other system is called 'Krisp'"),
+        (["--baseline", "Krisp"], "No other system is called 'Krisp'"),
         (["--macs", "34"], "NAME=MILLIONS"),
         (["--macs", "x=many"], "NAME=MILLIONS"),
         (["--curve", "c.png", "--curve-measure", "beauty"], "Unknown measure 'beauty'"),

@@ -3,22 +3,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sordino.evaluate.clips import Clip
 from sordino.evaluate.conditions import (
     AS_IS,
     CHECKS,
     CLEAN,
-    KNOWN,
     LOUD,
     NOISE,
     QUIET,
     SILENCE,
     TELEPHONE,
     UNMUTED,
+    WARM,
+    WHOLE_CLIP,
     Check,
     Condition,
 )
-from sordino.evaluate.records import Key
+from sordino.evaluate.dataset import Clip
+from sordino.evaluate.results import Key
 from support.evaluation import report
 from support.signals import level_db, noise, tone
 
@@ -26,12 +27,12 @@ RATE = 16000
 SPEECH, HISS = tone(300, RATE), noise(RATE, level=0.01)
 
 
-def hear(condition):
-    return condition.hear(SPEECH, SPEECH + HISS, RATE)
+def apply(condition):
+    return condition.apply(SPEECH, SPEECH + HISS, RATE)
 
 
 def test_a_set_as_it_is_is_left_alone():
-    clean, noisy, gain, _ = hear(AS_IS)
+    clean, noisy, gain, _ = apply(AS_IS)
     assert clean is SPEECH
     np.testing.assert_array_equal(noisy, SPEECH + HISS)
     assert gain == 1
@@ -40,7 +41,7 @@ def test_a_set_as_it_is_is_left_alone():
 
 @pytest.mark.parametrize("condition", [QUIET, LOUD, Condition(level_dbfs=-30)])
 def test_a_level_is_reached_and_the_references_stay(condition):
-    clean, noisy, gain, _ = hear(condition)
+    clean, noisy, gain, _ = apply(condition)
     assert level_db(gain * noisy) == pytest.approx(condition.level_dbfs, abs=1e-3)
     assert clean is SPEECH
     np.testing.assert_array_equal(noisy, SPEECH + HISS)
@@ -48,42 +49,45 @@ def test_a_level_is_reached_and_the_references_stay(condition):
 
 def test_a_telephone_cuts_off_speech_and_noise_alike():
     high = SPEECH + tone(6000, RATE)
-    clean, noisy, gain, _ = TELEPHONE.hear(high, high + HISS, RATE)
+    clean, noisy, gain, _ = TELEPHONE.apply(high, high + HISS, RATE)
     for x in (clean, noisy):
         power = np.abs(np.fft.rfft(x * np.hanning(len(x)))) ** 2
         assert len(x) == len(high)
         assert power[4100:].sum() < 1e-6 * power.sum()
         assert power[290:310].sum() > 0.9 * power.sum()
     assert gain == 1
-    narrow = Condition(band_hz=8000).hear(SPEECH, SPEECH, RATE)
+    narrow = Condition(band_hz=8000).apply(SPEECH, SPEECH, RATE)
     assert narrow.noisy is SPEECH  # nothing lies above
 
 
 def test_speech_alone_noise_alone_and_silence():
-    assert hear(CLEAN).noisy is SPEECH
-    clean, noisy, *_ = hear(NOISE)
+    assert apply(CLEAN).noisy is SPEECH
+    clean, noisy, *_ = apply(NOISE)
     assert clean is None
     np.testing.assert_allclose(noisy, HISS, atol=1e-6)
-    assert not hear(SILENCE).noisy.any()
+    assert not apply(SILENCE).noisy.any()
 
 
 def test_an_unmuted_microphone_was_silent_before_and_that_is_not_scored():
-    heard = replace(UNMUTED, muted_seconds=2, level_dbfs=-30).hear(SPEECH, SPEECH + HISS, RATE)
+    heard = replace(UNMUTED, muted_seconds=2, level_dbfs=-30).apply(SPEECH, SPEECH + HISS, RATE)
     given = heard.given
     assert len(given) == 2 * RATE + len(SPEECH)
     assert not given[: 2 * RATE].any()
     assert level_db(given[2 * RATE :]) == pytest.approx(-30, abs=1e-3)
-    np.testing.assert_allclose(heard.brought_back(given), SPEECH + HISS, atol=1e-6)
+    np.testing.assert_allclose(heard.undo(given), SPEECH + HISS, atol=1e-6)
     assert UNMUTED.name == "after 20 s of silence"
 
 
-def test_a_known_scene_was_heard_before_and_that_is_not_scored():
-    heard = replace(KNOWN, level_dbfs=-30).hear(SPEECH, SPEECH + HISS, RATE)
+@pytest.mark.parametrize("seconds", [1, WHOLE_CLIP])
+def test_a_warm_start_has_a_warm_up_that_is_not_scored(seconds):
+    heard = replace(WARM, warm_up_seconds=seconds, level_dbfs=-30).apply(
+        SPEECH, SPEECH + HISS, RATE
+    )
     first, second = np.split(heard.given, 2)
     np.testing.assert_array_equal(first, second)
     assert level_db(second) == pytest.approx(-30, abs=1e-3)
-    np.testing.assert_allclose(heard.brought_back(heard.given), SPEECH + HISS, atol=1e-6)
-    assert KNOWN.name == "heard before"
+    np.testing.assert_allclose(heard.undo(heard.given), SPEECH + HISS, atol=1e-6)
+    assert WARM.name == "5 s of warm-up"
 
 
 def test_the_noise_of_reverberant_clips_is_no_noise_alone(tmp_path):
@@ -121,16 +125,16 @@ def test_one_command_prints_every_check(dataset, half):
     assert found["half", "up to 4 kHz"]["holds"] is False
     assert found["noisy", "clean only"]["mean"] == pytest.approx(4.64, abs=0.01)
     assert found["noisy", "clean only"]["holds"] is True
-    assert found["noisy", "clean only, heard before"]["mean"] == pytest.approx(4.64, abs=0.01)
+    assert found["noisy", "clean only, 5 s of warm-up"]["mean"] == pytest.approx(4.64, abs=0.01)
     assert found["half", "noise only"]["mean"] == pytest.approx(6.02, abs=0.01)
     assert found["half", "silence only"]["mean"] == -120
     assert found["half", "silence only"]["holds"] is True
 
 
-def test_a_whole_set_may_be_heard_before(dataset):
+def test_a_whole_set_may_have_a_warm_up(dataset):
     asked = (dataset, "--model", "small", "--metrics", "pesq")
-    first, second = report(*asked), report(*asked, "--heard-before")
-    assert second["condition"] == "heard before"
+    first, second = report(*asked), report(*asked, "--warm-up", 1)
+    assert second["condition"] == "1 s of warm-up"
     assert second["systems"]["noisy"]["pesq"] == first["systems"]["noisy"]["pesq"]
     assert second["systems"]["small"]["pesq"] != first["systems"]["small"]["pesq"]
 

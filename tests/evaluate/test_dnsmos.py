@@ -5,9 +5,9 @@ import pytest
 from speechmos import dnsmos
 
 from sordino.errors import SordinoError
-from sordino.evaluate.clips import read_mono
+from sordino.evaluate.dataset import read_mono
 from sordino.evaluate.dnsmos import dnsmos_p808, dnsmos_p835
-from sordino.evaluate.resampling import resample
+from sordino.evaluate.metrics import resample
 from support.signals import noise
 
 RATE = 16000

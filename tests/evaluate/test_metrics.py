@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sordino.evaluate import metrics as m
-from sordino.evaluate.resampling import resample
+from sordino.evaluate.metrics import resample
 from support.signals import noise, tone
 
 RATE = m.RATE
@@ -114,3 +114,22 @@ def test_level_reduction_of_the_quietest_frames_hears_the_pauses():
     estimate = CLEAN + NOISE / 10
     assert m.level_reduction(NOISY, estimate, quietest=0.2) == pytest.approx(20, abs=0.1)
     assert m.level_reduction(NOISY, NOISY / 2) == pytest.approx(6.02, abs=0.01)
+
+
+@given(gain_db=st.floats(-50, 10))
+def test_level_loss_of_a_gain_is_the_gain(gain_db):
+    estimate = NOISY * 10 ** (gain_db / 20)
+    assert m.level_loss(CLEAN, NOISY, estimate) == pytest.approx(-gain_db, abs=1e-3)
+
+
+def test_level_loss_counts_loud_frames_only():
+    loud, quiet = tone(400, RATE, 1.0, 0.5), tone(400, RATE, 1.0, 0.05)  # 20 dB lower
+    voice = np.concatenate([loud, quiet])
+    assert m.level_loss(voice, voice, np.concatenate([loud, 0 * quiet])) == pytest.approx(0)
+    halved = np.concatenate([loud / 2, quiet])
+    assert m.level_loss(voice, voice, halved) == pytest.approx(6.02, abs=0.01)
+
+
+def test_level_loss_is_bounded_and_needs_a_voice():
+    assert m.level_loss(CLEAN, NOISY, 0 * NOISY) == 60
+    assert np.isnan(m.level_loss(0 * CLEAN, NOISY, NOISY))

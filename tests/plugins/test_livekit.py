@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -175,6 +176,7 @@ def test_the_format_may_change_while_it_runs(processor):
 
 
 def test_frames_may_grow_and_shrink(processor):
+    """The delay grows with the longest frame so far, and nothing is lost or doubled."""
     sound = (noise(RATE) * 32768).astype("<i2")
     sizes, start, frames = [480, 480, 960, 240, 1920, 1, 480], 0, []
     while start < len(sound):
@@ -182,7 +184,38 @@ def test_frames_may_grow_and_shrink(processor):
         frames += frames_of(sound[start : start + size], size=size)
         start += size
     out = joined(through(processor, frames))
-    assert np.abs(out[DELAY:] - offline(sound)[:-DELAY]).max() <= 1
+    expected, longest, start = np.concatenate([np.zeros(RATE // 50, int), offline(sound)]), 0, 0
+    for frame in frames:
+        size = frame.samples_per_channel
+        if size > longest:  # silence behind what is clean by now
+            expected = np.insert(expected, start + longest, np.zeros(size - longest, int))
+            longest = size
+        start += size
+    assert np.abs(out - expected[: len(out)]).max() <= 1
+
+
+@pytest.mark.parametrize("sizes", [(480, 960), (480, 480, 960), (240, 480, 960, 1920)])
+def test_the_event_loop_never_waits_for_the_frame_that_it_brings(processor, sizes, monkeypatch):
+    """Frames that have become longer: inference of the newest one need not be done."""
+    gate = threading.Event()
+    run = Model.run
+
+    def slow(self, *args):
+        assert gate.wait(60)
+        return run(self, *args)
+
+    for size in (*sizes, *sizes[-1:] * 3):
+        monkeypatch.setattr(Model, "run", run)
+        if processor._pending is not None:
+            processor._pending.result(60)  # the frame before is cleaned long before the next comes
+        monkeypatch.setattr(Model, "run", slow)
+        gate.clear()
+        with ThreadPoolExecutor(1) as caller:
+            returned = caller.submit(through, processor, frames_of(clip()[:size], size=size))
+            try:
+                assert len(returned.result(10)) == 1
+            finally:
+                gate.set()
 
 
 def test_each_track_starts_afresh_and_a_renewed_token_does_not(processor):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import sordino
 from sordino.errors import SordinoError
 from sordino.model import load_model
-from sordino.plugins.pcm import Knobs, PcmStream
+from sordino.plugins.pcm import Controls, PcmStream
 from support.signals import ALL_RATES, block_sizes, cut, noise
 
 MODEL = load_model()
@@ -18,8 +18,8 @@ def pcm(samples, seed=0):
     return (noise(samples, seed) * 32768).clip(-32768, 32767).astype("<i2")
 
 
-def run(stream, samples, sizes, knobs):
-    frames = [(len(each), stream.process(each.tobytes(), knobs)) for each in cut(samples, sizes)]
+def run(stream, samples, sizes, controls):
+    frames = [(len(each), stream.process(each.tobytes(), controls)) for each in cut(samples, sizes)]
     for size, frame in frames:
         assert len(frame) == size * 2 * stream.channels
     joined = np.frombuffer(b"".join(frame for _, frame in frames), "<i2")
@@ -30,7 +30,7 @@ def run(stream, samples, sizes, knobs):
 def test_frames_of_any_size_come_back_exact_and_late_by_a_constant(rate, sizes, channels):
     sound = pcm((rate // 4, channels))
     stream = PcmStream(MODEL, rate, channels)
-    out = run(stream, sound, sizes, Knobs())
+    out = run(stream, sound, sizes, Controls())
     delay = stream.delay_samples
     expected = np.rint(sordino.denoise(sound, rate) * 32768).clip(-32768, 32767)
     assert not out[:delay].any()
@@ -43,12 +43,12 @@ def test_the_delay_is_20_ms_at_native_rates(rate):
     assert PcmStream(MODEL, rate).delay_samples == rate // 50
 
 
-@pytest.mark.parametrize("knobs", [Knobs(enabled=False), Knobs(strength=0.0)])
-def test_what_is_switched_off_passes_bit_by_bit_but_as_late(knobs):
+@pytest.mark.parametrize("controls", [Controls(enabled=False), Controls(strength=0.0)])
+def test_what_is_switched_off_passes_bit_by_bit_but_as_late(controls):
     sound = pcm((16000, 1))
     sound[:2, 0] = -32768, 32767
     stream = PcmStream(MODEL, 16000)
-    out = run(stream, sound, [160], knobs)
+    out = run(stream, sound, [160], controls)
     np.testing.assert_array_equal(out[320:], sound[:-320])
 
 
@@ -56,8 +56,8 @@ def test_switching_leaves_no_gap():
     sound = pcm((16000, 1))
     stream = PcmStream(MODEL, 16000)
     parts = [
-        run(stream, sound[:8000], [160], Knobs()),
-        run(stream, sound[8000:], [160], Knobs(enabled=False)),
+        run(stream, sound[:8000], [160], Controls()),
+        run(stream, sound[8000:], [160], Controls(enabled=False)),
     ]
     # Two hops after the switch, every sample is the old one, in its place.
     np.testing.assert_array_equal(parts[1][640:, 0], sound[8320:-320, 0])
@@ -65,26 +65,38 @@ def test_switching_leaves_no_gap():
 
 def test_sound_louder_than_16_bits_is_clipped_not_wrapped():
     square = np.where(np.arange(8000) % 80 < 40, 32767, -32768).astype("<i2")[:, None]
-    out = run(PcmStream(MODEL, 16000), square, [160], Knobs(strength=0.0))
+    out = run(PcmStream(MODEL, 16000), square, [160], Controls(strength=0.0))
     np.testing.assert_array_equal(out[320:], square[:-320])
 
 
 def test_an_attenuation_limit_keeps_noise_at_that_level():
     sound = pcm((16000, 1))
     free, limited = (
-        run(PcmStream(MODEL, 16000), sound, [160], knobs)[8000:].astype(float).std()
-        for knobs in (Knobs(), Knobs(attenuation_limit_db=6))
+        run(PcmStream(MODEL, 16000), sound, [160], controls)[8000:].astype(float).std()
+        for controls in (Controls(), Controls(attenuation_limit_db=6))
     )
     before = sound[8000:].astype(float).std()
     assert 20 * np.log10(before / free) > 12
     assert 20 * np.log10(before / limited) < 6.1
 
 
-def test_half_a_sample_is_refused():
-    with pytest.raises(SordinoError, match="3 bytes: expected 16-bit samples"):
-        PcmStream(MODEL, 16000).process(b"abc", Knobs())
-    with pytest.raises(SordinoError, match="2 channel"):
-        PcmStream(MODEL, 16000, 2).process(b"ab", Knobs())
+@given(
+    sizes=st.lists(st.integers(0, 801), min_size=1, max_size=20).filter(any),
+    channels=st.integers(1, 2),
+)
+def test_frames_may_end_inside_a_sample(sizes, channels):
+    """Network transports cut a byte stream anywhere: what is left over belongs to the next."""
+    data = pcm((4000, channels)).tobytes()
+    cut_anywhere, whole = (PcmStream(MODEL, 16000, channels) for _ in range(2))
+    out, start, turn = b"", 0, 0
+    while start < len(data):
+        size = sizes[turn % len(sizes)]
+        out += cut_anywhere.process(data[start : start + size], Controls())
+        start, turn = start + size, turn + 1
+        sample = 2 * channels
+        assert len(out) == min(start, len(data)) // sample * sample
+    expected = np.frombuffer(whole.process(data, Controls()), "<i2").astype(int)
+    assert np.abs(np.frombuffer(out, "<i2") - expected).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -100,4 +112,4 @@ def test_half_a_sample_is_refused():
 )
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(SordinoError, match="expected"):
-        Knobs(**settings)
+        Controls(**settings)

@@ -1,6 +1,7 @@
 """Real Pipecat pipelines: its own transport, frames, workers and voice activity detection."""
 
 import asyncio
+import itertools
 import re
 import threading
 from dataclasses import dataclass
@@ -176,6 +177,44 @@ def test_a_transport_hears_what_the_engine_makes_of_a_file(inference_threads):
     out = joined(heard)
     assert not out[:DELAY].any()
     assert np.abs(out[DELAY:] - offline(sound)[:-DELAY]).max() <= 1
+
+
+@pytest.mark.parametrize("make", [lambda: microphone(SordinoFilter()), SordinoFrameProcessor])
+def test_frames_of_odd_length_do_not_end_the_input(make):
+    """One such frame used to end Pipecat's input task: the bot was deaf from then on."""
+    sound = (noise(RATE) * 32768).astype("<i2")
+    data, sizes = sound.tobytes(), (641, 639, 3, 637, 640)
+    starts = np.cumsum((0, *sizes * (len(data) // sum(sizes) + 1)))
+    parts = [data[i:j] for i, j in itertools.pairwise(starts) if i < len(data)]
+    sent = [InputAudioRawFrame(part, RATE, 1) for part in parts]
+    heard, errors = asyncio.run(through(make(), sent))
+    assert not errors
+    assert all(len(frame.audio) % 2 == 0 for frame in heard)
+    out = joined(heard)
+    assert len(out) == len(sound)
+    assert np.abs(out[DELAY:] - offline(sound)[:-DELAY]).max() <= 1
+
+
+def test_a_frame_that_cannot_be_cleaned_is_passed_on(monkeypatch):
+    """At worst the bot hears noise, and learns why; never nothing."""
+    sound = (noise(RATE // 2) * 32768).astype("<i2")
+    sent = [*frames_of(sound, 4000, 80), *frames_of(sound)]
+    noisy = [frame.audio for frame in sent]
+    heard, errors = asyncio.run(through(SordinoFrameProcessor(), sent))
+    count = len(sound) // 80
+    assert [frame.audio for frame in heard[:count]] == noisy[:count]
+    assert len(errors) == 1
+    assert "4000" in errors[0]
+    assert np.abs(joined(heard[count:])[DELAY:] - offline(sound)[:-DELAY]).max() <= 1
+
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Model, "run", fail)
+    sent = list(frames_of(sound))
+    noisy = [frame.audio for frame in sent]
+    heard, _ = asyncio.run(through(microphone(SordinoFilter()), sent))
+    assert [frame.audio for frame in heard] == noisy
 
 
 def test_control_frames_switch_and_turn_the_filter():

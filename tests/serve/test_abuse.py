@@ -34,8 +34,8 @@ def is_ended(sock):
 
 
 def test_half_a_second_request_does_not_hold_a_connection(monkeypatch):
-    """Slow Loris by way of keep-alive: the patience of the first request is not kept for others."""
-    monkeypatch.setattr(server_module, "REQUEST_SECONDS", 0.5)
+    """Slow Loris by way of keep-alive: the timeout of the first request applies to later ones."""
+    monkeypatch.setattr(server_module, "REQUEST_TIMEOUT", 0.5)
     with serving() as served, served.connect() as sock:
         sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert sock.recv(1 << 16).startswith(b"HTTP/1.1 200")
@@ -46,9 +46,9 @@ def test_half_a_second_request_does_not_hold_a_connection(monkeypatch):
 @pytest.mark.parametrize("requests", [1, 30])
 def test_who_reads_no_answer_is_let_go(requests, monkeypatch):
     """More than the sockets' buffers hold waits in the middle of an answer, or for its end."""
-    monkeypatch.setattr(server_module, "LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(server_module, "CLOSE_TIMEOUT", 0.5)
     # a small buffer in the kernel, so that even the end of one answer stays with the server
-    monkeypatch.setattr(server_module.PatientHttp, "connection_made", narrowed)
+    monkeypatch.setattr(server_module.HttpProtocol, "connection_made", narrowed)
     with serving(stall_seconds=0.5, token=TOKEN) as served, socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect(("127.0.0.1", served.port))
@@ -61,7 +61,7 @@ def test_who_reads_no_answer_is_let_go(requests, monkeypatch):
         assert not served.server.server_state.connections
 
 
-def narrowed(self, transport, connection_made=server_module.PatientHttp.connection_made):
+def narrowed(self, transport, connection_made=server_module.HttpProtocol.connection_made):
     """Make a connection whose socket buffers little."""
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     connection_made(self, transport)
@@ -69,8 +69,8 @@ def narrowed(self, transport, connection_made=server_module.PatientHttp.connecti
 
 def test_who_reads_slowly_gets_it_all(monkeypatch):
     """An answer may take many times as long as a client may be still."""
-    monkeypatch.setattr(server_module, "LINGER_SECONDS", 0.5)
-    monkeypatch.setattr(server_module.PatientHttp, "connection_made", narrowed)
+    monkeypatch.setattr(server_module, "CLOSE_TIMEOUT", 0.5)
+    monkeypatch.setattr(server_module.HttpProtocol, "connection_made", narrowed)
     with serving(stall_seconds=0.5) as served, socket.socket() as sock:
         path = "/examples/office_48k.flac"
         whole = httpx.get(f"{served.http}{path}").content

@@ -18,7 +18,7 @@ import soundfile
 
 from sordino import examples
 from sordino.denoiser import denoise
-from sordino.serve.load import listen
+from sordino.serve.loadtest import run_streams
 from sordino.serve.worker import Task
 from support.served import DEADLINE, TOKEN, serving, speech
 from support.signals import agreement_db, tone
@@ -75,7 +75,7 @@ def test_a_recording_comes_back_clean(served):
     assert its_rate == rate
     assert agreement_db(denoise(noisy, rate), clean[:, 0]) > 50  # 16 bit
     clean, _ = read(post(served, OFFICE.read_bytes(), listen=2).content)
-    assert agreement_db(denoise(noisy, rate, listen=2), clean[:, 0]) > 50
+    assert agreement_db(denoise(noisy, rate, warm_up=2), clean[:, 0]) > 50
 
 
 @pytest.mark.parametrize("extension", ["flac", "mp3", "m4a", "aiff", "mkv"])
@@ -312,7 +312,7 @@ def test_uploads_need_the_token():
 
 
 def test_workers_know_no_secrets(monkeypatch):
-    from sordino.serve.upload import _environment
+    from sordino.serve.uploads import _environment
 
     monkeypatch.setenv("SORDINO_TOKEN", TOKEN)
     assert TOKEN not in json.dumps(_environment())
@@ -325,7 +325,7 @@ def test_uploads_do_not_hurt_live_streams(served):
             assert answer.status_code == 200
 
     async def run():
-        good = asyncio.create_task(listen(served.ws, streams=3, seconds=2, sample_rate=16000))
+        good = asyncio.create_task(run_streams(served.ws, streams=3, seconds=2, sample_rate=16000))
         await upload()
         return await good
 

@@ -10,8 +10,8 @@ import soundfile
 
 import sordino
 from sordino import examples
+from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
-from sordino.serve.denoiser import HeldDenoiser
 from sordino.serve.server import Server
 from sordino.serve.settings import Settings
 from support.fences import fenced, run
@@ -54,19 +54,19 @@ def clean():
 
 def test_a_peer_hears_itself_as_clean_as_offline(noisy, clean, monkeypatch):
     threads = set()
-    run_network = HeldDenoiser.run
+    run_network = Denoiser.run_batch
 
     def spied(denoisers):
         threads.add(threading.current_thread())
         run_network(denoisers)
 
-    monkeypatch.setattr(HeldDenoiser, "run", staticmethod(spied))
+    monkeypatch.setattr(Denoiser, "run_batch", staticmethod(spied))
 
     async def talk():
         async with serving() as (state, http):
             heard = await echo(http, noisy)
             await until(lambda: closed(state, "closed") == 1)
-            assert not state.engine.streams
+            assert not state.scheduler.streams
             return heard
 
     heard = asyncio.run(talk())
@@ -92,7 +92,7 @@ def test_strength_is_given_at_the_start_and_turned_while_it_runs(noisy):
             await until(lambda: client.has_heard(1.5))
             response = await http.put(f"{client.location}/strength", params={"value": 1})
             assert response.status_code == 204
-            (stream,) = state.engine.streams
+            (stream,) = state.scheduler.streams
             assert stream.strength == 1
             for value in (-1, 2, "nan", "all"):
                 response = await http.put(f"{client.location}/strength", params={"value": value})
@@ -120,18 +120,18 @@ async def offered():
 
 BAD_OFFERS = {
     "nothing": ("^(.|\n)*$", "", "one audio track"),
-    "prose": ("^(.|\n)*$", "m=hello", "no SDP offer"),
+    "prose": ("^(.|\n)*$", "m=hello", "not an SDP offer"),
     "video": ("m=audio", "m=video", "one audio track"),
     "two tracks": ("(m=audio(.|\n)*)", r"\1\1", "one audio track"),
     "a rejected track": ("m=audio [0-9]+", "m=audio 0", "one audio track"),
-    "a huge number": ("m=audio [0-9]+", "m=audio " + "9" * 5000, "no SDP offer"),
+    "a huge number": ("m=audio [0-9]+", "m=audio " + "9" * 5000, "not an SDP offer"),
     "no opus": ("(?i)opus", "speex", "Opus"),
     "no credentials": ("a=ice-pwd:.*", "", "ice-pwd"),
     "no fingerprint": ("a=fingerprint:.*", "", "fingerprint"),
     "no role": ("a=setup:.*", "", "fingerprint"),
     "no multiplexing": ("a=rtcp-mux", "", "rtcp-mux"),
     "only listening": ("a=sendrecv", "a=recvonly", "sendrecv"),
-    "half a candidate": ("a=candidate:.*", "a=candidate:1 1 udp", "no SDP offer"),
+    "half a candidate": ("a=candidate:.*", "a=candidate:1 1 udp", "not an SDP offer"),
     "no such port": (r"(a=candidate:.* )[0-9]+( typ)", r"\g<1>65536\2", "a port"),
     "many candidates": ("(a=candidate:.*\n)", r"\1" * 33, "more than 32"),
 }
@@ -145,7 +145,7 @@ def test_a_bad_offer_is_refused_in_one_line_and_leaves_nothing(name):
         async with serving() as (state, http):
             sdp = re.sub(old, new, await offered())
             response = await http.post(PATH, content=sdp, headers=SDP)
-            assert not state.engine.streams
+            assert not state.scheduler.streams
             return response
 
     response = asyncio.run(talk())
@@ -192,7 +192,7 @@ def test_one_peer_too_many_is_told_to_come_back():
             assert int(refused.headers["retry-after"]) > 0
             assert (await http.delete(first.location)).status_code == 204
             second = await Client(Microphone()).connect(http)
-            assert len(state.engine.streams) == 1
+            assert len(state.scheduler.streams) == 1
             await first.close()
             await second.close()
 
@@ -205,7 +205,7 @@ def test_a_session_ends_at_once_when_it_is_deleted():
             client = await Client(Microphone()).connect(http)
             await until(lambda: client.has_heard(0.1))
             assert (await http.delete(client.location)).status_code == 204
-            assert not state.engine.streams
+            assert not state.scheduler.streams
             for again in (client.location, "/v1/webrtc/sessions/unknown"):
                 response = await http.delete(again)
                 assert response.status_code == 404
@@ -222,11 +222,11 @@ def test_peers_that_leave_or_vanish_give_their_place_back():
             leaving = await Client(Microphone()).connect(http)
             vanishing = await Client(Microphone()).connect(http)
             silent = await Client(None).connect(http)  # connected, but sends no sound
-            assert len(state.engine.streams) == 3
+            assert len(state.scheduler.streams) == 3
             await leaving.close()
             await vanishing.vanish()
             await until(lambda: (closed(state, "closed"), closed(state, "timeout")) == (1, 2))
-            assert not state.engine.streams
+            assert not state.scheduler.streams
             await vanishing.close()
             await silent.close()
 
@@ -234,15 +234,15 @@ def test_peers_that_leave_or_vanish_give_their_place_back():
 
 
 def test_a_peer_that_never_connects_gives_its_place_back(monkeypatch):
-    monkeypatch.setattr("sordino.serve.peer.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("sordino.serve.peer_connection.CONNECT_SECONDS", 0.2)
 
     async def talk():
         async with serving() as (state, http):
             response = await http.post(PATH, content=await offered(), headers=SDP)
             assert response.status_code == 201
-            assert len(state.engine.streams) == 1
+            assert len(state.scheduler.streams) == 1
             await until(lambda: closed(state, "timeout") == 1)
-            assert not state.engine.streams
+            assert not state.scheduler.streams
 
     asyncio.run(talk())
 
@@ -301,7 +301,7 @@ def test_candidates_may_come_later():
 
 
 def test_a_peer_faster_than_real_time_is_ended_and_the_others_are_not(noisy, monkeypatch):
-    monkeypatch.setattr("sordino.serve.intake.MOST_AHEAD", 2.0)
+    monkeypatch.setattr("sordino.serve.tracks.MAX_AHEAD_SECONDS", 2.0)
 
     async def talk():
         async with serving() as (state, http):
@@ -310,7 +310,7 @@ def test_a_peer_faster_than_real_time_is_ended_and_the_others_are_not(noisy, mon
             await until(lambda: closed(state, "too_fast") == 1)
             heard = len(other.heard)
             await until(lambda: len(other.heard) > heard + 10)
-            assert len(state.engine.streams) == 1
+            assert len(state.scheduler.streams) == 1
             await flood.close()
             await other.close()
 
@@ -360,7 +360,7 @@ def test_the_token_is_wanted_here_too():
             response = await http.post(PATH, content=sdp, headers={**SDP, **right})
             location = response.headers["location"]
             assert (await http.delete(location)).status_code == 401
-            assert len(state.engine.streams) == 1
+            assert len(state.scheduler.streams) == 1
             assert (await http.delete(location, headers=right)).status_code == 204
 
     asyncio.run(talk())
@@ -371,7 +371,7 @@ def test_peers_are_ended_when_the_server_ends():
         async with serving() as (state, http):
             draining = await Client(Microphone()).connect(http)
             await until(lambda: draining.has_heard(0.1))
-            state.engine.drain(0.1)
+            state.scheduler.drain(0.1)
             await until(lambda: closed(state, "draining") == 1)
             response = await http.post(PATH, content=await offered(), headers=SDP)
             assert (response.status_code, response.json()["code"]) == (503, "draining")
@@ -386,7 +386,7 @@ def test_peers_are_ended_when_the_server_ends():
 
 
 def test_a_session_has_an_end(monkeypatch):
-    monkeypatch.setattr("sordino.serve.peer.TICK_SECONDS", 0.05)
+    monkeypatch.setattr("sordino.serve.peer_connection.TICK_SECONDS", 0.05)
 
     async def talk():
         async with serving(max_stream_seconds=0.3) as (state, http):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from sordino.evaluate.cli import app
-from sordino.evaluate.clips import read_mono
+from sordino.evaluate.dataset import read_mono
 
 EXAMPLES = Path(str(files("sordino"))) / "examples"
 
@@ -21,7 +21,7 @@ def example(name):
 
 def command(*arguments, name="evaluate"):
     """Run `sordino evaluate` or `sordino compare` in this process."""
-    return CliRunner().invoke(app, [name, *(str(each) for each in arguments)])
+    return CliRunner().invoke(app, [name, "--jobs", "1", *(str(each) for each in arguments)])
 
 
 def report(*arguments, name="evaluate"):

@@ -134,7 +134,7 @@ def test_a_dropped_recording_is_denoised_as_in_python(visit, engine, name):
     clean, rate = visit.download()
     noisy, expected_rate = soundfile.read(examples.path(name), dtype="float32")
     assert rate == expected_rate
-    expected = sordino.denoise(noisy, rate, strength=0.7, listen=5)
+    expected = sordino.denoise(noisy, rate, strength=0.7, warm_up=5)
     # On a server one resampler runs through what is heard first and what follows; what rings
     # between the two may be a faint frame more for the network.
     rings = engine == "server" and rate == 44100

@@ -183,7 +183,7 @@ def test_a_recording_is_denoised_as_in_python(page, site, name):
     site.put(f"/clips/{name}", noisy)
     for listen in (0, 2):
         clean = floats(page.evaluate(DENOISE, [f"/clips/{name}", rate, 0.9, listen]))
-        expected = sordino.denoise(noisy, rate, strength=0.9, listen=listen)
+        expected = sordino.denoise(noisy, rate, strength=0.9, warm_up=listen)
         assert len(clean) == len(noisy)
         assert agreement_db(expected, clean) >= LEAST_DB
 

@@ -25,7 +25,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from sordino.batch.plan import PIPE, Job, plan
-from sordino.denoiser import Denoiser, samples_to_hear
+from sordino.denoiser import Denoiser, warm_up_samples
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write, remove_stale_parts
 from sordino.io.audiofile import Sink, Source, StandardInput, explain, open_sink, open_source
@@ -114,7 +114,7 @@ class TrackDenoiser:
         self._spectrograms = {name: Spectrogram(info.sample_rate) for name in panels}
         self._report = report
         self._waiting = np.zeros((0, info.channels), np.float32)  # noisy, clean not yet there
-        self._to_hear = samples_to_hear(settings.listen, info.sample_rate)
+        self._to_hear = warm_up_samples(settings.listen, info.sample_rate)
         self._samples = 0
 
     @property
@@ -157,7 +157,7 @@ class TrackDenoiser:
         """What to feed after a block: all that was held to be heard first, else the block."""
         if not self._to_hear:
             return block
-        self._denoiser.listen(self._waiting[: self._to_hear])
+        self._denoiser.warm_up(self._waiting[: self._to_hear])
         self._to_hear = 0
         return self._waiting
 
@@ -236,7 +236,7 @@ def denoise_files(
     model = chosen.model if isinstance(chosen.model, Model) else load_model(chosen.model)
     chosen = replace(chosen, model=model)
     chosen.denoiser(48000, 1)  # checks the values
-    samples_to_hear(chosen.listen, 48000)
+    warm_up_samples(chosen.listen, 48000)
     if any(job.picture for job in jobs):
         check_plotting()
     remove_stale_parts(path.parent for job in jobs for path in job.outputs)

@@ -1,9 +1,9 @@
-"""A model card on disk, and the parts of it that are figures.
+"""A model card on disk, and the sections of it that are generated.
 
-A card is Markdown.  Most of it is written by hand; what stands between two marks is written
-by ``sordino evaluate --card``, and anew each time:
+A card is Markdown.  Most of it is written by hand; `sordino evaluate --card` replaces what stands
+between two marks:
 
-    <!-- facts -->          size, cost, speed and training, as the ONNX file tells them
+    <!-- facts -->          size, cost, latency and training, from the ONNX file
     <!-- figures SET -->    the tables of one set, by the name of its folder
     <!-- pictures SET -->   spectrograms of its worst clips
     <!-- end -->            after each of them
@@ -15,16 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sordino.errors import SordinoError
-from sordino.evaluate.evaluation import Evaluation
-from sordino.evaluate.sections import facts, figures, pictures
-from sordino.evaluate.summary import worst
+from sordino.evaluate.card_sections import facts, figures, pictures
+from sordino.evaluate.plots import comparison, comparison_strip
+from sordino.evaluate.results import replace
+from sordino.evaluate.runner import Evaluation
+from sordino.evaluate.statistics import worst
 from sordino.evaluate.systems import Network
-from sordino.evaluate.tables import replace
-from sordino.evaluate.triples import strip, triple
 
 MARK = re.compile(r"<!-- (facts|figures|pictures)(?: ([^ \n]+))? -->\n")
 END = "<!-- end -->"
-PICTURES = 5  # of a card: they show how it fails, and a repository keeps all that ever were
+PICTURES = 5  # of a card; few, because a repository keeps every version
 NEW = """# {name}
 
 {{facts}}
@@ -40,18 +40,18 @@ NEW = """# {name}
 
 
 def check_cards(paths: Sequence[Path], evaluation: Evaluation) -> None:
-    """Find what can be found wrong before hours of measuring.
+    """Report unusable cards before hours of measuring.
 
     Raises:
-        SordinoError: There is no model to write of, a card that cannot be read,
-            a mark without its end, or no card with a mark for this set.
+        SordinoError: No model is measured, a card cannot be read, a mark has no end, or no
+            card has a mark for this set.
     """
     _subject(evaluation)
     texts = [_text(path, evaluation) for path in paths]
     found = {set_ for text in texts for _, set_ in _marks(text)}
     if _set(evaluation) not in found:
         raise SordinoError(
-            f"{paths[0]} has no line <!-- figures {_set(evaluation)} -->: put it, and "
+            f"{paths[0]} has no line <!-- figures {_set(evaluation)} -->: add it, and "
             f"{END} below it, where the figures belong"
         )
 
@@ -59,12 +59,12 @@ def check_cards(paths: Sequence[Path], evaluation: Evaluation) -> None:
 def write_cards(paths: Sequence[Path], evaluation: Evaluation, folder: Path | None = None) -> None:
     """Write facts, figures and pictures of the first model between the marks of cards.
 
-    A card that is not there is made, with all marks.  Each card is replaced at once.
+    A missing card is created with all marks.  Each card is replaced atomically.
 
     Args:
         paths: The cards.
         evaluation: What was measured.
-        folder: Of the pictures; one named like the card, beside it, by default.
+        folder: For the pictures; by default one beside the card with its name.
 
     Raises:
         SordinoError: See `check_cards`; or a file cannot be written.
@@ -85,7 +85,7 @@ def write_cards(paths: Sequence[Path], evaluation: Evaluation, folder: Path | No
 
 
 def _drawn(card: Path, folder: Path, evaluation: Evaluation) -> str:
-    """Draw the worst clips into a folder, and return the text that shows them."""
+    """Draw the worst clips into a folder, and return the text with them."""
     subject = _subject(evaluation)
     clips = {clip.name: clip for clip in evaluation.clips}
     links: dict[str, str] = {}
@@ -93,11 +93,11 @@ def _drawn(card: Path, folder: Path, evaluation: Evaluation) -> str:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SordinoError(f"{folder} cannot be made: {error.strerror or error}.") from error
-    for place, name in enumerate(worst(evaluation.rows(subject.name))[1][:PICTURES], 1):
-        sounds, rate = triple(subject, clips[name], evaluation.conditions[0])
-        # Named by place and not by clip, so that the next model's pictures replace these.
-        path = folder / f"{_set(evaluation)}-{place}.webp"
-        data = strip(sounds, rate)
+    for rank, name in enumerate(worst(evaluation.rows(subject.name))[1][:PICTURES], 1):
+        sounds, rate = comparison(subject, clips[name], evaluation.conditions[0])
+        # Named by rank and not by clip, so that the next model's pictures replace these.
+        path = folder / f"{_set(evaluation)}-{rank}.webp"
+        data = comparison_strip(sounds, rate)
         replace(path, lambda partial, data=data: partial.write_bytes(data))
         links[name] = Path(os.path.relpath(path, card.parent)).as_posix()
     return pictures(evaluation, links)
@@ -109,9 +109,7 @@ def _subject(evaluation: Evaluation) -> Network:
     if not isinstance(subject, Network):
         raise SordinoError("A card is of a model: give --model.")
     if evaluation.conditions[0].name:
-        raise SordinoError(
-            "A card is of a set as it is: leave --level, --band and --heard-before out."
-        )
+        raise SordinoError("A card is of a set as it is: leave --level, --band and --warm-up out.")
     return subject
 
 
@@ -143,12 +141,12 @@ def _marks(text: str) -> list[tuple[str, str]]:
 
 
 def _marked(text: str) -> list[tuple[int, str, str, int]]:
-    """Return start, kind, set and stop of what stands between marks."""
+    """Return start, kind, set and stop of the text between marks."""
     found: list[tuple[int, str, str, int]] = []
     for mark in MARK.finditer(text):
         following, stop = MARK.search(text, mark.end()), text.find(END, mark.end())
         if stop < 0 or (following and stop > following.start()):
-            raise SordinoError(f"{mark[0].strip()} has no {END} below it in the card: put one.")
+            raise SordinoError(f"{mark[0].strip()} has no {END} below it in the card: add one.")
         found.append((mark.end(), mark[1], mark[2] or "", stop))
     return found
 

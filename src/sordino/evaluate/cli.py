@@ -1,7 +1,8 @@
-"""``sordino evaluate`` and ``sordino compare``: how good systems are on a folder of clips."""
+"""``sordino evaluate`` and ``sordino compare``: quality of systems on a folder of clips."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,108 +10,69 @@ import typer
 from rich.console import Console
 
 from sordino.errors import SordinoError
-from sordino.evaluate.asked import (
-    PRESETS,
-    chosen_peers,
-    curve_measures,
-    known_records,
-    named_macs,
-    prepared,
-    wanted_metrics,
-)
+from sordino.evaluate import options as o
 from sordino.evaluate.card import check_cards, write_cards
-from sordino.evaluate.clips import find_clips
-from sordino.evaluate.conditions import CONDITIONS, Condition
+from sordino.evaluate.conditions import CONDITIONS
 from sordino.evaluate.curve import Cost, draw_curve
-from sordino.evaluate.evaluation import Evaluation
-from sordino.evaluate.measures import MEASURES
-from sordino.evaluate.options import (
-    Against,
-    Beside,
-    By,
-    Cards,
-    Csv,
-    Curve,
-    CurveMeasures,
-    Figures,
-    Folder,
-    Jobs,
-    Json,
-    Limit,
-    Macs,
-    Meta,
-    Metrics,
-    Models,
-    Outputs,
-    Parquet,
-    Pictures,
-    Report,
-    Resume,
-)
-from sordino.evaluate.printing import (
-    as_json,
-    print_breakdown,
-    print_checks,
-    print_differences,
-    print_summary,
-    print_worst,
-)
-from sordino.evaluate.records import write_records
+from sordino.evaluate.dataset import MIXTURE, find_clips
+from sordino.evaluate.parts import compared
+from sordino.evaluate.render import as_json, print_table
+from sordino.evaluate.results import check_parquet, write_records
+from sordino.evaluate.runner import Evaluation, export_inputs
+from sordino.evaluate.scores import MEASURES
 from sordino.evaluate.systems import System, Unprocessed, networks, recordings
-from sordino.evaluate.tables import check_parquet
+from sordino.evaluate.tables import (
+    MEANS_NOTE,
+    breakdown_table,
+    checks_table,
+    comparison_table,
+    differences_table,
+    summary_table,
+    worst_table,
+)
 
 app = typer.Typer(add_completion=False)
 
-CURVES = "pesq,sisdr,ovrl"
 DIFFERENCES = ("pesq", "estoi", "sisdr", "covl", "sig", "ovrl", "nr_db", "att_db", "rtf")
 
 
 @app.command()
 def evaluate(
-    folder: Folder,
-    model: Models = None,
-    outputs: Outputs = None,
-    figures: Figures = None,
-    beside: Beside = None,
-    strength: Annotated[float, typer.Option(min=0, max=1, help="Share of the noise to take.")] = 1,
+    folder: o.Folder,
+    model: o.Models = None,
+    outputs: o.Outputs = None,
+    figures: o.Figures = None,
+    beside: o.Beside = None,
+    versus: o.Versus = None,
+    strength: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the noise to remove.")
+    ] = 1,
     attenuation_limit: Annotated[
         float | None, typer.Option(min=0, metavar="DB", help="Attenuate nothing by more than this.")
     ] = None,
-    level: Annotated[
-        float | None, typer.Option(metavar="DBFS", help="Bring the input to this level first.")
-    ] = None,
-    band: Annotated[
-        float | None, typer.Option(metavar="HZ", help="Cut the input off above this first.")
-    ] = None,
-    heard_before: Annotated[
-        bool,
-        typer.Option(
-            "--heard-before", help="Let a clip be heard once before, as in a long recording."
-        ),
-    ] = False,
-    conditions: Annotated[
-        bool,
-        typer.Option(
-            "--conditions",
-            help="Also quieter, louder, by telephone, unmuted, known, clean, noise, silence.",
-        ),
-    ] = False,
-    metrics: Metrics = "all",
-    limit: Limit = None,
-    jobs: Jobs = 1,
-    meta: Meta = None,
-    by: By = None,
-    csv: Csv = None,
-    parquet: Parquet = None,
-    resume: Resume = False,
-    report: Report = None,
-    card: Cards = None,
-    pictures: Pictures = None,
-    curve: Curve = None,
-    curve_measure: CurveMeasures = CURVES,
-    against: Against = Cost.WORK,
-    macs: Macs = None,
-    print_json: Json = False,
+    level: o.Level = None,
+    band: o.Band = None,
+    warm_up: o.WarmUp = None,
+    heard_before: o.OldHeardBefore = False,
+    conditions: o.AllConditions = False,
+    condition: o.OneCondition = None,
+    metrics: o.Metrics = "all",
+    limit: o.Limit = None,
+    jobs: o.Jobs = None,
+    meta: o.Meta = None,
+    by: o.By = None,
+    csv: o.Csv = None,
+    parquet: o.Parquet = None,
+    resume: o.Resume = False,
+    report: o.Report = None,
+    card: o.Cards = None,
+    pictures: o.Pictures = None,
+    curve: o.Curve = None,
+    curve_measure: o.CurveMeasures = o.CURVE_MEASURES,
+    against: o.Against = Cost.WORK,
+    macs: o.Macs = None,
+    export_inputs: o.ExportInputs = None,
+    print_json: o.Json = False,
 ) -> None:
     """Measure models on a folder of clips, beside the unprocessed input and other systems.
 
@@ -119,130 +81,180 @@ def evaluate(
     Without it, DNSMOS and levels are.
 
     Figures are taken at 16 kHz; files are denoised at their own rate.
+
+    Example: sordino evaluate dev/16k --model default --csv figures.csv --report report.html
     """
-    if conditions and (level is not None or band is not None or heard_before):
-        raise SordinoError(
-            "--conditions has its own levels, bands and scenes: "
-            "leave --level, --band and --heard-before out."
-        )
-    systems: list[System] = [Unprocessed(), *recordings(outputs or [])]
+    ours: list[System] = []
     if model or not outputs:
-        ours = networks(model or ["default"], strength, attenuation_limit)
-        systems[1:1] = ours
+        ours = [*networks(model or ["default"], strength, attenuation_limit)]
     clips = find_clips(folder, limit, meta)
-    wanted = wanted_metrics(metrics, clips)
-    heard = [Condition(level_dbfs=level, band_hz=band, heard_before=heard_before, metrics=wanted)]
-    heard += CONDITIONS if conditions else ()
-    evaluation = prepared(folder, clips, systems, heard, figures, beside or [], by or [])
-    known_macs = dict(named_macs(each) for each in macs or [])
-    drawn = curve_measures(curve_measure, wanted) if curve else []
-    if card:
-        check_cards(card, evaluation)
-    _run(evaluation, jobs, csv, parquet, resume)
-    if report:
-        _write_report(report, evaluation)
-    if card:
-        write_cards(card, evaluation, pictures)
-    if curve:
-        draw_curve(curve, evaluation, drawn, known_macs, against)
-    _show(evaluation, metrics, by or [], print_json, paired=False)
-    _end(evaluation)
+    wanted = o.wanted_metrics(metrics, clips)
+    under = o.chosen_conditions(
+        level, band, warm_up, heard_before, conditions, condition or [], wanted
+    )
+    theirs = recordings(outputs or [], CONDITIONS)
+    systems = [Unprocessed(), *ours, *theirs]
+    evaluation = o.prepared(folder, clips, systems, under, figures, beside or [], by or [])
+    _run(
+        evaluation,
+        _Results(metrics, by or [], csv, parquet, resume, report, print_json, versus),
+        jobs,
+        _Curve(curve, curve_measure, macs or [], against),
+        export_inputs,
+        card or [],
+        pictures,
+    )
 
 
 @app.command()
 def compare(
-    folder: Folder,
-    model: Models = None,
-    peer: Annotated[
-        list[str] | None, typer.Option(help="Only this other system; repeatable.")
-    ] = None,
-    outputs: Outputs = None,
-    figures: Figures = None,
-    beside: Beside = None,
-    metrics: Metrics = "all",
-    limit: Limit = None,
-    jobs: Jobs = 1,
-    meta: Meta = None,
-    by: By = None,
-    csv: Csv = None,
-    parquet: Parquet = None,
-    resume: Resume = False,
-    report: Report = None,
-    curve: Curve = None,
-    curve_measure: CurveMeasures = CURVES,
-    macs: Macs = None,
-    print_json: Json = False,
+    folder: o.Folder,
+    model: o.Models = None,
+    baseline: o.Baselines = None,
+    peer: o.OldPeers = None,
+    outputs: o.Outputs = None,
+    figures: o.Figures = None,
+    beside: o.Beside = None,
+    versus: o.Versus = None,
+    level: o.Level = None,
+    band: o.Band = None,
+    warm_up: o.WarmUp = None,
+    conditions: o.AllConditions = False,
+    condition: o.OneCondition = None,
+    metrics: o.Metrics = "all",
+    limit: o.Limit = None,
+    jobs: o.Jobs = None,
+    meta: o.Meta = None,
+    by: o.By = None,
+    csv: o.Csv = None,
+    parquet: o.Parquet = None,
+    resume: o.Resume = False,
+    report: o.Report = None,
+    curve: o.Curve = None,
+    curve_measure: o.CurveMeasures = o.CURVE_MEASURES,
+    macs: o.Macs = None,
+    export_inputs: o.ExportInputs = None,
+    print_json: o.Json = False,
 ) -> None:
     """Measure models beside other noise suppressors on the same clips, in one run.
 
     Others that are not installed are skipped; the extra "compare" brings them.
 
-    Every system runs on one thread; its latency is taken out before it is scored.
+    Every system runs on one thread; its latency is removed before it is scored.
+
+    Example: sordino compare val --condition warm --outputs GTCRN=gtcrn/ --versus GTCRN
     """
-    systems: list[System] = [Unprocessed(), *networks(model or ["default"]), *chosen_peers(peer)]
-    systems += recordings(outputs or [])
+    if peer:
+        typer.echo("--peer is now --baseline; it will be removed", err=True)
+    ours = networks(model or ["default"])
+    others = o.chosen_baselines([*(baseline or []), *(peer or [])])
     clips = find_clips(folder, limit, meta)
-    wanted = wanted_metrics(metrics, clips)
-    heard = [Condition(metrics=wanted)]
-    evaluation = prepared(folder, clips, systems, heard, figures, beside or [], by or [])
-    known_macs = dict(named_macs(each) for each in macs or [])
-    drawn = curve_measures(curve_measure, wanted) if curve else []
-    _run(evaluation, jobs, csv, parquet, resume)
-    if curve:
-        draw_curve(curve, evaluation, drawn, known_macs)
-    if report:
-        _write_report(report, evaluation)
-    _show(evaluation, metrics, by or [], print_json, paired=True)
-    _end(evaluation)
+    wanted = o.wanted_metrics(metrics, clips)
+    under = o.chosen_conditions(level, band, warm_up, False, conditions, condition or [], wanted)
+    systems = [Unprocessed(), *ours, *others, *recordings(outputs or [], CONDITIONS)]
+    evaluation = o.prepared(folder, clips, systems, under, figures, beside or [], by or [])
+    results = _Results(metrics, by or [], csv, parquet, resume, report, print_json, versus, True)
+    _run(evaluation, results, jobs, _Curve(curve, curve_measure, macs or []), export_inputs)
+
+
+@dataclass(frozen=True)
+class _Results:
+    """Where results go, as given on the command line."""
+
+    metrics: str
+    by: Sequence[str]
+    csv: Path | None
+    parquet: Path | None
+    resume: bool
+    report: Path | None
+    print_json: bool
+    versus: str | None
+    paired: bool = False
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """The curve, as given on the command line."""
+
+    path: Path | None
+    measures: str
+    macs: Sequence[str]
+    against: Cost = Cost.WORK
 
 
 def _run(
-    evaluation: Evaluation, jobs: int, csv: Path | None, parquet: Path | None, resume: bool
+    evaluation: Evaluation,
+    results: _Results,
+    jobs: int | None,
+    curve: _Curve,
+    inputs: Path | None,
+    cards: Sequence[Path] = (),
+    pictures: Path | None = None,
 ) -> None:
-    if resume and csv is None:
-        raise SordinoError("--resume needs --csv OUT, the file to go on with.")
-    if parquet:
-        check_parquet()
-    beside = dict(evaluation.records)
-    if csv and resume and csv.exists():
-        evaluation.records = known_records(csv, evaluation.systems) | beside
-    evaluation.run(jobs, csv)
-    for line in evaluation.errors:
-        typer.echo(line, err=True)
-    if parquet:
-        write_records(parquet, evaluation.records, evaluation.traits, evaluation.versions)
-
-
-def _show(
-    evaluation: Evaluation, metrics: str, by: Sequence[str], print_json: bool, paired: bool
-) -> None:
-    if print_json:
-        typer.echo(json.dumps(as_json(evaluation), indent=2))
+    if inputs:
+        export_inputs(evaluation, inputs)
         return
-    console, systems = Console(), evaluation.summaries()
-    brief = metrics in PRESETS and evaluation.clips[0].clean is not None
+    known_macs = dict(o.named_macs(each) for each in curve.macs)
     wanted = evaluation.conditions[0].metrics
-    columns = [name for name in wanted if not (brief and MEASURES[name].detail)]
-    heard = evaluation.conditions[0].name
-    title = f"{evaluation.title}: {len(evaluation.clips)} clips" + (f", {heard}" if heard else "")
-    if systems:
-        print_summary(console, systems, columns, title)
-    if paired:
-        print_differences(console, evaluation, [name for name in DIFFERENCES if name in columns])
-    if len(evaluation.conditions) > 1:
-        print_checks(console, evaluation)
-    for column in by:
-        print_breakdown(console, evaluation, column, [n for n in columns if MEASURES[n].better])
-    print_worst(console, evaluation)
+    drawn = o.curve_measures(curve.measures, wanted) if curve.path else []
+    o.check_versus(results.versus, evaluation)
+    if cards:
+        check_cards(cards, evaluation)
+    _measure(evaluation, results, jobs or o.default_jobs())
+    if results.report:
+        from sordino.evaluate.html import write_report
 
-
-def _write_report(path: Path, evaluation: Evaluation) -> None:
-    from sordino.evaluate.report import write_report
-
-    write_report(path, evaluation)
-
-
-def _end(evaluation: Evaluation) -> None:
+        write_report(results.report, evaluation, results.versus)
+    if cards:
+        write_cards(cards, evaluation, pictures)
+    if curve.path:
+        draw_curve(curve.path, evaluation, drawn, known_macs, curve.against)
+    _show(evaluation, results)
     if evaluation.errors:
         count = sum(1 for _ in evaluation.tasks())
         raise SordinoError(f"{len(evaluation.errors)} of {count} outputs not measured.")
+
+
+def _measure(evaluation: Evaluation, results: _Results, jobs: int) -> None:
+    if results.resume and results.csv is None:
+        raise SordinoError("--resume needs --csv OUT, the file to continue.")
+    if results.parquet:
+        check_parquet()
+    beside = dict(evaluation.records)
+    if results.csv and results.resume and results.csv.exists():
+        evaluation.records = o.known_records(results.csv, evaluation.systems) | beside
+    evaluation.run(jobs, results.csv)
+    for line in evaluation.errors:
+        typer.echo(line, err=True)
+    if results.parquet:
+        write_records(results.parquet, evaluation.records, evaluation.traits, evaluation.versions)
+
+
+def _show(evaluation: Evaluation, results: _Results) -> None:
+    if results.print_json:
+        typer.echo(json.dumps(as_json(evaluation, results.versus), indent=2))
+        return
+    console, subject = Console(), evaluation.subject
+    references = any(clip.clean is not None for clip in evaluation.clips)
+    brief = results.metrics in o.PRESETS and references
+    wanted = evaluation.conditions[0].metrics
+    columns = [name for name in wanted if not (brief and MEASURES[name].detail)]
+    condition = evaluation.conditions[0].name
+    title = f"{evaluation.title}: {len(evaluation.summarized)} clips"
+    title += f", {condition}" if condition else ""
+    print_table(
+        console,
+        summary_table(title, "system", evaluation.summaries(), columns, MEANS_NOTE, best=True),
+    )
+    if results.paired:
+        shown = [name for name in DIFFERENCES if name in columns]
+        print_table(console, differences_table(evaluation, shown))
+    if results.paired or any(clip.part != MIXTURE for clip in evaluation.clips):
+        rows = compared(evaluation, results.versus)
+        print_table(console, comparison_table(subject, evaluation.names, rows))
+    if len(evaluation.conditions) > 1:
+        print_table(console, checks_table(evaluation, evaluation.checked))
+    judged = [name for name in columns if MEASURES[name].better]
+    for column in results.by:
+        print_table(console, breakdown_table(evaluation, column, judged))
+    print_table(console, worst_table(evaluation))

@@ -13,12 +13,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sordino.evaluate.metrics import RATE, Signal, frames
+from sordino.arrays import Mono
+from sordino.evaluate.metrics import RATE, frames
 
 Array = NDArray[np.float64]
 
 LPC_ORDER = 16
-KEPT_SHARE = 0.95  # LLR and WSS leave out the worst twentieth of the frames
+KEPT_SHARE = 0.95  # LLR and WSS drop the worst 5 % of the frames
 SEGMENT_LIMITS_DB = (-10.0, 35.0)
 
 # 25 critical bands, Hz
@@ -38,7 +39,7 @@ BANDWIDTHS = np.array(
 )
 
 
-def composite(clean: Signal, estimate: Signal, pesq: float) -> dict[str, float]:
+def composite(clean: Mono, estimate: Mono, pesq: float) -> dict[str, float]:
     """Predict opinion scores of the speech, of the background and overall, each 1..5.
 
     Args:
@@ -47,7 +48,7 @@ def composite(clean: Signal, estimate: Signal, pesq: float) -> dict[str, float]:
         pesq: Its wideband PESQ.
 
     Returns:
-        csig, cbak, covl, and what they come from: segsnr (dB), llr, wss.
+        csig, cbak, covl, and their components: segsnr (dB), llr, wss.
     """
     distance, slope, snr = llr(clean, estimate), wss(clean, estimate), seg_snr(clean, estimate)
     scores = {
@@ -59,7 +60,7 @@ def composite(clean: Signal, estimate: Signal, pesq: float) -> dict[str, float]:
     return {**clipped, "segsnr": snr, "llr": distance, "wss": slope}
 
 
-def seg_snr(clean: Signal, estimate: Signal) -> float:
+def seg_snr(clean: Mono, estimate: Mono) -> float:
     """Segmental signal-to-noise ratio, dB: the mean of the frames' SNR within -10..35."""
     c, e = _windowed(clean), _windowed(estimate)
     tiny = np.finfo(np.float64).eps
@@ -67,15 +68,15 @@ def seg_snr(clean: Signal, estimate: Signal) -> float:
     return float(np.clip(10 * np.log10(ratio + tiny), *SEGMENT_LIMITS_DB).mean())
 
 
-def llr(clean: Signal, estimate: Signal) -> float:
-    """Log-likelihood ratio: how badly the output's LPC envelope predicts the clean frame."""
+def llr(clean: Mono, estimate: Mono) -> float:
+    """Log-likelihood ratio: how badly the LPC envelope of the output predicts the clean frame."""
     correlation, own = _lpc(_windowed(clean))
     _, other = _lpc(_windowed(estimate))
     ratio = _residual(other, correlation) / np.maximum(_residual(own, correlation), 1e-30)
     return _mean_of_best(np.log(np.maximum(ratio, 1e-30)))
 
 
-def wss(clean: Signal, estimate: Signal) -> float:
+def wss(clean: Mono, estimate: Mono) -> float:
     """Weighted spectral slope distance of Klatt over 25 critical bands."""
     (level_c, slope_c, peak_c), (level_e, slope_e, peak_e) = map(_slopes, (clean, estimate))
     weight = (_weight(level_c, peak_c) + _weight(level_e, peak_e)) / 2
@@ -83,7 +84,7 @@ def wss(clean: Signal, estimate: Signal) -> float:
     return _mean_of_best(distance)
 
 
-def _windowed(x: Signal) -> Array:
+def _windowed(x: Mono) -> Array:
     """Frames of 30 ms, three quarters overlapped; shape = (frames, 480)."""
     size = round(0.03 * RATE)
     window = 0.5 * (1 - np.cos(2 * np.pi * np.arange(1, size + 1) / (size + 1)))
@@ -126,7 +127,7 @@ def _critical_bands(bins: int) -> Array:
     return filters * (filters > np.exp(-30 / (2 * 2.303)))
 
 
-def _slopes(x: Signal) -> tuple[Array, Array, Array]:
+def _slopes(x: Mono) -> tuple[Array, Array, Array]:
     """Critical-band levels (dB), their slopes, and the level of the peak nearest each slope."""
     cut = _windowed(x)
     size = 1 << int(np.ceil(np.log2(2 * cut.shape[1])))

@@ -1,4 +1,4 @@
-"""Quality against cost: what systems need to run, or what a model has heard in training."""
+"""Quality against cost: computation of each system, or hours of audio in training."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -9,31 +9,30 @@ from typing import Any
 
 import numpy as np
 
-from sordino.evaluate.charts import FAINT, GRID, INK, LABEL, OTHERS, SUBJECT, figure, plain, save
-from sordino.evaluate.evaluation import Evaluation
-from sordino.evaluate.measures import MEASURES
-from sordino.evaluate.printing import UNPROCESSED
-from sordino.evaluate.summary import Interval
-from sordino.evaluate.systems import Network
+from sordino.evaluate.plots import FAINT, GRID, INK, LABEL, OTHERS, SUBJECT, figure, plain, save
+from sordino.evaluate.runner import Evaluation
+from sordino.evaluate.scores import MEASURES
+from sordino.evaluate.statistics import Interval
+from sordino.evaluate.systems import UNPROCESSED, Network
 
-# Where a label may stand beside its point, the best place first: points right, points up.
+# Offsets of a label from its point, preferred first: points right, points up.
 PLACES = (
     *((7, 0), (-7, 0), (0, 8), (0, -8), (6, 7), (6, -7), (-6, 7), (-6, -7)),
     *((0, 17), (0, -17), (12, 14), (12, -14), (-12, 14), (-12, -14)),
 )
 
 
-ACROSS, PANEL = 2, (4.6, 3.2)  # panels in a row; inches: text stays legible on a narrow page
+ACROSS, PANEL = 2, (4.6, 3.2)  # panels in a row; inches, so that text is legible on a narrow page
 STEPS = np.linspace(0, 1, 40)  # along a line
 
 
 class Cost(StrEnum):
-    """What stands below the curve."""
+    """Horizontal axis of the curve."""
 
     WORK = "work"
-    """Multiply-accumulates on the left, the time taken on the right."""
+    """Multiply-accumulates in the left panels, processor time in the right ones."""
     HOURS = "hours"
-    """Hours of sound that our models have heard in training."""
+    """Hours of audio in training, of Sordino's models."""
 
 
 def draw_curve(
@@ -43,19 +42,18 @@ def draw_curve(
     macs: Mapping[str, float],
     against: Cost = Cost.WORK,
 ) -> None:
-    """Draw measures against what they cost, as PNG, two panels in a row.
+    """Plot measures against their cost as PNG, two panels in a row.
 
-    Systems whose multiply-accumulates are unknown, or that have no network, stand in the
-    panels of the time taken only; those that ran elsewhere in the first only, if their
-    figures say no more.
+    A system without a known number of multiply-accumulates appears in the panels of
+    processor time only; one that ran elsewhere may appear in the other panels only.
 
     Args:
-        path: Where to.
+        path: Output file.
         evaluation: What was measured.
-        measures: The qualities.
-        macs: Multiply-accumulates per second of sound by system, beside what systems and
-            their figures know.
-        against: What they cost.
+        measures: Vertical axes.
+        macs: Multiply-accumulates per second of audio by system, in addition to those that
+            systems and their figures have.
+        against: Horizontal axes.
 
     Raises:
         SordinoError: Matplotlib is missing, or the file cannot be written.
@@ -105,20 +103,20 @@ def _work(evaluation: Evaluation, macs: Mapping[str, float]) -> dict[str, dict[s
         if column in each and name != UNPROCESSED
     }
     return {
-        "million multiply-accumulates per second of sound": {
+        "million multiply-accumulates per second of audio": {
             name: value / 1e6 for name, value in known.items()
         },
-        "processor time per second of sound, one thread": time,
+        "processor time per second of audio, one thread": time,
     }
 
 
 def _hours(evaluation: Evaluation, _: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    heard = {
+    hours = {
         each.name: float(each.model.info.training["hours"])
         for each in evaluation.systems
         if isinstance(each, Network) and "hours" in each.model.info.training
     }
-    return {"hours of mixed sound heard in training": heard}
+    return {"hours of mixed audio in training": hours}
 
 
 def _line(
@@ -128,7 +126,7 @@ def _line(
     ours: Mapping[str, str],
     training: bool,
 ) -> None:
-    """Draw systems with their intervals; join ours of one kind, as the first one is."""
+    """Draw systems with their intervals; join models of the same kind as the first."""
     if UNPROCESSED in quality:
         _level(axes, quality[UNPROCESSED].mean, training)
     shown = sorted((cost[name], name) for name in cost if name in quality)
@@ -170,7 +168,7 @@ def _line(
 
 
 def _level(axes: Any, level: float, right: bool) -> None:
-    """Draw the level of the unprocessed sound, named where the fewest points lie."""
+    """Draw the level of the unprocessed input, labelled away from the points."""
     axes.axhline(level, color=FAINT, lw=1, ls=":", zorder=0)
     axes.annotate(
         "unprocessed",
@@ -186,10 +184,10 @@ def _level(axes: Any, level: float, right: bool) -> None:
 def _label(
     axes: Any, points: Mapping[str, tuple[float, Interval]], ours: Mapping[str, str]
 ) -> None:
-    """Write names beside points, each where it covers least of what is drawn there."""
+    """Label points, each where the label covers least of the drawing."""
     renderer = axes.figure.canvas.get_renderer()
     within = axes.get_window_extent(renderer)
-    # What is drawn already, and how much it matters: a name beside another's point misleads.
+    # What is drawn already, with its weight: a label beside another point misleads.
     taken = [(each.get_window_extent(renderer), 1.0) for each in axes.texts]
     kind = next(iter(ours.values()), "")
     joined = sorted(

@@ -1,8 +1,7 @@
 """DNSMOS: opinion scores predicted from the output alone, by Microsoft's networks.
 
-The ONNX files come with the `speechmos` package.  They are run here rather than through
-`speechmos.dnsmos.run` for one thread per process, for each scale by itself, and because
-that function refuses samples beyond full scale.
+The ONNX files come with the `speechmos` package.  `speechmos.dnsmos.run` is not used because it
+always computes all scales, uses all threads, and refuses samples beyond full scale.
 
 Sources: Reddy, Gopal, Cutler, "DNSMOS: a non-intrusive perceptual objective speech quality
 metric to evaluate noise suppressors", ICASSP 2021 (P.808); the same authors, "DNSMOS P.835",
@@ -17,13 +16,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from sordino.arrays import Mono
 from sordino.errors import SordinoError, install_command
-from sordino.evaluate.metrics import RATE, Signal
+from sordino.evaluate.metrics import RATE
 
-SEGMENT_SECONDS = 9.01  # what the networks were trained on; they step through a clip by 1 s
+SEGMENT_SECONDS = 9.01  # length that the networks were trained on; the hop is 1 s
 SEGMENT = int(SEGMENT_SECONDS * RATE)
 
-# From the network's raw outputs to the scale of the listeners; highest power first.
+# Map the network's raw outputs to the listeners' scale; highest power first.
 POLYNOMIALS = {
     "sig": (-0.08397278, 1.22083953, 0.0052439),
     "bak": (-0.13166888, 1.60915514, -0.39604546),
@@ -31,7 +31,7 @@ POLYNOMIALS = {
 }
 
 
-def dnsmos_p835(x: Signal) -> dict[str, float]:
+def dnsmos_p835(x: Mono) -> dict[str, float]:
     """Predict ITU-T P.835 scores: of the speech (sig), the background (bak), overall (ovrl).
 
     Args:
@@ -50,7 +50,7 @@ def dnsmos_p835(x: Signal) -> dict[str, float]:
     }
 
 
-def dnsmos_p808(x: Signal) -> float:
+def dnsmos_p808(x: Mono) -> float:
     """Predict the ITU-T P.808 overall score, about 1..5, of a mono clip at 16 kHz."""
     session = _session("model_v8.onnx")
     scores = [
@@ -60,7 +60,7 @@ def dnsmos_p808(x: Signal) -> float:
     return float(np.mean(scores))
 
 
-def _segments(x: Signal) -> Iterator[Signal]:
+def _segments(x: Mono) -> Iterator[Mono]:
     x = np.asarray(x, np.float32)
     if not len(x):
         raise SordinoError("A clip without samples has no DNSMOS.")
@@ -73,7 +73,7 @@ def _segments(x: Signal) -> Iterator[Signal]:
             yield segment
 
 
-def _log_mel(x: Signal) -> Signal:
+def _log_mel(x: Mono) -> Mono:
     import librosa
 
     mel = librosa.feature.melspectrogram(y=x, sr=RATE, n_fft=321, hop_length=160, n_mels=120)

@@ -1,7 +1,7 @@
 """Sordino in LiveKit: clean a participant's track while it is read.
 
 LiveKit calls frame processors on the event loop.  Inference therefore runs in a thread, one
-frame behind: while a frame is on its way, the one before it is long ready.
+frame behind: when a frame arrives, the one before it has long been cleaned.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from livekit import rtc
 
 from sordino.model import Model, load_model
-from sordino.plugins.pcm import Knobs, PcmStream
+from sordino.plugins.pcm import Controls, PcmStream
 
 SPEECH_PROBABILITY = "sordino.speech_probability"
 """Key in the `userdata` of a clean frame."""
@@ -21,15 +21,16 @@ SPEECH_PROBABILITY = "sordino.speech_probability"
 class SordinoFrameProcessor(rtc.FrameProcessor[rtc.AudioFrame]):
     """Frame processor for `rtc.AudioStream(track, noise_cancellation=SordinoFrameProcessor())`.
 
-    Frames keep their size, rate and channels, and come out 20 ms and one frame later at 8, 16,
-    24 and 48 kHz.  Their `userdata` gains `SPEECH_PROBABILITY`.  One processor holds the sound
-    of one participant's track; it starts afresh when the track, the sample rate or the channel
-    count changes, and when it is enabled again.  It uses no credentials and no network.
+    Frames keep their size, rate and channels, and come out 20 ms and one frame (the longest so
+    far) later at 8, 16, 24 and 48 kHz.  Their `userdata` gains `SPEECH_PROBABILITY`.
+    One processor holds the state of one participant's track; it starts afresh when the track, the
+    sample rate or the channel count changes, and when it is enabled again.  It uses no credentials
+    and no network.
 
     Args:
         model: name of a packaged model, path of an .onnx file, or a loaded model.
-        strength: share of the noise that is taken away, 0..1.
-        attenuation_limit_db: the most that any sound may be attenuated; None is no limit.
+        strength: share of the noise that is removed, 0..1.
+        attenuation_limit_db: nothing is attenuated by more, in dB; None is no limit.
 
     Raises:
         SordinoError: an argument is out of range, or the model cannot be loaded.
@@ -42,7 +43,7 @@ class SordinoFrameProcessor(rtc.FrameProcessor[rtc.AudioFrame]):
         attenuation_limit_db: float | None = None,
     ) -> None:
         self._model = model if isinstance(model, Model) else load_model(model)
-        self._knobs = Knobs(strength, attenuation_limit_db)
+        self._controls = Controls(strength, attenuation_limit_db)
         self._source = ("", "")  # participant, publication
         self._worker: ThreadPoolExecutor | None = None
         self._start_afresh()
@@ -50,35 +51,35 @@ class SordinoFrameProcessor(rtc.FrameProcessor[rtc.AudioFrame]):
     @property
     def enabled(self) -> bool:
         """Whether LiveKit hands frames to this processor; if not, they stay as they are."""
-        return self._knobs.enabled
+        return self._controls.enabled
 
     @enabled.setter
     def enabled(self, value: bool) -> None:
-        if value and not self._knobs.enabled:
-            self._start_afresh()  # what it heard before the pause is not what comes next
-        self._knobs = replace(self._knobs, enabled=value)
+        if value and not self._controls.enabled:
+            self._start_afresh()  # the audio before the pause says nothing about what comes next
+        self._controls = replace(self._controls, enabled=value)
 
     @property
     def strength(self) -> float:
-        """Share of the noise that is taken away, 0..1; changes take effect at the next frame."""
-        return self._knobs.strength
+        """Share of the noise that is removed, 0..1; changes take effect at the next frame."""
+        return self._controls.strength
 
     @strength.setter
     def strength(self, value: float) -> None:
-        self._knobs = replace(self._knobs, strength=value)
+        self._controls = replace(self._controls, strength=value)
 
     @property
     def attenuation_limit_db(self) -> float | None:
-        """The most dB that any sound may be attenuated; changes take effect at the next frame."""
-        return self._knobs.attenuation_limit_db
+        """Limit of the attenuation in dB; changes take effect at the next frame."""
+        return self._controls.attenuation_limit_db
 
     @attenuation_limit_db.setter
     def attenuation_limit_db(self, value: float | None) -> None:
-        self._knobs = replace(self._knobs, attenuation_limit_db=value)
+        self._controls = replace(self._controls, attenuation_limit_db=value)
 
     @property
     def speech_probability(self) -> float:
-        """Probability, 0..1, that the newest 10 ms before the frame now heard held speech."""
+        """Probability, 0..1, that the newest 10 ms before the last frame contained speech."""
         return self._speech_probability
 
     def _on_stream_info_updated(
@@ -88,7 +89,7 @@ class SordinoFrameProcessor(rtc.FrameProcessor[rtc.AudioFrame]):
         participant_identity: str,
         publication_sid: str,
     ) -> None:
-        # LiveKit repeats this when a room renews its token; only another track is news.
+        # LiveKit repeats this when a room renews its token; only another track is a change.
         source = (participant_identity, publication_sid)
         if source != self._source:
             self._source = source
@@ -108,16 +109,15 @@ class SordinoFrameProcessor(rtc.FrameProcessor[rtc.AudioFrame]):
             self._start_afresh()
             stream = PcmStream(self._model, frame.sample_rate, frame.num_channels)
             self._stream = stream
-            self._ready += bytes(len(pcm))  # the one frame that it lags behind
         if self._worker is None:
             self._worker = ThreadPoolExecutor(1, thread_name_prefix="sordino")
         before = self._pending
-        self._pending = self._worker.submit(_step, stream, pcm, self._knobs)
+        self._pending = self._worker.submit(_step, stream, pcm, self._controls)
         if before is not None:
             self._take(before)
-        if len(self._ready) < len(pcm):  # a frame longer than the one before
-            self._take(self._pending)
-            self._pending = None
+        if len(pcm) > self._lag:  # one frame behind: a longer one needs more, once and for all
+            self._ready += bytes(len(pcm) - self._lag)
+            self._lag = len(pcm)
         data, self._ready = self._ready[: len(pcm)], self._ready[len(pcm) :]
         userdata = {**frame.userdata, SPEECH_PROBABILITY: self._speech_probability}
         return rtc.AudioFrame(
@@ -142,6 +142,7 @@ class SordinoFrameProcessor(rtc.FrameProcessor[rtc.AudioFrame]):
         self._stream: PcmStream | None = None
         self._pending: Future[_Step] | None = None
         self._ready = b""
+        self._lag = 0  # bytes that the output is behind, besides the denoiser's own delay
         self._speech_probability = 0.0
 
 
@@ -150,5 +151,5 @@ class _Step(NamedTuple):
     speech_probability: float
 
 
-def _step(stream: PcmStream, pcm: bytes, knobs: Knobs) -> _Step:
-    return _Step(stream.process(pcm, knobs), stream.speech_probability)
+def _step(stream: PcmStream, pcm: bytes, controls: Controls) -> _Step:
+    return _Step(stream.process(pcm, controls), stream.speech_probability)

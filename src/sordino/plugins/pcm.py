@@ -1,7 +1,7 @@
 """16-bit PCM in frames of any size -> clean PCM, every frame as long as it came.
 
-Voice-agent frameworks expect back exactly the frame that they handed in.  The engine answers
-up to its latency later, so as much silence leads the stream, and nothing varies after that.
+Voice-agent frameworks expect back exactly the frame that they handed in.  The denoiser's output
+is late by its latency, so the stream begins with as much silence, and the delay is constant.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ PCM = np.dtype("<i2")  # little-endian, as the frameworks send it
 
 
 @dataclass(frozen=True)
-class Knobs:
-    """What may change while a stream runs.
+class Controls:
+    """Parameters that may change while a stream runs.
 
     Args:
         strength: share of the noise that is taken away, 0..1.
-        attenuation_limit_db: the most that any sound may be attenuated; None is no limit.
-        enabled: False passes the sound through unchanged but equally late, so that switching
+        attenuation_limit_db: nothing is attenuated by more, in dB; None is no limit.
+        enabled: False passes the audio through unchanged with the same delay, so that switching
             leaves no gap.
 
     Raises:
@@ -52,7 +52,9 @@ def _is_number(value: object) -> bool:
 
 
 class PcmStream:
-    """The sound of one participant, at one sample rate.
+    """The audio of one participant, at one sample rate.
+
+    A frame may end in the middle of a sample: its odd bytes are kept for the next one.
 
     Args:
         model: a loaded model; streams share it.
@@ -64,7 +66,7 @@ class PcmStream:
 
     >>> from sordino.model import load_model
     >>> stream = PcmStream(load_model(), sample_rate=16000)
-    >>> len(stream.process(bytes(640), Knobs())), stream.delay_samples
+    >>> len(stream.process(bytes(640), Controls())), stream.delay_samples
     (640, 320)
     """
 
@@ -73,7 +75,8 @@ class PcmStream:
         self.sample_rate = self._denoiser.sample_rate
         self.channels = self._denoiser.channels
         self.delay_samples = self._denoiser.latency_samples
-        """How much later a sample goes out than it came in."""
+        """Delay of the output."""
+        self._odd = b""  # less than a sample of all channels
         self._ready = np.zeros((self.delay_samples, self.channels), PCM)
 
     @property
@@ -81,21 +84,14 @@ class PcmStream:
         """Probability, 0..1, that the newest 10 ms held speech; 0 if the model does not say."""
         return self._denoiser.speech_probability or 0.0
 
-    def process(self, pcm: bytes | memoryview, knobs: Knobs) -> bytes:
-        """Take interleaved 16-bit samples and return as many, clean and `delay_samples` older.
-
-        Raises:
-            SordinoError: the bytes are not whole samples of all channels.
-        """
-        samples = np.frombuffer(pcm, np.uint8)
-        if len(samples) % (PCM.itemsize * self.channels):
-            raise SordinoError(
-                f"a frame has {len(samples)} bytes: expected 16-bit samples of {self.channels} "
-                "channel(s), interleaved"
-            )
-        samples = samples.view(PCM).reshape(-1, self.channels)
-        self._denoiser.attenuation_limit_db = knobs.attenuation_limit_db
-        self._denoiser.strength = knobs.strength if knobs.enabled else 0.0
+    def process(self, pcm: bytes | memoryview, controls: Controls) -> bytes:
+        """Take interleaved 16-bit samples; return as many clean ones, `delay_samples` older."""
+        data = self._odd + bytes(pcm)
+        whole = len(data) // (PCM.itemsize * self.channels) * self.channels
+        self._odd = data[whole * PCM.itemsize :]
+        samples = np.frombuffer(data, PCM, whole).reshape(-1, self.channels)
+        self._denoiser.attenuation_limit_db = controls.attenuation_limit_db
+        self._denoiser.strength = controls.strength if controls.enabled else 0.0
         clean = _as_pcm(self._denoiser.feed(samples))
         ready = np.concatenate([self._ready, clean])
         self._ready = ready[len(samples) :]

@@ -1,12 +1,13 @@
-"""Sordino in a Pipecat voice agent: clean the user's sound before it is detected and transcribed.
+"""Sordino in a Pipecat voice agent: clean the user's audio before it is detected and transcribed.
 
-`SordinoFilter` sits in the input transport and hears one stream.  `SordinoFrameProcessor` sits
+`SordinoFilter` sits in the input transport and cleans one stream.  `SordinoFrameProcessor` sits
 in the pipeline and keeps the users of a room apart.  Inference runs in a thread of each, never
 on the event loop.
 """
 
 import asyncio
 import copy
+import logging
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,25 +29,27 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from sordino.errors import SordinoError
 from sordino.model import Model, load_model
-from sordino.plugins.pcm import Knobs, PcmStream
+from sordino.plugins.pcm import PCM, Controls, PcmStream
+
+_log = logging.getLogger(__name__)
 
 SPEECH_PROBABILITY = "sordino.speech_probability"
 """Key in the `metadata` of a frame that `SordinoFrameProcessor` has cleaned."""
 
-FORGOTTEN_AFTER = 10.0  # seconds; what a user said so long ago says nothing of the noise now
+FORGET_SECONDS = 10.0  # of silence on the wire, after which a user starts afresh
 
 
 class SordinoFilter(BaseAudioFilter):
     """Audio filter for a transport: `TransportParams(audio_in_filter=SordinoFilter())`.
 
-    Every call returns as many bytes as it got, 20 ms later at 8, 16, 24 and 48 kHz.  One filter
-    holds the sound of one stream; use one for each transport.  `FilterEnableFrame` switches
-    it, and `FilterUpdateSettingsFrame(settings={"strength": 0.5})` turns its knobs.
+    Every call returns as many samples as it got, 20 ms later at 8, 16, 24 and 48 kHz.  One filter
+    holds the state of one stream; use one for each transport.  `FilterEnableFrame` switches
+    it, and `FilterUpdateSettingsFrame(settings={"strength": 0.5})` changes its parameters.
 
     Args:
         model: name of a packaged model, path of an .onnx file, or a loaded model.
-        strength: share of the noise that is taken away, 0..1.
-        attenuation_limit_db: the most that any sound may be attenuated; None is no limit.
+        strength: share of the noise that is removed, 0..1.
+        attenuation_limit_db: nothing is attenuated by more, in dB; None is no limit.
 
     Raises:
         SordinoError: an argument is out of range, or the model cannot be loaded.
@@ -59,21 +62,21 @@ class SordinoFilter(BaseAudioFilter):
         attenuation_limit_db: float | None = None,
     ) -> None:
         self._model = model if isinstance(model, Model) else load_model(model)
-        self._knobs = Knobs(strength, attenuation_limit_db)
+        self._controls = Controls(strength, attenuation_limit_db)
         self._stream: PcmStream | None = None
         self._worker: ThreadPoolExecutor | None = None
 
     @property
     def speech_probability(self) -> float:
-        """Probability, 0..1, that the newest 10 ms held speech."""
+        """Probability, 0..1, that the newest 10 ms contained speech."""
         return self._stream.speech_probability if self._stream else 0.0
 
     def vad_analyzer(self, params: VADParams | None = None) -> "SordinoVADAnalyzer":
-        """Return a voice activity detector that asks this filter: no second network to run."""
+        """Return a voice activity detector that uses this filter's network instead of one more."""
         return SordinoVADAnalyzer(self, params=params)
 
     async def start(self, sample_rate: int) -> None:
-        """Begin a new stream; the transport calls this when it is set up.
+        """Start a new stream; the transport calls this when it is set up.
 
         Raises:
             SordinoError: the sample rate is not 8000 to 192000 Hz.
@@ -90,30 +93,39 @@ class SordinoFilter(BaseAudioFilter):
             self._worker = None
 
     async def process_frame(self, frame: FilterControlFrame) -> None:
-        """Obey a control frame.
+        """Apply a control frame.
 
         Raises:
             SordinoError: it asks for a setting that does not exist, or a value out of range.
         """
-        self._knobs = _turned(self._knobs, frame)
+        self._controls = _apply(self._controls, frame)
 
     async def filter(self, audio: bytes) -> bytes:
-        """Take a frame of 16-bit mono sound and return one as long, clean.
+        """Take a frame of 16-bit mono audio; return a clean one with as many whole samples.
+
+        Half a sample at the end is kept for the next frame.  An exception would end the
+        transport's input for good, so a frame that cannot be cleaned is returned as it came.
 
         Raises:
-            SordinoError: the filter is not started, or the frame has half a sample.
+            SordinoError: the filter is not started.
         """
         if self._stream is None or self._worker is None:
             raise SordinoError("the filter is not started: hand it to a transport, or await start")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._worker, self._stream.process, audio, self._knobs)
+        try:
+            return await loop.run_in_executor(
+                self._worker, self._stream.process, audio, self._controls
+            )
+        except Exception:
+            _log.exception("a frame of %d bytes stays noisy", len(audio))
+            return audio
 
 
 class SordinoVADAnalyzer(VADAnalyzer):
-    """Voice activity from the probability that a `SordinoFilter` finds on its way.
+    """Voice activity from the speech probability of a `SordinoFilter`.
 
     Args:
-        audio_filter: the filter that the sound has gone through.
+        audio_filter: the filter that the audio has gone through.
         sample_rate: in Hz; None is the transport's.
         params: thresholds and times, see Pipecat.
     """
@@ -132,7 +144,7 @@ class SordinoVADAnalyzer(VADAnalyzer):
         """Return the samples of one decision (20 ms)."""
         return self.sample_rate // 50
 
-    def voice_confidence(self, buffer: bytes) -> float:  # noqa: ARG002 (the filter has heard it)
+    def voice_confidence(self, buffer: bytes) -> float:  # noqa: ARG002 (the filter has seen it)
         """Return the filter's newest probability of speech."""
         return self._filter.speech_probability
 
@@ -140,7 +152,7 @@ class SordinoVADAnalyzer(VADAnalyzer):
 @dataclass
 class _User:
     stream: PcmStream
-    heard: float  # time.monotonic() of the newest frame
+    last_frame: float  # time.monotonic()
 
 
 class SordinoFrameProcessor(FrameProcessor):
@@ -148,8 +160,9 @@ class SordinoFrameProcessor(FrameProcessor):
 
     Put it right behind `transport.input()`.  Frames keep their size, rate, channels, user and
     time stamps; their metadata gains `SPEECH_PROBABILITY`.  A user whose sample rate or channel
-    count changes, or who was silent (sent nothing) for ten seconds, starts afresh.  It obeys
-    the same control frames as `SordinoFilter`, and passes them on.
+    count changes, or who sent nothing for ten seconds starts afresh.  A frame that cannot
+    be cleaned, because of its sample rate for instance, is passed on as it came, and an ErrorFrame
+    tells so.  Control frames work as with `SordinoFilter`, and are passed on.
 
     Args:
         model, strength, attenuation_limit_db: see `SordinoFilter`.
@@ -168,8 +181,9 @@ class SordinoFrameProcessor(FrameProcessor):
     ) -> None:
         super().__init__(**kwargs)
         self._model = model if isinstance(model, Model) else load_model(model)
-        self._knobs = Knobs(strength, attenuation_limit_db)
+        self._controls = Controls(strength, attenuation_limit_db)
         self._users: dict[str, _User] = {}
+        self._reported: set[str] = set()  # errors; each frame would repeat them
         self._worker = _worker()
 
     @property
@@ -181,23 +195,32 @@ class SordinoFrameProcessor(FrameProcessor):
         """Clean input audio; pass everything else on."""
         await super().process_frame(frame, direction)
         if isinstance(frame, FilterControlFrame):
-            self._knobs = _turned(self._knobs, frame)
+            self._controls = _apply(self._controls, frame)
         elif isinstance(frame, InputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
             frame = await self._clean(frame)
         await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:
-        """Forget all users and end the thread."""
+        """Delete the state of all users and end the thread."""
         await super().cleanup()
         self._users.clear()
         self._worker.shutdown(wait=False)
 
     async def _clean(self, frame: InputAudioRawFrame) -> InputAudioRawFrame:
-        stream = self._stream_of(frame)
         loop = asyncio.get_running_loop()
-        audio = await loop.run_in_executor(self._worker, stream.process, frame.audio, self._knobs)
+        try:
+            stream = self._stream_of(frame)
+            audio = await loop.run_in_executor(
+                self._worker, stream.process, frame.audio, self._controls
+            )
+        except Exception as error:
+            if str(error) not in self._reported:
+                self._reported.add(str(error))
+                await self.push_error(f"frames stay noisy: {error}", error)
+            return frame
         clean = copy.copy(frame)  # another branch of the pipeline may hold the noisy one
         clean.audio = audio
+        clean.num_frames = len(audio) // (PCM.itemsize * stream.channels)
         clean.metadata = {**frame.metadata, SPEECH_PROBABILITY: stream.speech_probability}
         return clean
 
@@ -205,15 +228,15 @@ class SordinoFrameProcessor(FrameProcessor):
         now = time.monotonic()
         name = frame.user_id if isinstance(frame, UserAudioRawFrame) else ""
         user = self._users.get(name)
-        if user is None or now - user.heard > FORGOTTEN_AFTER or not _fits(user.stream, frame):
+        if user is None or now - user.last_frame > FORGET_SECONDS or not _fits(user.stream, frame):
             self._users = {
                 other: each
                 for other, each in self._users.items()
-                if now - each.heard <= FORGOTTEN_AFTER
+                if now - each.last_frame <= FORGET_SECONDS
             }
             user = _User(PcmStream(self._model, frame.sample_rate, frame.num_channels), now)
             self._users[name] = user
-        user.heard = now
+        user.last_frame = now
         return user.stream
 
 
@@ -221,18 +244,18 @@ def _fits(stream: PcmStream, frame: InputAudioRawFrame) -> bool:
     return (stream.sample_rate, stream.channels) == (frame.sample_rate, frame.num_channels)
 
 
-def _turned(knobs: Knobs, frame: FilterControlFrame) -> Knobs:
+def _apply(controls: Controls, frame: FilterControlFrame) -> Controls:
     if isinstance(frame, FilterEnableFrame):
-        return replace(knobs, enabled=frame.enable)
+        return replace(controls, enabled=frame.enable)
     if isinstance(frame, FilterUpdateSettingsFrame):
         try:
-            return replace(knobs, **frame.settings)
+            return replace(controls, **frame.settings)
         except TypeError:
             raise SordinoError(
                 f"unknown setting in {sorted(map(str, frame.settings))}: there are strength, "
                 "attenuation_limit_db and enabled"
             ) from None
-    return knobs
+    return controls
 
 
 def _worker() -> ThreadPoolExecutor:

@@ -8,7 +8,7 @@ import typer
 from sordino.errors import SordinoError
 
 _LIMITS: dict[str, Any] = {"rich_help_panel": "Limits"}
-_DOOR: dict[str, Any] = {"rich_help_panel": "Who may"}
+_ACCESS: dict[str, Any] = {"rich_help_panel": "Access"}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -21,27 +21,29 @@ def serve(
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8765,
     token_file: Annotated[
         Path | None,
-        typer.Option(help="File with the token for clients; or SORDINO_TOKEN.", **_DOOR),
+        typer.Option(help="File with the token for clients; or SORDINO_TOKEN.", **_ACCESS),
     ] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option(metavar="URL", help="Other web pages that may use it, by origin.", **_DOOR),
+        typer.Option(metavar="URL", help="Other web pages that may use it, by origin.", **_ACCESS),
     ] = None,
     host_name: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Other names of a loopback address.", **_DOOR),
+        typer.Option(metavar="NAME", help="Other names of a loopback address.", **_ACCESS),
     ] = None,
     tls_certificate: Annotated[
-        Path | None, typer.Option(help="Certificate chain (PEM), for HTTPS.", **_DOOR)
+        Path | None, typer.Option(help="Certificate chain (PEM), for HTTPS.", **_ACCESS)
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).", **_DOOR)] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).", **_ACCESS)] = None,
     trusted_proxy: Annotated[
         list[str] | None,
-        typer.Option(metavar="IP", help="Reverse proxies besides those of this machine.", **_DOOR),
+        typer.Option(
+            metavar="IP", help="Further reverse proxies besides this machine's.", **_ACCESS
+        ),
     ] = None,
     stun: Annotated[
         list[str] | None,
-        typer.Option(metavar="URL", help="STUN servers for WebRTC through a NAT.", **_DOOR),
+        typer.Option(metavar="URL", help="STUN servers for WebRTC through a NAT.", **_ACCESS),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="For inference; all processors if left out.")
@@ -116,9 +118,9 @@ def bench(
     client, and not a sample is lost.  The clients run on this machine too, and take their share.
     """
     from sordino.benchmark import processor
-    from sordino.serve.load import Load, LoadedServer, measured, streams_held
+    from sordino.serve.loadtest import LoadedServer, LoadResult, measure, streams_held
 
-    def show(load: Load) -> None:
+    def show(load: LoadResult) -> None:
         share = "" if load.processor is None else f", server {100 * load.processor:.0f} % of a core"
         typer.echo(
             f"{load.streams:4} streams  p50 {load.p50_ms:5.1f} ms  p99 {load.p99_ms:5.1f} ms  "
@@ -128,7 +130,7 @@ def bench(
     typer.echo(f"{processor()}, {rate} Hz, blocks of 10 ms, {threads} thread(s) of inference")
     with LoadedServer(threads) as server:
         if streams is not None:
-            show(measured(server, streams, rate, seconds))
+            show(measure(server, streams, rate, seconds))
             return
         results = streams_held(server, rate, seconds, show)
     held = max((each.streams for each in results if each.holds), default=0)

@@ -26,12 +26,12 @@ from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as _connect
 
 from sordino.errors import SordinoError
-from sordino.serve.protocol import MOST_BLOCK_BYTES, Hello
+from sordino.serve.protocol import MAX_BLOCK_BYTES, Hello
 
 PATH = "/v1/stream"
 
 Sound = NDArray[np.float32]
-_OPTIONS: dict[str, Any] = {"compression": None, "max_size": 2 * MOST_BLOCK_BYTES}
+_OPTIONS: dict[str, Any] = {"compression": None, "max_size": 2 * MAX_BLOCK_BYTES}
 
 
 class StreamError(SordinoError):

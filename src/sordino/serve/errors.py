@@ -1,37 +1,46 @@
-"""What the server refuses, in the one shape that every answer has."""
+"""Refusals, and the one JSON shape that every error response has."""
 
 from collections.abc import Mapping
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Match
 
 RETRY_SECONDS = 5  # what a client is told to wait; nobody knows when a stream will end
 
 
 class Refusal(HTTPException):
-    """An answer that is not what the client hoped for.
+    """A request that the server does not fulfil.
 
     Args:
         status: HTTP status.
         code: a word for programs, see docs/reference/protocol.md.
-        message: one line for people: what is wrong and what mends it.
+        message: one line for people: what is wrong and how to mend it.
         retry_after: seconds, for what may work later.
+        headers: further response headers.
     """
 
     def __init__(
-        self, status: int, code: str, message: str, retry_after: float | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        headers = None if retry_after is None else {"Retry-After": str(max(1, round(retry_after)))}
-        super().__init__(status, message, headers)
+        all_headers = dict(headers or {})
+        if retry_after is not None:
+            all_headers["Retry-After"] = str(max(1, round(retry_after)))
+        super().__init__(status, message, all_headers or None)
         self.code = code
         self.message = message
         self.retry_after = retry_after
 
     def response(self) -> JSONResponse:
-        """Return the answer."""
-        return answer(self.status_code, self.code, self.message, self.headers)
+        """Return the error response."""
+        return error_response(self.status_code, self.code, self.message, self.headers)
 
 
 class Overloaded(Refusal):
@@ -42,29 +51,49 @@ class Overloaded(Refusal):
 
 
 class Draining(Refusal):
-    """The server ends."""
+    """The server is about to end."""
 
     def __init__(self) -> None:
         message = "the server is about to end: connect to another one, or again in a moment"
         super().__init__(503, "draining", message, RETRY_SECONDS)
 
 
-def answer(
+def error_response(
     status: int, code: str, message: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """Return an error as JSON."""
     return JSONResponse({"code": code, "message": message}, status, headers)
 
 
-def answer_http(_: HTTPConnection, error: Exception) -> JSONResponse:
-    """Turn any HTTP error into the one shape."""
+def handle_error(connection: HTTPConnection, error: Exception) -> Response:
+    """Turn any exception of a route into a JSON response; answer OPTIONS on every path."""
     if isinstance(error, Refusal):
         return error.response()
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return _wrong_method(connection)
     if isinstance(error, HTTPException):
-        code = {404: "not_found", 405: "not_allowed"}.get(error.status_code, "bad_request")
-        return answer(error.status_code, code, str(error.detail), error.headers)
+        code = "not_found" if error.status_code == 404 else "bad_request"
+        return error_response(error.status_code, code, str(error.detail), error.headers)
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         where = ".".join(str(each) for each in first["loc"][1:])
-        return answer(400, "bad_request", f"{where}: {first['msg']}")
-    return answer(500, "internal", "the server made a mistake: its log says which")
+        return error_response(400, "bad_request", f"{where}: {first['msg']}")
+    return error_response(500, "internal", "the server made a mistake: its log says which")
+
+
+def _wrong_method(connection: HTTPConnection) -> Response:
+    allow = {"Allow": ", ".join(sorted(_methods(connection)))}
+    if connection.scope["method"] == "OPTIONS":
+        return Response(status_code=204, headers=allow)
+    message = f"this path takes {allow['Allow']}"
+    return error_response(405, "not_allowed", message, allow)
+
+
+def _methods(connection: HTTPConnection) -> set[str]:
+    """Return what the path takes; each method of a path has a route of its own."""
+    routes: list[BaseRoute] = connection.app.router.routes
+    methods = {"OPTIONS"}
+    for route in routes:
+        if route.matches(connection.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or {"GET"}
+    return methods | ({"HEAD"} if "GET" in methods else set())

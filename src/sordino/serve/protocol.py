@@ -1,4 +1,4 @@
-"""The WebSocket protocol of live streams, see docs/reference/protocol.md: words and samples."""
+"""The WebSocket protocol of live streams, see docs/reference/protocol.md: messages and samples."""
 
 import json
 from dataclasses import dataclass, fields
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 VERSION = 1
-LOWEST_RATE, HIGHEST_RATE = 8000, 48000  # Hz
-MOST_CHANNELS = 8
-LONGEST_TEXT = 4096  # characters of a JSON message
+MIN_RATE, MAX_RATE = 8000, 48000  # Hz
+MAX_CHANNELS = 8
+MAX_TEXT = 4096  # characters of a JSON message
 FORMATS: dict[str, np.dtype[Any]] = {"s16": np.dtype("<i2"), "f32": np.dtype("<f4")}
-MOST_BLOCK_BYTES = HIGHEST_RATE * MOST_CHANNELS * 4  # a second of the widest sound
+MAX_BLOCK_BYTES = MAX_RATE * MAX_CHANNELS * 4  # a second of 8 channels at 48 kHz in 32 bits
 
 CLOSE_CODES = {
     "unauthorized": 1008,
@@ -30,11 +30,11 @@ CLOSE_CODES = {
 
 
 class ProtocolError(Exception):
-    """A message that is none; the stream ends.
+    """A message that breaks the protocol; the stream ends.
 
     Args:
         code: a key of `CLOSE_CODES`.
-        message: one line: what is wrong and what mends it.
+        message: one line: what is wrong and how to mend it.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -45,7 +45,7 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True)
 class Hello:
-    """What a client says first.
+    """The first message of a client.
 
     Args:
         rate: sample rate in Hz.
@@ -53,7 +53,7 @@ class Hello:
         channels: interleaved.
         strength: share of the noise to take, 0 to 1.
         model: name of a packaged one.
-        voice: for models that keep one voice only.
+        voice: for models that keep one voice only; None for all others.
         token: of the server, if it has one.
     """
 
@@ -108,7 +108,7 @@ def read_hello(text: str) -> Hello:
     """Read the first message.
 
     Raises:
-        ProtocolError: it is no hello.
+        ProtocolError: it is not a valid hello.
     """
     message = read_message(text)
     if message.pop("type") != "hello":
@@ -119,13 +119,16 @@ def read_hello(text: str) -> Hello:
         raise ProtocolError(
             "bad_request", f"hello has the unknown field {unknown[0]!r}: known are {known}"
         )
+    for name in ("format", "model"):
+        if isinstance(message.get(name), str):
+            message[name] = message[name].lower()
     hello = Hello(**message)
-    _demand(_is_whole(hello.rate, LOWEST_RATE, HIGHEST_RATE), "rate", hello.rate, "8000 to 48000")
-    _demand(hello.format in ("s16", "f32"), "format", hello.format, "'s16' or 'f32'")
-    _demand(_is_whole(hello.channels, 1, MOST_CHANNELS), "channels", hello.channels, "1 to 8")
-    _demand(is_share(hello.strength), "strength", hello.strength, "0 to 1")
-    _demand(isinstance(hello.model, str), "model", hello.model, "a name")
-    _demand(isinstance(hello.token, str | None), "token", "...", "a text")
+    _check(_is_integer(hello.rate, MIN_RATE, MAX_RATE), "rate", hello.rate, "8000 to 48000")
+    _check(hello.format in ("s16", "f32"), "format", hello.format, "'s16' or 'f32'")
+    _check(_is_integer(hello.channels, 1, MAX_CHANNELS), "channels", hello.channels, "1 to 8")
+    _check(is_share(hello.strength), "strength", hello.strength, "0 to 1")
+    _check(isinstance(hello.model, str), "model", hello.model, "a name")
+    _check(isinstance(hello.token, str | None), "token", "...", "a text")
     if hello.voice is not None:
         raise ProtocolError(
             "bad_request", f"the model {hello.model!r} keeps any voice: leave out `voice`"
@@ -137,10 +140,10 @@ def read_message(text: str) -> dict[str, Any]:
     """Read a JSON message; it has a `type`.
 
     Raises:
-        ProtocolError: it is none.
+        ProtocolError: it is not one.
     """
-    if len(text) > LONGEST_TEXT:
-        raise ProtocolError("too_large", f"a text message is longer than {LONGEST_TEXT} characters")
+    if len(text) > MAX_TEXT:
+        raise ProtocolError("too_large", f"a text message is longer than {MAX_TEXT} characters")
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):
@@ -151,14 +154,14 @@ def read_message(text: str) -> dict[str, Any]:
 
 
 def is_share(value: object) -> TypeGuard[float]:
-    """Tell whether a value is a number from 0 to 1."""
+    """Return whether a value is a number from 0 to 1."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
-def _is_whole(value: object, lowest: int, highest: int) -> bool:
-    return type(value) is int and lowest <= value <= highest
+def _is_integer(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high
 
 
-def _demand(is_fine: bool, name: str, value: object, expected: str) -> None:
-    if not is_fine:
+def _check(is_valid: bool, name: str, value: object, expected: str) -> None:
+    if not is_valid:
         raise ProtocolError("bad_request", f"{name} is {value!r}: expected {expected}")

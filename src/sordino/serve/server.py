@@ -1,4 +1,4 @@
-"""The server as a process: sockets, patience, and an end in order."""
+"""The server as a process: sockets, timeouts, and an orderly shutdown."""
 
 import asyncio
 import logging
@@ -10,117 +10,120 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from sordino.serve.app import create_app
-from sordino.serve.protocol import MOST_BLOCK_BYTES
+from sordino.serve.protocol import MAX_BLOCK_BYTES
 from sordino.serve.settings import Settings
 from sordino.serve.state import State
 
-REQUEST_SECONDS = 10  # that a client may take to say what it wants
-LINGER_SECONDS = 5  # that a closed connection may take to deliver its last bytes
+REQUEST_TIMEOUT = 10  # seconds for the head of a request
+CLOSE_TIMEOUT = 5  # seconds for the last bytes of a connection
 PING_SECONDS = 20
-MOST_CONNECTIONS = 1000
+MAX_CONNECTIONS = 1000
 
 logger = logging.getLogger("uvicorn.error")
 
 
-class PatientHttp(H11Protocol):
-    """HTTP that waits forever neither for a request to come nor for an answer to be read."""
+class HttpProtocol(H11Protocol):
+    """HTTP with timeouts for the head of a request and for a client that does not read.
 
-    _patience: asyncio.TimerHandle | None = None
-    _stall: asyncio.TimerHandle | None = None
-    _heard = 0.0
+    uvicorn has no setting for either, and no public class to build on: this is its h11 protocol.
+    """
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _read_timer: asyncio.TimerHandle | None = None
+    _received_at = 0.0
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait."""
+        """Start the timeout for the head of a request."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(0)  # so that `pause_writing` tells of any byte that waits
-        self._wait()
+        self._update_head_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Go on waiting if this is only the beginning of a request."""
-        self._heard = self.loop.time()
+        """Stop the timeout if the head is complete."""
+        self._received_at = self.loop.time()
         super().data_received(data)
-        self._wait()
+        self._update_head_timer()
 
     def pause_writing(self) -> None:
-        """Begin to wait for a client that has an answer to read."""
+        """Start the timeout for reading a response."""
         super().pause_writing()
-        self._expect_progress()
+        self._start_read_timer()
 
     def resume_writing(self) -> None:
-        """Wait no longer: it has been read."""
+        """Stop the timeout for reading a response."""
         super().resume_writing()
-        self._expect_nothing()
+        self._stop_read_timer()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Leave the connection as it came: WebSockets have a patience of their own."""
-        self._expect_nothing()
+        """Hand the connection over without timeouts: WebSockets have their own."""
+        self._stop_read_timer()
         self.transport.set_write_buffer_limits()
         super().handle_websocket_upgrade(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
+        """Stop all timeouts."""
         super().connection_lost(exc)
-        self._expect_nothing()
-        if self._patience is not None:
-            self._patience.cancel()
+        self._stop_read_timer()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
 
-    def _expect_progress(self) -> None:
-        """Let go of a client that neither reads nor sends; uploads are ended before that.
+    def _start_read_timer(self) -> None:
+        """Disconnect a client that neither reads nor sends; uploads are ended before that.
 
-        An orderly close would not do: it waits for the client to read what is left.
+        An orderly close would wait for the client to read what is left.
         """
         app: Any = self.config.app
-        seconds = app.state.sordino.settings.stall_seconds + LINGER_SECONDS
+        seconds = app.state.sordino.settings.stall_seconds + CLOSE_TIMEOUT
         since, left = self.loop.time(), self.transport.get_write_buffer_size()
 
-        def judge() -> None:
-            if self._heard > since or self.transport.get_write_buffer_size() < left:
-                self._expect_progress()
+        def check() -> None:
+            if self._received_at > since or self.transport.get_write_buffer_size() < left:
+                self._start_read_timer()
             else:
                 self.transport.abort()
 
-        self._stall = self.loop.call_later(seconds, judge)
+        self._read_timer = self.loop.call_later(seconds, check)
 
-    def _expect_nothing(self) -> None:
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
 
-    def _wait(self) -> None:
+    def _update_head_timer(self) -> None:
         is_waiting = self.conn.their_state is h11.IDLE
-        if is_waiting and self._patience is None:
-            self._patience = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
-        elif not is_waiting and self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        if is_waiting and self._head_timer is None:
+            self._head_timer = self.loop.call_later(REQUEST_TIMEOUT, self.transport.abort)
+        elif not is_waiting and self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
 
-class PatientWebSocket(WebSocketsSansIOProtocol):
-    """WebSocket that does not wait forever for its last bytes to be read."""
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """WebSocket with a timeout for its last bytes to be read, which uvicorn has no setting for."""
 
     async def send(self, message: Any) -> None:
-        """Note that a refusal completes the handshake, which uvicorn would miss in its log."""
+        """Note that a refusal completes the handshake, or uvicorn logs an error."""
         await super().send(message)
         if self.close_sent:
             self.handshake_complete = True
 
     def on_task_complete(self, task: "asyncio.Task[None]") -> None:
-        """Let go of a peer that does not listen."""
+        """Disconnect a client that does not read."""
         super().on_task_complete(task)
-        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     def keepalive_timeout(self) -> None:
-        """Let go of a peer that does not answer."""
+        """Disconnect a client that does not answer pings."""
         super().keepalive_timeout()
-        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
 
 class Server(uvicorn.Server):
-    """A server that lets live streams end before it does.
+    """A uvicorn server that lets live streams end before it does.
 
     Args:
         settings: see `Settings`.
-        options: further ones of `uvicorn.Config`.
+        options: further arguments of `uvicorn.Config`.
     """
 
     def __init__(self, settings: Settings, **options: Any) -> None:
@@ -131,14 +134,14 @@ class Server(uvicorn.Server):
                 app,
                 host=settings.host,
                 port=settings.port,
-                http=PatientHttp,
-                ws=PatientWebSocket,
-                ws_max_size=MOST_BLOCK_BYTES,
-                ws_per_message_deflate=False,  # sound does not shrink, and bombs would grow
+                http=HttpProtocol,
+                ws=WebSocketProtocol,
+                ws_max_size=MAX_BLOCK_BYTES,
+                ws_per_message_deflate=False,  # audio does not shrink, and zip bombs would grow
                 ws_ping_interval=PING_SECONDS,
                 ws_ping_timeout=PING_SECONDS,
-                limit_concurrency=MOST_CONNECTIONS,
-                timeout_graceful_shutdown=LINGER_SECONDS,
+                limit_concurrency=MAX_CONNECTIONS,
+                timeout_graceful_shutdown=CLOSE_TIMEOUT,
                 ssl_certfile=settings.tls_certificate,
                 ssl_keyfile=settings.tls_key,
                 forwarded_allow_ips=list(settings.trusted_proxies),
@@ -149,18 +152,18 @@ class Server(uvicorn.Server):
 
     @property
     def address(self) -> str:
-        """Where it listens, once it has started, such as "127.0.0.1:8765"."""
+        """Address and port once it has started, such as "127.0.0.1:8765"."""
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def shutdown(self, sockets: Any = None) -> None:
-        """Take no new streams, give those that are there time to end, then end."""
+        """Take no new streams, give the open ones time to end, then end."""
         state = self._state
-        state.engine.drain(state.settings.drain_seconds)
-        if state.engine.streams or state.uploads:
-            logger.info("Waiting for %d live stream(s)", len(state.engine.streams))
+        state.scheduler.drain(state.settings.drain_seconds)
+        if state.scheduler.streams or state.uploads:
+            logger.info("Waiting for %d live stream(s)", len(state.scheduler.streams))
         until = self._now() + state.settings.drain_seconds + 2  # streams are told, and close
-        while (state.engine.streams or state.uploads) and self._now() < until:
+        while (state.scheduler.streams or state.uploads) and self._now() < until:
             if self.force_exit:
                 break
             await asyncio.sleep(0.1)

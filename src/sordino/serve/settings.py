@@ -1,4 +1,4 @@
-"""How the server is to run, and what it refuses to run as."""
+"""Settings of the server, and which of them it refuses as unsafe."""
 
 import ipaddress
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from sordino.errors import SordinoError
 
 DEFAULT_PORT = 8765
-SHORTEST_TOKEN = 16  # characters; shorter ones can be guessed
+MIN_TOKEN_LENGTH = 16  # characters; shorter ones can be guessed
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -19,11 +19,11 @@ class Settings:
 
     Args:
         host, port: address to listen on; port 0 takes a free one.
-        token: what clients must present; None lets in everyone who reaches the address, which
+        token: what clients must present; None accepts everyone who reaches the address, which
             only a loopback address may.
         origins: web origins besides the server's own that may use it, such as
             "https://meet.example.org".
-        host_names: names in the `Host` header that are taken on a loopback address, besides
+        host_names: names in the `Host` header that are accepted on a loopback address, besides
             its own.
         tls_certificate, tls_key: files for HTTPS, which browsers want before they give a
             microphone to any page but one of this machine.
@@ -31,21 +31,26 @@ class Settings:
         stun_servers: that WebRTC asks for the server's own public address, such as
             "stun:stun.example.org:3478"; none are needed on one's own network.
         threads: for inference; None takes one for each processor.
-        max_streams: most live streams; None takes as many as the machine was measured to hold.
+        max_streams: live streams at a time; None takes as many as the machine was measured to hold.
         calibrate: measure the machine when the server starts.
         late_share: share of the blocks of the last seconds that may have taken longer than 10 ms
-            before no more streams are let in; 1 lets in any number.
-        max_uploads: most recordings at a time, each in a process of its own.
+            before no more streams are accepted; 1 accepts any number.
+        max_uploads: recordings at a time, each in a process of its own.
         max_body_bytes: of an upload.
-        max_sound_seconds: of the sound in an upload.
+        max_sound_seconds: of the audio in an upload.
         max_output_bytes: of what is made of an upload.
         upload_seconds: that an upload may take from its first byte to its last.
         decoder_memory_bytes: address space of a decoder's process.
         decoder_cpu_seconds: processor time of a decoder's process.
+        upload_wait_seconds: that an upload waits for a place before it is refused.
         stall_seconds: that a client may take to send or to read the next piece.
+        min_upload_rate: bytes a second that a client must send of an upload, or read of its
+            answer, after `stall_seconds`.
+        fair_upload_rate: bytes a second below which an upload is dropped when others wait for
+            its place.
         hello_seconds: that a client may take to say hello.
         idle_seconds: that a live stream may be silent on the wire.
-        max_stream_seconds: of a live stream, of its sound and by the clock.
+        max_stream_seconds: of a live stream, of its audio and by the clock.
         drain_seconds: that live streams get to end in when the server is told to.
         requests_per_second, request_burst: limit for each client address, and for the control
             messages of each live stream.
@@ -75,7 +80,10 @@ class Settings:
     upload_seconds: float = 3600
     decoder_memory_bytes: int = 2 << 30
     decoder_cpu_seconds: int = 1800
+    upload_wait_seconds: float = 5
     stall_seconds: float = 10
+    min_upload_rate: float = 1000
+    fair_upload_rate: float = 16_000
     hello_seconds: float = 5
     idle_seconds: float = 60
     max_stream_seconds: float = 4 * 3600
@@ -90,9 +98,9 @@ class Settings:
                 f"{self.host} can be reached from other machines, so clients need a token: put "
                 "one into a file and give it with --token-file, or into SORDINO_TOKEN"
             )
-        if self.token is not None and len(self.token) < SHORTEST_TOKEN:
+        if self.token is not None and len(self.token) < MIN_TOKEN_LENGTH:
             raise SordinoError(
-                f"the token has {len(self.token)} characters: take at least {SHORTEST_TOKEN}, "
+                f"the token has {len(self.token)} characters: take at least {MIN_TOKEN_LENGTH}, "
                 'for instance from python -c "import secrets; print(secrets.token_urlsafe())"'
             )
         if self.token is not None and not (self.token.isascii() and self.token.isprintable()):

@@ -1,10 +1,10 @@
 """The process that decodes, denoises and encodes one upload: `python -P -m sordino.serve.worker`.
 
-Media files come from strangers and decoders have bugs, so nothing of a file is looked at in the
-server's own process.  This one has limits on its processor time, memory and files, knows no
-token, imports nothing from the working folder (-P), and yields to live streams.  It reads the
-recording from standard input and writes the clean one to standard output; what went wrong is one
-line of JSON on standard error.
+Media files come from strangers and decoders have bugs, so the server's own process never parses
+one.  The worker has limits on its processor time, memory and files, knows no token, imports
+nothing from the working folder (-P), and has a lower priority than live streams.  It reads the
+recording from standard input and writes the clean one to standard output; an error is one line of
+JSON on standard error.
 """
 
 import json
@@ -32,9 +32,9 @@ except ImportError:  # Windows: the server's own clock is the only limit there
     resource = None
 
 NAME = "recording"
-MOST_CHANNELS = 32
+MAX_CHANNELS = 32
 STREAMED = ("wav", "flac", "ogg", "opus", "mp3", "aac", "mka")
-"""Formats that are written as the sound comes; others are written whole."""
+"""Formats that are written as the audio comes; others are written whole."""
 
 _NICENESS = 5
 _FILES = 64
@@ -45,16 +45,16 @@ _UNREADABLE, _TOO_LARGE = "unreadable_media", "too_large"
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done, and within which limits.
+    """One recording to denoise, and the limits on it.
 
     Args:
         extension: of the format to write.
         model: name of a packaged one.
         strength: share of the noise to take.
         attenuation_limit_db: see `sordino.denoiser.Denoiser`.
-        listen: seconds that are heard first, see `sordino.batch.process.Settings`.
-        raw: how headerless samples lie: encoding, rate in Hz, channels; None if there is a header.
-        max_sound_seconds: of sound.
+        warm_up: seconds, see `sordino.batch.process.Settings.listen`.
+        raw: encoding, rate in Hz and channels of headerless samples; None if there is a header.
+        max_sound_seconds: of audio.
         max_output_bytes: of any file it writes.
         memory_bytes: of address space.
         cpu_seconds: of processor time.
@@ -64,7 +64,7 @@ class Task:
     model: str
     strength: float
     attenuation_limit_db: float | None
-    listen: float
+    warm_up: float
     raw: tuple[str, int, int] | None
     max_sound_seconds: float
     max_output_bytes: int
@@ -84,11 +84,11 @@ class Task:
 
 
 class TooLongError(SordinoError):
-    """There is more sound than is allowed."""
+    """There is more audio than is allowed."""
 
 
 class _Peeked:
-    """A stream whose first bytes have been looked at."""
+    """A stream whose first bytes can be read twice."""
 
     name = NAME
 
@@ -110,7 +110,7 @@ class _Peeked:
 
 
 def main() -> None:
-    """Do the task in the first argument."""
+    """Run the task in the first argument."""
     task = Task.from_json(sys.argv[1])
     _limit(task)
     try:
@@ -119,7 +119,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(1)  # the server no longer wants it
     except Exception as error:
-        print(json.dumps(_explained(error)), file=sys.stderr)
+        print(json.dumps(_describe(error)), file=sys.stderr)
         sys.exit(2)
 
 
@@ -144,8 +144,8 @@ def _denoise(task: Task, source: BinaryIO, target: BinaryIO) -> None:
     peeked = _Peeked(source)
     if not peeked.head:
         raise SordinoError("the body is empty: send the file itself")
-    starts_well = peeked.head.startswith(_STREAMED_HEADS) or _is_mpeg_audio(peeked.head)
-    if task.extension in STREAMED and (task.raw is not None or starts_well):
+    can_stream = peeked.head.startswith(_STREAMED_HEADS) or _is_mpeg_audio(peeked.head)
+    if task.extension in STREAMED and (task.raw is not None or can_stream):
         _stream(task, peeked, target)
     else:
         _spool(task, peeked, target)
@@ -159,8 +159,8 @@ def _stream(task: Task, source: _Peeked, target: BinaryIO) -> None:
             sound.info, _settings(task), report=lambda done: _check_length(task, done)
         )
         with ExitStack() as stack:
-            sink: Sink | None = None  # not before there is sound, so that garbage gets no answer
-            for clean in _cleaned(track, sound.blocks()):
+            sink: Sink | None = None  # not before there is audio, so that garbage gets no answer
+            for clean in _clean(track, sound.blocks()):
                 if sink is None and len(clean):
                     sink = stack.enter_context(
                         closing(open_sink(target, task.extension, sound.info))
@@ -171,7 +171,7 @@ def _stream(task: Task, source: _Peeked, target: BinaryIO) -> None:
         raise SordinoError("there is no sound in it, not a single sample: record it again")
 
 
-def _cleaned(track: TrackDenoiser, blocks: Iterator[Interleaved]) -> Iterator[Interleaved]:
+def _clean(track: TrackDenoiser, blocks: Iterator[Interleaved]) -> Iterator[Interleaved]:
     for block in blocks:
         yield track.feed(block)
     yield track.flush()
@@ -199,13 +199,13 @@ def _spool(task: Task, source: _Peeked, target: BinaryIO) -> None:
 
 
 def _settings(task: Task) -> Settings:
-    return Settings(task.model, task.strength, task.attenuation_limit_db, task.listen)
+    return Settings(task.model, task.strength, task.attenuation_limit_db, task.warm_up)
 
 
 def _check(task: Task, info: SoundInfo) -> None:
-    if info.channels > MOST_CHANNELS:
-        raise SordinoError(f"it has {info.channels} channels: at most {MOST_CHANNELS} are taken")
-    _check_length(task, info.seconds or 0.0)  # what the header says; the sound is counted too
+    if info.channels > MAX_CHANNELS:
+        raise SordinoError(f"it has {info.channels} channels: at most {MAX_CHANNELS} are possible")
+    _check_length(task, info.seconds or 0.0)  # what the header says; the audio is counted too
 
 
 def _check_length(task: Task, seconds: float) -> None:
@@ -221,7 +221,7 @@ def _is_mpeg_audio(head: bytes) -> bool:
     return head[0] == 0xFF and head[1] & 0xE0 == 0xE0
 
 
-def _explained(error: Exception) -> Mapping[str, str]:
+def _describe(error: Exception) -> Mapping[str, str]:
     if isinstance(error, MemoryError):
         return {"code": _TOO_LARGE, "message": "it takes more memory than is allowed"}
     code = _TOO_LARGE if isinstance(error, TooLongError) else _UNREADABLE

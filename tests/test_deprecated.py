@@ -1,0 +1,60 @@
+"""Old names of modules work for one release, and say what they are called now."""
+
+import importlib
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from sordino.deprecated import MODULES, renamed_argument
+
+# What the documentation of 0.11 named in them.
+NAMES = {
+    "sordino.audio": ["open_source", "open_sink", "Source", "Sink"],
+    "sordino.bench": ["bench", "BenchResult"],
+    "sordino.evaluate.recogniser": ["word_error_rate"],
+    "sordino.evaluate.records": ["Key", "read_records", "write_records", "read_figures"],
+    "sordino.evaluate.shadow": ["noise_removed"],
+    "sordino.evaluate.summary": ["bootstrap", "differences"],
+    "sordino.files": ["denoise_files", "FileReport"],
+    "sordino.meter": ["NoiseMeter"],
+    "sordino.plot": ["Spectrogram", "draw"],
+    "sordino.spectrum": ["SpectrumConfig", "SpectrumStream", "NATIVE_RATES", "native_rate"],
+}
+
+
+@pytest.mark.parametrize("old", MODULES)
+def test_a_module_is_found_under_its_old_name(old, monkeypatch):
+    monkeypatch.delitem(sys.modules, old, raising=False)
+    with pytest.warns(DeprecationWarning, match=f"{old} is now called {MODULES[old]}"):
+        module = importlib.import_module(old)
+    new = importlib.import_module(MODULES[old])
+    for name in NAMES.get(old, []):
+        assert getattr(module, name) is getattr(new, name)
+    assert new.__name__ == new.__spec__.name == MODULES[old]
+
+
+def test_the_warning_points_at_the_import():
+    script = "import sordino.spectrum\nfrom sordino.bench import bench\n"
+    command = [sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("DeprecationWarning: sordino.spectrum is now")
+
+
+def test_other_modules_are_still_missing():
+    with pytest.raises(ModuleNotFoundError, match=r"sordino\.nowhere"):
+        importlib.import_module("sordino.nowhere")
+
+
+def test_a_renamed_argument_works_under_both_names():
+    @renamed_argument("size", "length")
+    def double(length: int) -> int:
+        return 2 * length
+
+    with pytest.warns(DeprecationWarning, match=r"double\(size=\) is now called length="):
+        assert double(size=2) == 4  # pyright: ignore[reportCallIssue]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert double(length=3) == double(3) == 6
