@@ -1,8 +1,18 @@
 """What the tests of live use share."""
 
+from pathlib import Path
+
 import pytest
 
 from support.sound_servers import Server, wait_for
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what starts a sound server."""
+    for item in items:
+        uses = {"server", "pulseaudio"} & set(getattr(item, "fixturenames", ()))
+        if uses and item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.audio)
 
 
 @pytest.fixture(params=["pulseaudio", "pipewire"])

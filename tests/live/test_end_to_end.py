@@ -24,6 +24,8 @@ from support.meeting import (
 from support.sound_servers import RATE, Listener, Player, wait_for
 from support.speech import aligned, delay_of, example, si_sdr
 
+pytestmark = pytest.mark.slow
+
 OURS = ["module-null-sink", "module-null-sink", "module-remap-source"]
 
 

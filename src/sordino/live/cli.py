@@ -59,8 +59,12 @@ def live(
         typer.Option(metavar="DIR", help="Record all of it there, noisy and clean."),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(metavar="S", help="Stop after so many seconds of sound.")
+        float | None, typer.Option(metavar="S", help="Stop after so many seconds.")
     ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Wait for a device or a sound server that is not there."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the state as JSON, one line a second.")
     ] = False,
@@ -90,6 +94,7 @@ def live(
         speaker=speaker,
         record=record,
         seconds=seconds,
+        wait=wait or install_service,  # at login the sound server may come later
         sample_rate=rate,
     )
     settings.load_models()
@@ -125,6 +130,7 @@ def devices(as_json: Json = False) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "kind", "label", "name", "Hz", "channels", ""):
@@ -135,7 +141,8 @@ def devices(as_json: Json = False) -> None:
             "Sordino's own" if each.virtual else "records a loudspeaker" if each.monitor else ""
         )
         row = (each.kind, each.label, each.name, str(each.rate), str(each.channels), remark)
-        table.add_row("*" if each.default else "", *row)
+        # A label may hold brackets: it is no markup.
+        table.add_row("*" if each.default else "", *map(Text, row))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
@@ -185,4 +192,4 @@ def tray(
     from sordino.live.config import Settings
     from sordino.live.tray import run
 
-    run(Settings(input=input, model=model, strength=strength, sample_rate=rate))
+    run(Settings(input=input, model=model, strength=strength, sample_rate=rate, wait=True))

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Self
 from sordino.arrays import Mono
 from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
-from sordino.live.backends.base import Backend, DeviceLost
+from sordino.live.backends.base import Backend, DeviceLost, ServerLost, UnknownDevice
 from sordino.live.config import Settings, check_attenuation_limit, check_strength
 from sordino.live.devices import AudioIO
 from sordino.live.engine import Controls, Engine
@@ -18,6 +18,7 @@ from sordino.live.monitor import SILENCE_DBFS, Monitor
 from sordino.live.recorder import Recorder
 
 CHECK_SECONDS = 0.1  # between two checks whether all is well
+GRACE_SECONDS = 0.5  # that sound may come late without being cut off
 RETRY_SECONDS = 0.5  # between two attempts to open what is not there
 
 State = Literal["active", "bypassed", "muted", "waiting"]
@@ -105,6 +106,7 @@ class Session:
         self._monitor = Monitor(settings.sample_rate)
         seconds = settings.seconds
         self._until = None if seconds is None else round(seconds * settings.sample_rate)
+        self._deadline: float | None = None  # by `time.monotonic`
         self._engine: Engine | None = None
         self._io = AudioIO(settings, backend)
         self._waiting_for = "starting"
@@ -121,20 +123,33 @@ class Session:
         """Begin; returns when sound flows, or when it is known what has to be waited for.
 
         Raises:
-            SordinoError: something is missing that will not come by itself.
+            SordinoError: something is missing that will not come by itself, or, unless the
+                settings say to wait, no device has the given name or no server answers.
         """
         try:
             if self.settings.record:
                 self._recording = Recorder(self.settings.record, self.settings.sample_rate)
                 self._add(self._recording)
             self._changes = self.backend.changes()
-            with suppress(DeviceLost):
-                self.backend.clean_up()  # what a crashed run left, with or without a new one
-                self._connect()
+            self._begin()
         except BaseException:
             self._end()
             raise
         self._supervisor.start()
+
+    def _begin(self) -> None:
+        try:
+            self.backend.clean_up()  # what a crashed run left, with or without a new one
+            self._connect()
+        except (ServerLost, UnknownDevice) as error:
+            if not self.settings.wait:
+                hint = ": `sordino doctor` says what mends it" if ":" not in str(error) else ""
+                raise SordinoError(f"{error}{hint}; --wait waits for it") from error
+            self._waiting_for = str(error)
+        except DeviceLost as error:
+            self._waiting_for = str(error)
+        if self.settings.seconds is not None:
+            self._deadline = time.monotonic() + self.settings.seconds + GRACE_SECONDS
 
     def stop(self) -> None:
         """End: recordings are completed, virtual devices removed.  May be called twice."""
@@ -353,6 +368,8 @@ class Session:
         tried = time.monotonic()
         while not self._stopping.wait(CHECK_SECONDS):
             self._drop_recorders()
+            if self._is_over():
+                return
             if self._engine and self._engine.finished.is_set():
                 if self._engine.failure:
                     raise self._engine.failure
@@ -371,6 +388,11 @@ class Session:
             tried = time.monotonic()
             with suppress(DeviceLost):
                 self._connect()
+
+    def _is_over(self) -> bool:
+        """Whether the time is up, where sound comes in real time or not at all."""
+        clocked = self._engine is None or self._engine.source.clocked
+        return clocked and self._deadline is not None and time.monotonic() > self._deadline
 
     def _connect(self) -> None:
         """Open the devices and start an engine between them; see `AudioIO.connect`."""

@@ -2,6 +2,7 @@
 
 import sys
 
+from sordino.deprecated import warn_renamed
 from sordino.errors import SordinoError
 from sordino.live.backends.base import LOUDSPEAKER, MICROPHONE, Backend, Device
 
@@ -26,3 +27,9 @@ def choose_backend() -> Backend:
             "your system's package of the same library"
         ) from error
     return PulseBackend()
+
+
+def choose_system() -> Backend:
+    """Return `choose_backend()`, under its old name."""
+    warn_renamed("choose_system", "choose_backend")
+    return choose_backend()

@@ -43,6 +43,10 @@ class UnknownDevice(DeviceLost):
     """No device has the name that the user gave, though the backend answers."""
 
 
+class ServerLost(DeviceLost):
+    """The sound server does not answer."""
+
+
 @dataclass(frozen=True)
 class Device:
     """A microphone or a loudspeaker, or what looks like one to programs.
@@ -56,6 +60,7 @@ class Device:
         default: it is the one that programs use if nothing is chosen.
         monitor: it is no microphone but records what a loudspeaker plays.
         virtual: it is one of Sordino's own, or the cable that serves as one.
+        managed: another `sordino` that is running has made it.
     """
 
     name: str
@@ -66,6 +71,7 @@ class Device:
     default: bool = False
     monitor: bool = False
     virtual: bool = False
+    managed: bool = False
 
 
 class Port(Protocol):

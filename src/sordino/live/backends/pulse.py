@@ -154,6 +154,7 @@ def _device(info: Any, kind: Kind, default: str) -> Device:
         default=info.name == default,
         monitor=kind == "input" and info.monitor_of_sink_name is not None,
         virtual=info.name.startswith(PREFIX),
+        managed=info.proplist.get(OWNER_PROPERTY, owner_token()) != owner_token(),
     )
 
 

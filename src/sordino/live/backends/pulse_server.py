@@ -25,7 +25,7 @@ import pulsectl
 from pulsectl._pulsectl import LibPulse
 
 from sordino.errors import SordinoError
-from sordino.live.backends.base import DeviceLost
+from sordino.live.backends.base import DeviceLost, ServerLost
 
 RETRY_SECONDS = 0.2  # between two attempts to reach a server that has gone
 PREFIX = "sordino_"
@@ -59,13 +59,13 @@ def connection() -> Iterator[pulsectl.Pulse]:
     Short connections cost about 2 ms, are safe in any thread and know no restarts.
 
     Raises:
-        DeviceLost: the server does not answer, or goes away meanwhile.
+        ServerLost: the server does not answer, or goes away meanwhile.
     """
     try:
         with pulsectl.Pulse("Sordino") as pulse:
             yield pulse
     except _FAILURES:
-        raise DeviceLost("the sound server (PipeWire or PulseAudio) does not answer") from None
+        raise ServerLost("the sound server (PipeWire or PulseAudio) does not answer") from None
 
 
 class Watch:
