@@ -30,7 +30,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, "images/logo.svg", content=LOGO.read_bytes()))
     for name in HEARD:
         noisy, rate = sf.read(examples.path(name), dtype="float32")
-        clean = sordino.denoise(noisy, rate, listen=WARM_UP_SECONDS)
+        clean = sordino.denoise(noisy, rate, warm_up=WARM_UP_SECONDS)
         for kind, sound in (("before", noisy), ("after", clean)):
             flac = io.BytesIO()
             sf.write(flac, sound, rate, format="FLAC", subtype="PCM_16")

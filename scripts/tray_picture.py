@@ -22,7 +22,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from sordino import examples
 from sordino.live.config import Settings
 from sordino.live.tray.app import Tray
-from sordino.live.tray.desk import Desk
+from sordino.live.tray.controller import Controller
 from support.file_backend import FileBackend
 
 SCALE = 1.5  # pixels for each of the window's: pages are read on fine screens
@@ -35,12 +35,13 @@ def main(folder: Path, seconds: float = SECONDS) -> None:
     app = QApplication(sys.argv[:1])
     with tempfile.TemporaryDirectory() as clean:
         noisy = examples.path("office_48k")
-        desk = Desk(Settings(), FileBackend(noisy, Path(clean) / "clean.wav", loops=None))
-        tray = Tray(desk, Event())
+        backend = FileBackend(noisy, Path(clean) / "clean.wav", loops=None)
+        controller = Controller(Settings(), backend)
+        tray = Tray(controller, Event())
         tray.window.setAttribute(Qt.WidgetAttribute.WA_DontShowOnScreen)
-        desk.start()
+        controller.start()
         tray.start()
-        while desk.status().seconds < seconds:
+        while controller.status().seconds < seconds:
             app.processEvents()
             time.sleep(0.01)
         for name, (button, background) in LOOKS.items():
@@ -48,7 +49,7 @@ def main(folder: Path, seconds: float = SECONDS) -> None:
             app.processEvents()
             picture(tray.window).save(str(folder / name), quality=80)
         tray.close()
-        desk.stop()
+        controller.stop()
 
 
 def picture(window: QWidget) -> QImage:

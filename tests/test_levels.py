@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sordino.levels import MOST_DB, NoiseMeter
+from sordino.errors import SordinoError
+from sordino.levels import (
+    MAX_TAKEN_DB,
+    NoiseMeter,
+    checked_attenuation_limit,
+    checked_strength,
+    noise_taken,
+)
 from support.signals import cut, noise, tone
 
 
@@ -37,8 +44,39 @@ def test_digital_silence_is_not_counted():
     assert abs(taken(x, x / 10) - 20) < 0.01
 
 
+@pytest.mark.parametrize(
+    ("db", "text"),
+    [
+        (20.44, "20.4 dB"),
+        (0.05, "0.1 dB"),
+        (0.04, "none: the pauses were quiet"),
+        (-0.3, "none: the pauses were quiet"),
+        (None, "nothing heard yet"),
+        (MAX_TAKEN_DB, "all of it"),
+    ],
+)
+def test_what_was_taken_in_words(db, text):
+    assert noise_taken(db) == text
+    assert "0.0 dB" not in text
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan, np.inf, None, "0.5", b"1", [1], 10**400])
+def test_a_strength_is_a_number_from_0_to_1(value):
+    with pytest.raises(SordinoError, match=r"strength is .*: expected 0"):
+        checked_strength(value)
+    assert checked_strength(np.float32(0.5)) == 0.5
+
+
+@pytest.mark.parametrize("value", [-0.1, np.nan, "6", [1]])
+def test_a_limit_is_none_or_a_number_of_at_least_0(value):
+    with pytest.raises(SordinoError, match=r"attenuation limit is .*: expected 0 or more"):
+        checked_attenuation_limit(value)
+    assert checked_attenuation_limit(None) is None
+    assert checked_attenuation_limit(6) == 6.0
+
+
 def test_nothing_heard_and_nothing_left():
     silence = np.zeros(16000, np.float32)
     assert taken(silence, silence) is None
     assert taken(noise(100), noise(100)) is None  # shorter than a segment
-    assert taken(noise(16000), silence) == MOST_DB
+    assert taken(noise(16000), silence) == MAX_TAKEN_DB

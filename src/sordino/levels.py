@@ -6,19 +6,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sordino.arrays import Interleaved
 from sordino.errors import SordinoError
 
 SEGMENT_SECONDS = 0.1
 QUIETEST = 0.1  # share of the segments that count as pauses
 SILENCE_DB = -100  # re full scale; digital silence has no noise to take
 LOUDEST_DB = 30
-MOST_DB = 99.0  # nothing is left
+MAX_TAKEN_DB = 99.0  # nothing is left
 
 
 class NoiseMeter:
-    """Compares the level of the pauses before and after, in constant memory.
+    """Measures how much noise was taken; the one definition, for commands, pages and live use.
 
-    The quietest tenth of the segments of the noisy sound are the pauses.
+    Noise is heard in the pauses, so it is measured there: the noisy sound is cut into segments of
+    0.1 s, those of less than -100 dB re full scale are left out, and the quietest tenth of the
+    rest (by levels in whole dB) are the pauses.  The noise taken is the power of all pauses
+    before over that of the same segments after, in dB.  Memory is constant.
 
     Args:
         sample_rate: in Hz.
@@ -36,8 +40,8 @@ class NoiseMeter:
         # For each level in dB: number of segments, power before, power after.
         self._sums = np.zeros((LOUDEST_DB - SILENCE_DB, 3))
 
-    def feed(self, noisy: NDArray[np.float32], clean: NDArray[np.float32]) -> None:
-        """Take a block of both; shape = (samples, channels) of each."""
+    def feed(self, noisy: Interleaved, clean: Interleaved) -> None:
+        """Take a block of both, of the same shape."""
         both = np.stack([noisy, clean])
         if self._rest is not None:
             both = np.concatenate([self._rest, both], axis=1)
@@ -61,9 +65,25 @@ class NoiseMeter:
             return None
         pauses = 1 + int(np.count_nonzero(counts < QUIETEST * counts[-1]))
         before, after = (float(self._sums[:pauses, column].sum()) for column in (1, 2))
-        if after <= before * 10 ** (-MOST_DB / 10):
-            return MOST_DB
+        if after <= before * 10 ** (-MAX_TAKEN_DB / 10):
+            return MAX_TAKEN_DB
         return 10 * math.log10(before / after)
+
+
+def noise_taken(taken_db: float | None) -> str:
+    """Say how much noise was taken; never a bare "0.0 dB", which reads as if nothing was done.
+
+    Args:
+        taken_db: of `NoiseMeter`; None if there was no sound.
+
+    >>> noise_taken(20.44), noise_taken(0.02), noise_taken(None)
+    ('20.4 dB', 'none: the pauses were quiet', 'nothing heard yet')
+    """
+    if taken_db is None:
+        return "nothing heard yet"
+    if taken_db >= MAX_TAKEN_DB:
+        return "all of it"
+    return f"{taken_db:.1f} dB" if taken_db >= 0.05 else "none: the pauses were quiet"
 
 
 def checked_strength(value: Any) -> float:

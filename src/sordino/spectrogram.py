@@ -29,7 +29,8 @@ RANGE_DB = 75  # from the brightest colour to the darkest
 TICKS_HZ = (0, 250, 500, 1000, 2000, 4000, 8000, 16000, 32000, 64000)
 
 _INK, _FAINT = "#211f2b", "#77737f"
-_STOPS = ("#0b0b17", "#241145", "#57157e", "#8c2981", "#c73e6f", "#f1605d", "#fd9668", "#fcfdbf")
+# The dark colours of the live page (web/page/src/colours.ts): a test compares them.
+_STOPS = ("#0d0e18", "#1d1842", "#4f1f6f", "#8e2c76", "#ce4660", "#f67e48", "#fdc470", "#fff6d6")
 _LABEL: dict[str, Any] = {"color": _FAINT, "size": 9}
 _TICK: dict[str, Any] = {"colors": _FAINT, "labelsize": 9, "length": 3}
 
@@ -145,7 +146,8 @@ def mel_levels(power: Power, sample_rate: float, rows: int = ROWS) -> Levels:
         Shape = (rows, columns), the lowest frequency first; at least -140 dB.
     """
     nyquist = sample_rate / 2
-    edges = hertz(np.linspace(0, mel(nyquist), rows + 1)) / nyquist * len(power)  # in bins
+    # In bins: the one at 0 Hz reaches from 0 to 1, so its frequency lies at 0.5.
+    edges = hertz(np.linspace(0, mel(nyquist), rows + 1)) / nyquist * (len(power) - 1) + 0.5
     summed = np.concatenate([np.zeros((1, power.shape[1])), np.cumsum(power, 0, np.float64)])
     below = np.minimum(edges.astype(int), len(power) - 1)
     share = (edges - below)[:, None]
@@ -176,7 +178,7 @@ def image(levels: Levels, darkest_db: float, brightest_db: float) -> Colours:
             clipped.
 
     >>> image(np.array([[-200.0, 0.0]], np.float32), -80, -20).tolist()
-    [[[11, 11, 23], [252, 253, 191]]]
+    [[[13, 14, 24], [255, 246, 214]]]
     """
     share = (levels - darkest_db) / (brightest_db - darkest_db)
     return PALETTE[(np.clip(share, 0, 1) * (len(PALETTE) - 1)).astype(np.uint8)]

@@ -30,7 +30,7 @@ def test_clean_speech_is_understood_and_silence_is_not():
 def test_a_transcript_in_the_table_makes_the_command_count(dataset, half):
     pytest.importorskip("pocketsphinx")
     (dataset / "META.csv").write_text("clip,transcript\nclip0,one two\nclip1,\n")
-    asked = (dataset, "--model", half, "--metrics", "wer")
-    found = report(*asked)["systems"]["half"]["wer"]
+    call = (dataset, "--model", half, "--metrics", "wer")
+    found = report(*call)["systems"]["half"]["wer"]
     assert found["files"] == 1
     assert found["mean"] >= 0.5  # there is no word in it

@@ -36,6 +36,7 @@ def trained(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_new_card_says_what_was_measured(dataset, trained, tmp_path, monkeypatch):
     monkeypatch.setattr(card_sections, "MIN_PER_GROUP", 1)
     (dataset / "META.csv").write_text(TRAITS)
@@ -72,8 +73,8 @@ def test_pictures_of_the_worst_clips_are_small_and_linked(dataset, half, tmp_pat
     card, pictures = tmp_path / "docs" / "models" / "m.md", tmp_path / "docs" / "images" / "m"
     card.parent.mkdir(parents=True)
     card.write_text("<!-- pictures set -->\n<!-- end -->\n")
-    asked = (dataset, "--model", half, "--metrics", QUICK, "--card", card, "--pictures", pictures)
-    assert command(*asked).exit_code == 0
+    call = (dataset, "--model", half, "--metrics", QUICK, "--card", card, "--pictures", pictures)
+    assert command(*call).exit_code == 0
     links = re.findall(r"!\[[^]]*\]\((.*)\)", card.read_text())
     assert links == [f"../images/m/set-{place}.webp" for place in (1, 2, 3)]
     for link in links:
@@ -89,13 +90,13 @@ def test_pictures_of_the_worst_clips_are_small_and_linked(dataset, half, tmp_pat
 def test_what_is_written_by_hand_stays(dataset, half, tmp_path):
     card = tmp_path / "card.md"
     card.write_text(HAND + MARKS)
-    asked = (dataset, "--model", half, "--metrics", QUICK, "--card", card)
-    assert command(*asked).exit_code == 0
+    call = (dataset, "--model", half, "--metrics", QUICK, "--card", card)
+    assert command(*call).exit_code == 0
     first = card.read_text()
     assert first.startswith(HAND + "<!-- figures set -->\n\n3 clips")
     assert first.endswith("\n\n<!-- end -->\n\nBy hand too.\n")
     assert "old" not in first
-    assert command(*asked).exit_code == 0
+    assert command(*call).exit_code == 0
     assert card.read_text() == first
 
 
@@ -115,18 +116,19 @@ def test_those_that_are_better_are_bold(dataset, half, tmp_path):
             sf.write(tmp_path / name / path.name, gain * x, rate, "FLOAT")
     card = tmp_path / "card.md"
     outputs = [each for name in ("louder", "quieter") for each in ("--outputs", tmp_path / name)]
-    asked = (dataset, "--model", half, *outputs, "--metrics", QUICK, "--card", card)
-    assert command(*asked).exit_code == 0
+    call = (dataset, "--model", half, *outputs, "--metrics", QUICK, "--card", card)
+    assert command(*call).exit_code == 0
     text = card.read_text()
     losses = [cells(text, name)[-1] for name in ("louder", "*half*", "quieter")]
     assert losses[0] == f"**{losses[0].strip('*')}**"
     assert [float(each.strip("*")) for each in losses] == pytest.approx([0.92, 6.02, 20], abs=0.1)
 
 
+@pytest.mark.slow
 def test_conditions_stand_beside_their_goals(dataset, half, tmp_path):
     card = tmp_path / "card.md"
-    asked = (dataset, "--model", half, "--metrics", QUICK, "--conditions", "--card", card)
-    assert command(*asked).exit_code == 0
+    call = (dataset, "--model", half, "--metrics", QUICK, "--conditions", "--card", card)
+    assert command(*call).exit_code == 0
     text = card.read_text()
     goal, value, kept = cells(text, "noise only")[1:]
     assert goal == "at least 30"
@@ -137,8 +139,8 @@ def test_conditions_stand_beside_their_goals(dataset, half, tmp_path):
 
 def test_without_references_there_are_fewer_figures(dataset, half, tmp_path):
     card = tmp_path / "card.md"
-    asked = (dataset / "noisy", "--model", half, "--metrics", "pause_db", "--card", card)
-    assert command(*asked).exit_code == 0
+    call = (dataset / "noisy", "--model", half, "--metrics", "pause_db", "--card", card)
+    assert command(*call).exit_code == 0
     assert cells(card.read_text(), "pause reduction dB")[1] == "**6.0**"
 
 
@@ -156,8 +158,8 @@ def test_bad_cards_are_refused_before_anything_is_measured(
 ):
     path, out = tmp_path / "card.md", tmp_path / "out.csv"
     path.write_text(card)
-    asked = (dataset, "--model", half, "--metrics", QUICK, "--csv", out)
-    error = command(*asked, "--card", path, *arguments).exception
+    call = (dataset, "--model", half, "--metrics", QUICK, "--csv", out)
+    error = command(*call, "--card", path, *arguments).exception
     assert isinstance(error, SordinoError)
     assert message in str(error)
     assert path.read_text() == card

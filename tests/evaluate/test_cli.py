@@ -94,20 +94,21 @@ def test_csv_can_be_continued(dataset, half, tmp_path):
 
 def test_undefined_figures_are_not_measured_again(dataset, half, tmp_path, monkeypatch):
     out = tmp_path / "out.csv"
-    asked = (dataset, "--model", half, "--metrics", "lsd_high_db,sisdr", "--csv", out)
-    assert command(*asked).exit_code == 0  # two of the rates have nothing above 8 kHz
+    call = (dataset, "--model", half, "--metrics", "lsd_high_db,sisdr", "--csv", out)
+    assert command(*call).exit_code == 0  # two of the rates have nothing above 8 kHz
     monkeypatch.setattr("sordino.evaluate.runner._enhance", None)  # cannot be called
-    assert command(*asked, "--resume").exit_code == 0
+    assert command(*call, "--resume").exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_resumes_where_it_was(dataset, half, tmp_path):
     out = tmp_path / "out.csv"
-    asked = [dataset, "--model", half, "--metrics", "sisdr,rtf", "--csv", out]
-    killed = subprocess.run([sys.executable, "-c", KILLED, "evaluate", *asked], check=False)
+    call = [dataset, "--model", half, "--metrics", "sisdr,rtf", "--csv", out]
+    killed = subprocess.run([sys.executable, "-c", KILLED, "evaluate", *call], check=False)
     assert killed.returncode == -signal.SIGKILL
     kept = read_records(out)
     assert len(kept) == 4
-    assert command(*asked, "--resume").exit_code == 0
+    assert command(*call, "--resume").exit_code == 0
     finished = read_records(out)
     assert len(finished) == 6
     assert all(finished[key]["rtf"] == kept[key]["rtf"] for key in kept)  # no clip twice
@@ -187,13 +188,13 @@ def test_a_pair_without_its_reference_is_named(dataset):
 
 def test_a_model_that_changed_is_measured_again(dataset, tmp_path):
     path, out = tmp_path / "m.onnx", tmp_path / "out.csv"
-    asked = (dataset, "--model", path, "--metrics", "att_db", "--csv", out, "--resume")
+    call = (dataset, "--model", path, "--metrics", "att_db", "--csv", out, "--resume")
     path.write_bytes(models.constant_mask_bytes(0.5))
-    assert systems_of(*asked)["m"]["att_db"]["mean"] == pytest.approx(6.02, abs=0.05)
+    assert systems_of(*call)["m"]["att_db"]["mean"] == pytest.approx(6.02, abs=0.05)
     path.write_bytes(models.constant_mask_bytes(0.9))
-    result = command(*asked)
+    result = command(*call)
     assert "m has changed since" in result.stderr
-    assert systems_of(*asked)["m"]["att_db"]["mean"] == pytest.approx(20, abs=0.1)
+    assert systems_of(*call)["m"]["att_db"]["mean"] == pytest.approx(20, abs=0.1)
 
 
 # The command line in an environment without any package of the extras.
@@ -212,6 +213,7 @@ def without_extras(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["evaluate", "compare"])
 def test_help_needs_no_extra_and_a_run_names_the_right_one(dataset, name):
     shown = without_extras(name, "--help")
@@ -225,12 +227,12 @@ def test_help_needs_no_extra_and_a_run_names_the_right_one(dataset, name):
 
 
 def test_old_option_names_work_with_one_line(dataset, half):
-    asked = (dataset, "--model", half, "--metrics", "att_db", "--limit", 1)
-    result = command(*asked, "--heard-before")
+    call = (dataset, "--model", half, "--metrics", "att_db", "--limit", 1)
+    result = command(*call, "--heard-before")
     assert result.exit_code == 0
     assert "--heard-before is now --warm-up SECONDS" in result.stderr
     assert "whole clip of warm-up" in result.stdout
-    result = command(*asked, "--peer", "RNNoise", name="compare")
+    result = command(*call, "--peer", "RNNoise", name="compare")
     assert result.exit_code == 0
     assert "--peer is now --baseline" in result.stderr
 
@@ -246,18 +248,19 @@ def test_names_of_systems_and_clips_are_no_markup(dataset, half, tmp_path):
     assert "[red]clip[/]" in result.stdout
 
 
+@pytest.mark.slow
 def test_outputs_under_other_conditions_take_part(dataset, half, tmp_path):
     inputs, outputs = tmp_path / "inputs", tmp_path / "theirs"
-    asked = (dataset, "--model", half, "--metrics", "sisdr,att_db")
+    call = (dataset, "--model", half, "--metrics", "sisdr,att_db")
     conditions = ("--condition", "warm", "--condition", "clean", "--condition", "silence")
-    assert command(*asked, *conditions, "--export-inputs", inputs).exit_code == 0
+    assert command(*call, *conditions, "--export-inputs", inputs).exit_code == 0
     assert sorted(path.name for path in inputs.iterdir()) == ["clean", "noisy", "silence", "warm"]
     for path in inputs.glob("*/*.wav"):  # what another system would do: a tenth as loud
         x, rate = sf.read(path)
         target = outputs / ("" if path.parent.name == "noisy" else path.parent.name) / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         sf.write(target, x / 10, rate, "FLOAT")
-    found = report(*asked, *conditions, "--outputs", outputs)
+    found = report(*call, *conditions, "--outputs", outputs)
     checks = {(c["system"], c["condition"]): c["mean"] for c in found["checks"]}
     assert checks["theirs", "silence only"] == -120
     assert checks["theirs", "clean only"] == pytest.approx(4.64, abs=0.01)

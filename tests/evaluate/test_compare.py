@@ -39,8 +39,8 @@ def theirs(dataset, tmp_path):
 
 def test_all_systems_are_in_one_table(dataset, half, theirs):
     pytest.importorskip("pyrnnoise")
-    asked = (dataset, "--model", half, "--baseline", "RNNoise", "--outputs", f"tenth={theirs}")
-    found = report(*asked, "--metrics", QUICK, name="compare")
+    call = (dataset, "--model", half, "--baseline", "RNNoise", "--outputs", f"tenth={theirs}")
+    found = report(*call, "--metrics", QUICK, name="compare")
     systems = found["systems"]
     assert list(systems) == ["noisy", "half", "RNNoise", "tenth"]
     assert systems["tenth"]["att_db"]["mean"] == pytest.approx(20, abs=0.1)
@@ -65,10 +65,10 @@ def test_a_system_that_is_not_installed_is_skipped_with_one_line(dataset, half, 
 
 def test_figures_are_kept_and_resumed(dataset, half, theirs, tmp_path):
     out = tmp_path / "out.csv"
-    asked = (dataset, "--model", half, "--baseline", "RNNoise", "--metrics", QUICK, "--csv", out)
-    assert command(*asked, "--limit", 1, name="compare").exit_code == 0
+    call = (dataset, "--model", half, "--baseline", "RNNoise", "--metrics", QUICK, "--csv", out)
+    assert command(*call, "--limit", 1, name="compare").exit_code == 0
     first = read_records(out)
-    assert command(*asked, "--resume", name="compare").exit_code == 0
+    assert command(*call, "--resume", name="compare").exit_code == 0
     again = read_records(out)
     assert all(
         again[key]["rtf_live"] == row["rtf_live"]
@@ -79,9 +79,9 @@ def test_figures_are_kept_and_resumed(dataset, half, theirs, tmp_path):
 
 def test_the_curve_is_drawn_with_all_systems_on_it(dataset, half, theirs, tmp_path, monkeypatch):
     texts = annotations(monkeypatch)
-    asked = (dataset, "--model", half, "--baseline", "RNNoise", "--outputs", f"tenth={theirs}")
+    call = (dataset, "--model", half, "--baseline", "RNNoise", "--outputs", f"tenth={theirs}")
     curve = ("--curve", tmp_path / "curve.png", "--curve-measure", "sisdr", "--macs", "tenth=34")
-    result = command(*asked, *curve, "--macs", "half=1.5", "--metrics", QUICK, name="compare")
+    result = command(*call, *curve, "--macs", "half=1.5", "--metrics", QUICK, name="compare")
     assert result.exit_code == 0, result.exception
     both_rows = ["half", "half", "unprocessed", "unprocessed"]
     assert sorted(texts) == sorted(["RNNoise", "tenth", *both_rows])
@@ -112,13 +112,13 @@ def test_the_curve_of_training_is_drawn(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(
         Axes, "plot", lambda self, *a, **k: (seen.append(a), plot(self, *a, **k))[1]
     )
-    asked = [dataset, "--metrics", "sisdr", "--curve-against", "hours"]
+    call = [dataset, "--metrics", "sisdr", "--curve-against", "hours"]
     for hours, mask in ((20, 0.1), (10, 0.3)):
         data = models.METADATA | {"training": {"hours": hours}}
         path = tmp_path / f"after{hours}.onnx"
         path.write_bytes(models.constant_mask_bytes(mask, metadata=data))
-        asked += ["--model", path]
-    assert command(*asked, "--curve", tmp_path / "c.png").exit_code == 0
+        call += ["--model", path]
+    assert command(*call, "--curve", tmp_path / "c.png").exit_code == 0
     assert [list(each[0]) for each in seen if len(each) == 2] == [[10, 20]]
 
 

@@ -69,24 +69,24 @@ def test_speech_alone_noise_alone_and_silence():
 
 
 def test_an_unmuted_microphone_was_silent_before_and_that_is_not_scored():
-    heard = replace(UNMUTED, muted_seconds=2, level_dbfs=-30).apply(SPEECH, SPEECH + HISS, RATE)
-    given = heard.given
+    stimulus = replace(UNMUTED, muted_seconds=2, level_dbfs=-30).apply(SPEECH, SPEECH + HISS, RATE)
+    given = stimulus.given
     assert len(given) == 2 * RATE + len(SPEECH)
     assert not given[: 2 * RATE].any()
     assert level_db(given[2 * RATE :]) == pytest.approx(-30, abs=1e-3)
-    np.testing.assert_allclose(heard.undo(given), SPEECH + HISS, atol=1e-6)
+    np.testing.assert_allclose(stimulus.undo(given), SPEECH + HISS, atol=1e-6)
     assert UNMUTED.name == "after 20 s of silence"
 
 
 @pytest.mark.parametrize("seconds", [1, WHOLE_CLIP])
 def test_a_warm_start_has_a_warm_up_that_is_not_scored(seconds):
-    heard = replace(WARM, warm_up_seconds=seconds, level_dbfs=-30).apply(
+    stimulus = replace(WARM, warm_up_seconds=seconds, level_dbfs=-30).apply(
         SPEECH, SPEECH + HISS, RATE
     )
-    first, second = np.split(heard.given, 2)
+    first, second = np.split(stimulus.given, 2)
     np.testing.assert_array_equal(first, second)
     assert level_db(second) == pytest.approx(-30, abs=1e-3)
-    np.testing.assert_allclose(heard.undo(heard.given), SPEECH + HISS, atol=1e-6)
+    np.testing.assert_allclose(stimulus.undo(stimulus.given), SPEECH + HISS, atol=1e-6)
     assert WARM.name == "5 s of warm-up"
 
 
@@ -115,6 +115,7 @@ def test_a_change_is_taken_clip_by_clip():
     assert check.result(records, "other") is None
 
 
+@pytest.mark.slow
 def test_one_command_prints_every_check(dataset, half):
     checks = report(dataset, "--model", half, "--metrics", "pesq", "--conditions")["checks"]
     assert len(checks) == 2 * len(CHECKS)
@@ -132,17 +133,17 @@ def test_one_command_prints_every_check(dataset, half):
 
 
 def test_a_whole_set_may_have_a_warm_up(dataset):
-    asked = (dataset, "--model", "small", "--metrics", "pesq")
-    first, second = report(*asked), report(*asked, "--warm-up", 1)
+    call = (dataset, "--model", "small", "--metrics", "pesq")
+    first, second = report(*call), report(*call, "--warm-up", 1)
     assert second["condition"] == "1 s of warm-up"
     assert second["systems"]["noisy"]["pesq"] == first["systems"]["noisy"]["pesq"]
     assert second["systems"]["small"]["pesq"] != first["systems"]["small"]["pesq"]
 
 
 def test_a_level_and_a_band_may_be_asked_for(dataset, half):
-    asked = (dataset, "--model", half, "--metrics", "out_dbfs,sisdr")
-    plain = report(*asked)
-    quiet = report(*asked, "--level", -50, "--band", 4000)
+    call = (dataset, "--model", half, "--metrics", "out_dbfs,sisdr")
+    plain = report(*call)
+    quiet = report(*call, "--level", -50, "--band", 4000)
     assert quiet["condition"] == "-50 dBFS, up to 4 kHz"
     ours = quiet["systems"]["half"]["out_dbfs"]["mean"]
     assert ours < plain["systems"]["half"]["out_dbfs"]["mean"] - 1  # the upper band is gone

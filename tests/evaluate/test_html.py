@@ -101,5 +101,5 @@ def test_long_sounds_are_cut_and_packed():
 
 
 def test_a_page_that_cannot_be_written_is_one_clear_line(dataset, half):
-    asked = (dataset, "--model", half, "--metrics", "sisdr", "--report", "no/where.html")
-    assert "cannot be written" in str(command(*asked).exception)
+    call = (dataset, "--model", half, "--metrics", "sisdr", "--report", "no/where.html")
+    assert "cannot be written" in str(command(*call).exception)

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ import pesq
 import pystoi
 import pytest
 
-from sordino.errors import SordinoError
+from sordino.errors import SordinoError, install_command
 from sordino.evaluate import ALL, score, scores
 from sordino.evaluate.metrics import resample
 from support.evaluation import example
@@ -76,7 +77,7 @@ def test_unknown_measures_and_missing_libraries_are_named(monkeypatch):
     with pytest.raises(SordinoError, match="Unknown measure 'loudness'"):
         score(x, x, x, 16000, ["loudness"])
     monkeypatch.setattr(scores, "LIBRARIES", ("a_library_nobody_has",))
-    with pytest.raises(SordinoError, match=r"pip install 'sordino\[evaluate\]'"):
+    with pytest.raises(SordinoError, match=re.escape(install_command("evaluate"))):
         score(x, x, x, 16000)
 
 
@@ -123,7 +124,7 @@ def test_pesq_survives_more_utterances_than_its_code_has_room_for():
 
 
 def test_pesq_of_a_long_clip_is_the_mean_of_its_parts():
-    rate, levels = 16000, (0.003, 0.01, 0.03)
+    rate, levels = 16000, (0.003, 0.005, 0.01)
     clean, _, _ = example("cafe_16k.flac")
     clean = np.resize(clean, 9 * rate)
     # 10 s each, with silence on both sides, so that cuts between parts fall there.
@@ -134,7 +135,7 @@ def test_pesq_of_a_long_clip_is_the_mean_of_its_parts():
     ]
     whole, noisy = (np.concatenate(each) for each in zip(*parts, strict=True))
     expected = [pesq.pesq(rate, x, y, "wb") for x, y in parts]
-    assert expected[0] > expected[1] > expected[2] + 0.2
+    assert expected[0] > expected[2] + 0.5
     found = score(whole, noisy, noisy, rate, ["pesq"])["pesq"]
     assert found == pytest.approx(np.mean(expected), abs=0.03)
 

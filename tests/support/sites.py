@@ -1,10 +1,12 @@
-"""A small web server for the built `sordino-web`, the weights and the bundled recordings."""
+"""Small web servers: for a folder, and for the built `sordino-web` with what tests need."""
 
+from collections.abc import Mapping
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
+from typing import Self
 from urllib.parse import unquote
 
 import numpy as np
@@ -14,66 +16,37 @@ from sordino import examples
 
 PACKAGE = Path(sordino.__file__).parent
 EXAMPLE = Path(__file__).parents[2] / "web" / "sordino-web" / "example"
+ISOLATION = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+}
 PAGE = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>sordino-web</title>"
     "<link rel=icon href=data:,>"
 )
 
 
-class _Handler(SimpleHTTPRequestHandler):
-    """Serves `sordino-web`, its example, the weights and what a test has made."""
+class FolderSite:
+    """Serves a folder on a free port of the loopback address while it is entered.
 
-    def __init__(self, *args, site: "StaticSite", **options) -> None:
-        self._site = site
-        super().__init__(*args, directory=str(PACKAGE / "serve" / "page"), **options)
+    Args:
+        folder: with an index.html.
+        headers: sent with every answer.
+    """
 
-    def translate_path(self, path: str) -> str:
-        name = path.rsplit("/", 1)[-1]
-        if name == "default.onnx":
-            return str(PACKAGE / "weights" / name)
-        if path.startswith("/dist/"):  # where the example looks for what was built
-            return str(PACKAGE / "serve" / "page" / "sordino-web" / name)
-        if path.startswith("/example/"):
-            return str(EXAMPLE / (name or "index.html"))
-        return super().translate_path(path)
-
-    def do_GET(self) -> None:
-        made = self._site.made.get(unquote(self.path))
-        if made is None:
-            super().do_GET()
-            return
-        kind, data = made
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def end_headers(self) -> None:
-        if self._site.isolated:
-            self.send_header("Cross-Origin-Opener-Policy", "same-origin")
-            self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
-        super().end_headers()
-
-    def log_message(self, format: str, *args) -> None:
-        """Say nothing."""
-
-
-class StaticSite:
-    """Runs on a free port of the loopback address while it is entered."""
-
-    def __init__(self, isolated: bool) -> None:
-        self.isolated = isolated
-        self.made: dict[str, tuple[str, bytes]] = {"/": ("text/html", PAGE.encode())}
+    def __init__(self, folder: Path, headers: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.headers = dict(headers or {})
+        self.requested: list[str] = []
+        """Paths that were asked for, in order."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, site=self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def put(self, path: str, samples: np.ndarray) -> None:
-        """Serve samples as raw float32."""
-        data = np.ascontiguousarray(samples, "<f4").tobytes()
-        self.made[path] = ("application/octet-stream", data)
+    def locate(self, path: str) -> Path | tuple[str, bytes] | None:
+        """Return another file for a path, or its type and content; None for the folder's own."""
+        return None
 
-    def __enter__(self) -> "StaticSite":
+    def __enter__(self) -> Self:
         Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
@@ -85,6 +58,62 @@ class StaticSite:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class StaticSite(FolderSite):
+    """Serves the built `sordino-web`, its example, the weights and what a test has put there."""
+
+    def __init__(self, isolated: bool) -> None:
+        super().__init__(PACKAGE / "serve" / "page", ISOLATION if isolated else None)
+        self.made: dict[str, tuple[str, bytes]] = {"/": ("text/html", PAGE.encode())}
+
+    def put(self, path: str, samples: np.ndarray) -> None:
+        """Serve samples as raw float32."""
+        data = np.ascontiguousarray(samples, "<f4").tobytes()
+        self.made[path] = ("application/octet-stream", data)
+
+    def locate(self, path: str) -> Path | tuple[str, bytes] | None:
+        name = path.rsplit("/", 1)[-1]
+        if path in self.made:
+            return self.made[path]
+        if name == "default.onnx":
+            return PACKAGE / "weights" / name
+        if path.startswith("/dist/"):  # where the example looks for what was built
+            return self.folder / "sordino-web" / name
+        if path.startswith("/example/"):
+            return EXAMPLE / (name or "index.html")
+        return None
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def __init__(self, *args, site: FolderSite, **options) -> None:
+        self._site = site
+        super().__init__(*args, directory=str(site.folder), **options)
+
+    def translate_path(self, path: str) -> str:
+        found = self._site.locate(unquote(path.partition("?")[0]))
+        return str(found) if isinstance(found, Path) else super().translate_path(path)
+
+    def do_GET(self) -> None:
+        self._site.requested.append(self.path)
+        found = self._site.locate(unquote(self.path.partition("?")[0]))
+        if not isinstance(found, tuple):
+            super().do_GET()
+            return
+        kind, data = found
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def end_headers(self) -> None:
+        for name, value in self._site.headers.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def log_message(self, format: str, *args) -> None:
+        """Say nothing."""
 
 
 def clip(name: str) -> tuple[np.ndarray, int]:

@@ -207,10 +207,12 @@ class Server:
 class Player:
     """Plays float32 at 48 kHz into a sink, as a program that is none of ours does.
 
-    Shape = (samples,), or (samples, channels) with a channel map.
+    Shape = (samples,), or (samples, channels) with a channel map.  With `repeat` it goes on for
+    as long as it lives.
     """
 
-    def __init__(self, sink, sound, channel_map="mono"):
+    def __init__(self, sink, sound, channel_map="mono", repeat=False):
+        self._repeat = repeat
         self._process = _pipe(
             *("pacat", "--playback", sink),
             latency=200,
@@ -227,6 +229,8 @@ class Player:
     def _feed(self):
         try:
             self._process.stdin.write(self._sound)
+            while self._repeat:
+                self._process.stdin.write(self._sound)
             self._process.stdin.close()
         except OSError:
             pass  # the server has gone

@@ -1,12 +1,12 @@
 """A real Chromium, and a server for the built files of `sordino-web`."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.browsers import missing
 from support.sites import StaticSite
 
 ARGUMENTS = [
@@ -26,13 +26,6 @@ ARGUMENTS = [
     "--metrics-recording-only",
     "--disable-features=OptimizationHints,MediaRouter,Translate",
 ]
-
-
-def missing(reason: str) -> None:
-    """Skip; in CI, where everything is to be installed, fail."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,9 @@
 """The page in a real Chromium, on a real server: both engines against the one in Python."""
 
 import io
+import re
 from base64 import b64encode
-from threading import Thread
-from time import monotonic, sleep
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -11,44 +11,32 @@ import soundfile
 
 import sordino
 from sordino import examples
+from sordino.batch.process import denoise_file
+from support.browsers import Visitor, without_gaps
 from support.signals import agreement_db
+
+pytest.importorskip("fastapi")
+
+from support.served import TOKEN, serving
+
+pytestmark = pytest.mark.browser
 
 LEAST_DB, RINGING_DB = 60, 40
 ENGINES = ("device", "server")
-TOKEN = "a-token-for-the-tests-of-the-page"
-PATIENCE = 60_000  # milliseconds; the machine may be busy
-
-
-def serving(**settings):
-    """Run a server on a free port and give its address."""
-    pytest.importorskip("fastapi")
-    from sordino.serve.server import Server
-    from sordino.serve.settings import Settings
-
-    # The machine may be slow for a moment: nobody is to be turned away for that.
-    options = Settings(port=0, max_streams=8, calibrate=False, late_share=1, **settings)
-    server = Server(options, log_level="warning", access_log=False)
-    thread = Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = monotonic() + 60
-    while not server.started and thread.is_alive() and monotonic() < deadline:
-        sleep(0.02)
-    host, port = server.servers[0].sockets[0].getsockname()
-    yield f"http://{host}:{port}/"
-    server.should_exit = True
-    thread.join(timeout=60)
 
 
 @pytest.fixture(scope="module")
 def address():
     """Run a server without a token."""
-    yield from serving(drain_seconds=1)
+    with serving(max_streams=8) as server:
+        yield f"{server.http}/"
 
 
 @pytest.fixture(scope="module")
 def guarded():
     """Run a server that wants a token."""
-    yield from serving(drain_seconds=1, token=TOKEN)
+    with serving(max_streams=8, token=TOKEN) as server:
+        yield f"{server.http}/"
 
 
 @pytest.fixture(scope="module")
@@ -60,39 +48,47 @@ def speaker(chromium, tmp_path_factory):
     return chromium(path)
 
 
-class Visit:
-    """A person at the page."""
+class Visit(Visitor):
+    """A person at the page, who sees to it that nothing is fetched from elsewhere."""
 
     def __init__(self, browser, address: str, fragment: str = "", **context) -> None:
+        super().__init__(browser, address + fragment, **{"color_scheme": "dark", **context})
         self.address = address
-        self.errors: list[str] = []
-        self.elsewhere: list[str] = []
-        self.context = browser.new_context(**{"color_scheme": "dark", **context})
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(PATIENCE)
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", self._request)
-        self.page.goto(address + fragment)
-
-    def _console(self, message) -> None:
-        if message.type in ("error", "warning"):
-            self.errors.append(message.text)
-
-    def _request(self, request) -> None:
-        if not request.url.startswith((self.address, "blob:", "data:")):
-            self.elsewhere.append(request.url)
 
     def choose(self, value: str) -> None:
         self.page.locator(f'input[value="{value}"]').check()
 
+    def open(self, *names: str) -> None:
+        self.page.set_input_files("#file", [examples.path(name) for name in names])
+
     def drop(self, name: str) -> None:
-        self.page.set_input_files("#file", examples.path(name))
+        self.open(name)
         self.wait("ready")
 
     def wait(self, phase: str) -> None:
         self.page.wait_for_selector(f"body[data-phase={phase}], #status.bad")
         assert "bad" not in (self.page.get_attribute("#status", "class") or ""), self.status
+
+    def wait_until_clock_shows(self, seconds: float) -> None:
+        """Wait until so much has been played or spoken, or more."""
+        self.page.wait_for_function(
+            """(seconds) => {
+                const [minutes, rest] = document.getElementById("clock").textContent.split(":");
+                return 60 * Number(minutes) + parseFloat(rest) >= seconds;
+            }""",
+            arg=seconds,
+        )
+
+    def wait_for_figure(self, part: str, pattern: str) -> str:
+        """Wait until a figure is shown in full; return its text."""
+        figure = self.page.locator(f"#{part}", has_text=re.compile(pattern))
+        figure.wait_for()
+        return figure.inner_text()
+
+    @property
+    def figures(self) -> set[str]:
+        """The figures that are shown."""
+        return {each.get_attribute("id") for each in self.page.locator("dd:visible").all()}
 
     @property
     def status(self) -> str:
@@ -111,9 +107,9 @@ class Visit:
         return soundfile.read(io.BytesIO(data), dtype="float32")
 
     def leave(self) -> None:
-        self.context.close()
-        assert not self.errors
-        assert not self.elsewhere
+        self.__exit__(None, None, None)
+        own = (self.address, "blob:", "data:")
+        assert not [url for url in self.requests if not url.startswith(own)]
 
 
 @pytest.fixture
@@ -147,38 +143,40 @@ def test_what_is_spoken_is_denoised_as_in_python(speaker, address, engine):
     visit.choose(engine)
     visit.page.click("#speak")
     visit.wait("live")
-    visit.page.get_by_text("ms", exact=False).first.wait_for()
+    visit.wait_until_clock_shows(1)
     before = visit.page.locator("#before").screenshot()
-    visit.page.locator("#clock", has_text="0:04").wait_for()
+    visit.wait_until_clock_shows(4)
     assert visit.page.locator("#before").screenshot() != before  # it moves
     assert_accessible(visit)
-    assert visit.text("speech").endswith("%")
+    visit.wait_for_figure("speech", r"%$")
+    visit.wait_for_figure("underruns", r"^\d+$")
+    visit.wait_for_figure("taken", r" dB$")
     assert visit.text("load-name") == ("CPU" if engine == "device" else "Server load")
-    assert visit.text("underruns").isdigit()
     assert float(visit.text("latency").removesuffix(" ms")) >= 20
     visit.page.click("#speak")
     visit.wait("ready")
     clean, rate = visit.download()
-    visit.set_strength(0)  # takes nothing
+    visit.set_strength(0)  # removes nothing
     noisy, _ = visit.download()
     visit.leave()
     assert np.sqrt(np.mean(noisy**2)) > 0.01
+    noisy, clean = without_gaps(noisy, clean, rate)
     expected = sordino.denoise(noisy, rate)[: -2 * rate // 100]  # what follows is not known
     assert agreement_db(expected, clean[: len(expected)]) >= LEAST_DB
 
 
-def test_a_lost_server_is_not_passed_over_in_silence(speaker):
-    running = serving(drain_seconds=0)
-    visit = Visit(speaker, next(running))
-    visit.choose("server")
-    visit.page.click("#speak")
-    visit.wait("live")
-    visit.page.locator("#clock", has_text="0:01").wait_for()
-    next(running, None)  # the server ends
+def test_a_lost_server_is_reported(speaker):
+    with ExitStack() as running:
+        server = running.enter_context(serving(max_streams=8))
+        visit = Visit(speaker, f"{server.http}/")
+        visit.choose("server")
+        visit.page.click("#speak")
+        visit.wait("live")
+        visit.wait_until_clock_shows(1)
     visit.page.wait_for_selector("#status.bad")
     assert visit.status.startswith("The engine has stopped, and noise comes through: ")
     visit.page.click("#speak")
-    visit.wait("ready")
+    visit.page.wait_for_selector("body[data-phase=ready]")
     visit.leave()
 
 
@@ -195,11 +193,9 @@ def test_the_pictures_show_the_noise_go(visit):
     }"""
 
     def drawn(picture):
-        """Its brightness, once it no longer changes."""
-        latest = None
-        while latest != (latest := visit.page.evaluate(brightness, picture)):
-            visit.page.wait_for_timeout(1000)
-        return latest
+        """Return its brightness, once it is drawn."""
+        visit.page.wait_for_selector("body:not([data-drawing])")
+        return visit.page.evaluate(brightness, picture)
 
     before = drawn("before")
     assert drawn("after") < 0.6 * before
@@ -223,7 +219,7 @@ def test_listening_needs_no_mouse(visit):
     keys.press("a")
     keys.press("a")
     assert visit.page.evaluate(mode) == "clean"
-    visit.page.locator("#clock", has_text="0:02").wait_for()  # all the while it went on
+    visit.wait_until_clock_shows(2)  # it played on all the while
     keys.press("Space")
     visit.page.wait_for_selector("#play[aria-label=Play]")
     for _ in range(7):
@@ -231,11 +227,123 @@ def test_listening_needs_no_mouse(visit):
     visit.page.locator("#clock", has_text="0:00.0").wait_for()
 
 
+LETTER = {"name": "letter.txt", "mimeType": "text/plain", "buffer": b"no sound at all"}
+REFUSAL = "letter.txt is not a sound that this browser can read."
+
+
 def test_what_is_no_sound_is_refused_in_words(visit):
-    files = {"name": "letter.txt", "mimeType": "text/plain", "buffer": b"no sound at all"}
-    visit.page.set_input_files("#file", files)
+    visit.page.set_input_files("#file", LETTER)
     visit.page.wait_for_selector("#status.bad")
-    assert visit.status == "letter.txt is not a sound that this browser can read."
+    assert visit.status == REFUSAL
+
+
+@pytest.mark.parametrize("name", ["office_48k", "music_44k", "phone_8k"])
+def test_noise_taken_is_what_the_command_says(visit, name, tmp_path):
+    visit.drop(name)
+    report = denoise_file(examples.path(name), tmp_path / "clean.wav")
+    assert report.noise_taken_db > 5
+    assert visit.text("taken") == f"{report.noise_taken_db:.1f} dB"
+
+
+def test_a_recording_has_no_empty_figures(visit):
+    visit.drop("office_48k")
+    assert visit.figures == {"taken", "load"}
+    assert "–" not in visit.page.inner_text(".stage")
+
+
+def test_figures_go_when_another_recording_begins(visit):
+    visit.drop("office_48k")
+    assert visit.figures
+    seen = visit.page.evaluate(
+        """async () => {
+            const shown = () => [...document.querySelectorAll("dd")].filter(
+                (each) => each.checkVisibility()).length;
+            const figures = new Promise((done) => new MutationObserver(() => {
+                if (document.body.dataset.phase === "busy") done(shown());
+            }).observe(document.body, { attributes: true }));
+            document.getElementById("example").click();
+            return figures;
+        }"""
+    )
+    assert seen == 0
+    visit.wait("ready")
+    assert visit.figures == {"taken", "load"}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_seek_bar_lies_inside_its_frame(browser, address, width):
+    visit = Visit(browser, address, viewport={"width": width, "height": 800})
+    visit.drop("phone_8k")
+    bar, frame = (visit.page.locator(each).bounding_box() for each in ("#timeline", ".pictures"))
+    assert frame["x"] <= bar["x"]
+    assert bar["x"] + bar["width"] <= frame["x"] + frame["width"]
+    visit.leave()
+
+
+def test_a_click_is_seen_in_a_long_recording(visit, tmp_path):
+    """It lies between the middles of two columns of the picture."""
+    rate, minutes = 8000, 10
+    sound = np.full(60 * minutes * rate, 1e-4, np.float32)
+    sound *= np.random.default_rng(0).standard_normal(len(sound)).astype("f4")
+    column = len(sound) / 1024
+    click = round(500 * column)
+    sound[click : click + 160] = 0.5 * np.sin(np.arange(160))
+    path = tmp_path / "long.wav"
+    soundfile.write(path, sound, rate)
+    visit.page.set_input_files("#file", path)
+    visit.page.wait_for_selector("body[data-phase=busy]")
+    visit.page.wait_for_selector("body:not([data-drawing])")
+    columns = visit.page.evaluate(
+        """() => {
+            const canvas = document.getElementById("before");
+            const copy = document.createElement("canvas");
+            [copy.width, copy.height] = [canvas.width, canvas.height];
+            const context = copy.getContext("2d");
+            context.drawImage(canvas, 0, 0);
+            const { data } = context.getImageData(0, 0, copy.width, copy.height);
+            const columns = new Array(copy.width).fill(0);
+            for (let n = 0; n < data.length; n += 4) columns[(n / 4) % copy.width] += data[n];
+            return columns;
+        }"""
+    )
+    brightest = int(np.argmax(columns)) / len(columns)
+    assert abs(brightest - 500 / 1024) < 3 / 1024
+    assert max(columns) > 1.25 * np.median(columns)
+
+
+def test_several_files_are_denoised_one_after_the_other(visit, tmp_path):
+    names = ["office_48k", "phone_8k", "cafe_16k"]
+    files = [
+        {
+            "name": f"{name}.flac",
+            "mimeType": "audio/flac",
+            "buffer": examples.path(name).read_bytes(),
+        }
+        for name in names
+    ]
+    visit.page.set_input_files("#file", [files[0], LETTER, *files[1:]])
+    rows = visit.page.locator("#takes li[data-state=ready]")
+    rows.nth(2).wait_for()
+    assert rows.count() == 3
+    assert REFUSAL in visit.status
+    visit.wait_for_figure("taken", r" dB$")
+    for name in reversed(names):
+        visit.page.get_by_role("button", name=f"{name}.flac", exact=True).click()
+        clean, rate = visit.download()
+        noisy, _ = soundfile.read(examples.path(name), dtype="float32")
+        expected = sordino.denoise(noisy, rate, warm_up=5)
+        assert agreement_db(expected, clean) >= LEAST_DB
+    assert_accessible(visit)
+    saved = []
+    visit.page.on("download", saved.append)
+    with visit.page.expect_event("download", lambda _: len(saved) == 3):
+        visit.page.click("#download-all")
+    assert {each.suggested_filename for each in saved} == {f"{name}-clean.wav" for name in names}
+    visit.page.get_by_role("button", name="Remove phone_8k.flac").click()
+    visit.page.get_by_role("button", name="Remove cafe_16k.flac").click()
+    assert not visit.page.locator("#takes").is_visible()
+    assert "office_48k.flac" in visit.status
+    visit.errors.clear()  # the browser may log what it could not read
 
 
 STREAM = """
@@ -265,7 +373,7 @@ def test_the_client_streams_to_the_server(visit):
     result = visit.page.evaluate(STREAM, [encoded, rate, 160])
     clean = np.array(result["clean"], np.float32)
     assert agreement_db(sordino.denoise(noisy, rate, strength=0.5), clean) >= LEAST_DB
-    assert result["answers"] == 201  # one for each block, and one for the end
+    assert result["answers"] == 201  # one for each block, and one for the flush
     assert result["latency"] == 0.02
 
 
@@ -291,7 +399,7 @@ def test_a_token_opens_both_engines(browser, guarded, engine):
 def test_without_the_token_the_page_says_so(browser, guarded, engine):
     visit = Visit(browser, guarded)
     visit.choose(engine)
-    visit.page.set_input_files("#file", examples.path("phone_8k"))
+    visit.open("phone_8k")
     visit.page.wait_for_selector("#status.bad")
     assert "token" in visit.status
     visit.errors.clear()  # the browser logs each 401

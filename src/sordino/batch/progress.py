@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from sordino.batch.plan import Job
 from sordino.batch.process import FileReport
+from sordino.levels import noise_taken
 
 
 class BatchDisplay:
@@ -120,7 +121,7 @@ def _facts(reports: Sequence[FileReport], elapsed: float | None = None) -> str:
     length = f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
     facts = [f"{length} of sound", f"{seconds / max(elapsed, 1e-6):.0f} x real time"]
     if taken:
-        facts.append(f"noise taken {sum(taken) / len(taken):.1f} dB")
+        facts.append(f"noise taken {noise_taken(sum(taken) / len(taken))}")
     return ", ".join(facts)
 
 

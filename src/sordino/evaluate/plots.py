@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sordino.arrays import Mono
 from sordino.evaluate.conditions import Condition
@@ -17,7 +16,15 @@ from sordino.evaluate.results import replace
 from sordino.evaluate.scores import MEASURES, Row
 from sordino.evaluate.statistics import Summary
 from sordino.evaluate.systems import System
-from sordino.spectrogram import RANGE_DB, Spectrogram, check_plotting
+from sordino.spectrogram import (
+    RANGE_DB,
+    Levels,
+    Spectrogram,
+    check_plotting,
+    image,
+    mel,
+    mel_levels,
+)
 
 INK, FAINT, GRID = "#211f2b", "#77737f", "#e4e2e8"
 SUBJECT, OTHERS, INPUT = "#b3325b", "#8d93a8", "#c9c7cf"
@@ -151,22 +158,19 @@ def comparison_strip(sounds: Mapping[str, Mono], rate: int) -> bytes:
     Raises:
         SordinoError: Matplotlib is missing.
     """
-    image: Any = import_module("PIL.Image")
+    pil: Any = import_module("PIL.Image")
     chart = figure(*STRIP_INCHES)
-    images = {name: _decibels(x[: STRIP_SECONDS * rate], rate) for name, x in sounds.items()}
+    images = {name: _levels(x[: STRIP_SECONDS * rate], rate) for name, x in sounds.items()}
     seconds = min(len(next(iter(sounds.values()))) / rate, STRIP_SECONDS)
     top = max(-60.0, float(np.percentile(next(iter(images.values())), 99.9)))
     grid = chart.subplots(1, len(images), sharey=True)
     chart.subplots_adjust(left=0.05, right=0.992, top=0.87, bottom=0.21, wspace=0.05)
-    for axes, (name, pixels) in zip(np.atleast_1d(grid), images.items(), strict=True):
+    for axes, (name, levels) in zip(np.atleast_1d(grid), images.items(), strict=True):
         axes.imshow(
-            pixels,
+            image(levels, top - RANGE_DB, top),
             origin="lower",
             aspect="auto",
-            extent=(0, seconds, 0, _mel(rate / 2)),
-            cmap="magma",
-            vmin=top - RANGE_DB,
-            vmax=top,
+            extent=(0, seconds, 0, float(mel(rate / 2))),
         )
         axes.set_title(name, loc="left", color=INK, size=11, pad=4)
         axes.set_xlabel("time, s", color=FAINT, size=9, labelpad=1)
@@ -174,12 +178,12 @@ def comparison_strip(sounds: Mapping[str, Mono], rate: int) -> bytes:
         axes.spines[:].set_visible(False)
     shown = [tick for tick in TICKS_HZ if tick <= rate / 2]
     first = np.atleast_1d(grid)[0]
-    first.set_yticks([_mel(tick) for tick in shown], [f"{tick / 1000:g}" for tick in shown])
+    first.set_yticks([float(mel(tick)) for tick in shown], [f"{tick / 1000:g}" for tick in shown])
     first.set_ylabel("kHz", color=FAINT, size=9, labelpad=2)
     drawn, packed = BytesIO(), BytesIO()
     chart.savefig(drawn, format="png")
-    with image.open(drawn) as whole:
-        small = whole.convert("RGB").resize(STRIP_PIXELS, image.Resampling.LANCZOS)
+    with pil.open(drawn) as whole:
+        small = whole.convert("RGB").resize(STRIP_PIXELS, pil.Resampling.LANCZOS)
     small.save(packed, "WEBP", quality=WEBP_QUALITY, method=6)
     return packed.getvalue()
 
@@ -219,26 +223,16 @@ def save(path: Path, chart: Any) -> None:
     Raises:
         SordinoError: It cannot be written.
     """
-    image: Any = import_module("PIL.Image")
+    pil: Any = import_module("PIL.Image")
     drawn, data = BytesIO(), BytesIO()
     chart.savefig(drawn, format="png")
-    with image.open(drawn) as whole:
+    with pil.open(drawn) as whole:
         whole.convert("RGB").quantize(COLOURS).save(data, "PNG", optimize=True)
     write: Callable[[Path], object] = lambda partial: partial.write_bytes(data.getvalue())  # noqa: E731
     replace(path, write)
 
 
-def _decibels(x: Mono, rate: int) -> NDArray[np.float64]:
-    """Return the mel spectrogram in dB, shape = (STRIP_ROWS, frames)."""
+def _levels(x: Mono, rate: int) -> Levels:
     spectrogram = Spectrogram(rate)
     spectrogram.feed(x[:, None].astype(np.float32))
-    power = spectrogram.power()
-    bins = np.linspace(0, rate / 2, len(power))  # Hz
-    mels = np.linspace(0, _mel(rate / 2), STRIP_ROWS)
-    rows = 700 * (10 ** (mels / 2595) - 1)  # Hz
-    level = 10 * np.log10(np.maximum(power, 1e-14))
-    return np.stack([np.interp(rows, bins, column) for column in level.T], axis=1)
-
-
-def _mel(hertz: float) -> float:
-    return 2595 * float(np.log10(1 + hertz / 700))
+    return mel_levels(spectrogram.power(), rate, STRIP_ROWS)

@@ -32,7 +32,7 @@ LSD_BANDS = {  # Hz
     "lsd_1k_db": (1000, 4000),
     "lsd_4k_db": (4000, math.inf),
 }
-LIBRARIES = ("pesq", "pystoi", "speechmos", "librosa")
+LIBRARIES = ("pesq", "pystoi", "speechmos", "librosa", "threadpoolctl")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,15 @@ Model = Annotated[
     typer.Option("--model", "-m", metavar="NAME", help="See `sordino models`; or an .onnx file."),
 ]
 Rate = Annotated[int, typer.Option(metavar="HZ", help="Sample rate of the engine.")]
+
+
+class Toggle(StrEnum):
+    """What a keyboard shortcut can switch."""
+
+    mute = "mute"
+    noise = "noise"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -182,14 +192,39 @@ def doctor(
 @app.command()
 def tray(
     input: Input = None,
-    model: Model = "default",
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", metavar="NAME", help="See `sordino models`."),
+    ] = None,
     strength: Annotated[
-        float, typer.Option("--strength", "-s", help="Share of the noise to take, 0 to 1.")
-    ] = 1.0,
+        float | None, typer.Option("--strength", "-s", help="Share of the noise to take, 0 to 1.")
+    ] = None,
+    attenuation_limit: Annotated[
+        float | None,
+        typer.Option(metavar="DB", help="Attenuate nothing by more than this."),
+    ] = None,
     rate: Rate = 48000,
+    toggle: Annotated[
+        Toggle | None,
+        typer.Option(help="Only switch this on the tray that runs; for keyboard shortcuts."),
+    ] = None,
 ) -> None:
-    """Show live use as an icon on the desktop, with a window to steer it."""
+    """Show live use as an icon on the desktop, with a window.
+
+    What is not given is as it was chosen last. If a tray runs already, its window is opened.
+    """
     from sordino.live.config import Settings
     from sordino.live.tray import run
 
-    run(Settings(input=input, model=model, strength=strength, sample_rate=rate, wait=True))
+    options = {
+        "input": input,
+        "model": model,
+        "strength": strength,
+        "attenuation_limit_db": attenuation_limit,
+        "sample_rate": rate,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    Settings(
+        **given
+    )  # an option that is out of range is an error wherever there is no desktop, too
+    run(given, toggle.value if toggle else None)

@@ -56,7 +56,7 @@ def arguments(settings: Settings) -> list[str]:
 
 def unit(arguments: Sequence[str]) -> str:
     """Return the text of the unit that runs `sordino live` with these arguments."""
-    command = [_program(), "live", *arguments]
+    command = [program_path(), "live", *arguments]
     return _TEMPLATE.format(command=" ".join(map(_quoted, command)))
 
 
@@ -98,7 +98,7 @@ def _folder() -> Path:
     return (Path(base) if base.startswith("/") else Path.home() / ".config") / "systemd" / "user"
 
 
-def _program() -> str:
+def program_path() -> str:
     """Return the path of the command; a service has another PATH than the shell."""
     beside = Path(sys.executable).with_name("sordino")
     return str(beside) if beside.exists() else which("sordino") or str(Path(sys.argv[0]).resolve())

@@ -26,6 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sordino.errors import SordinoError
+from sordino.levels import noise_taken
 from sordino.live.backends import choose_backend
 from sordino.live.backends.base import DeviceLost, virtual_end
 from sordino.live.config import Settings
@@ -205,7 +206,7 @@ def panel(status: Status, keys: bool, note: str = "") -> RenderableType:
     table.add_row(
         "noise taken",
         _bar((taken or 0.0) / MAX_TAKEN_DB, "cyan"),
-        "nothing heard yet" if taken is None else f"{taken:.1f} dB",
+        noise_taken(taken),
     )
     speech = status.speech_probability
     table.add_row(

@@ -1,21 +1,21 @@
-/** What the page does: one take at a time, from a file or a microphone. */
+/** What the page does: recordings from files, and live sound from a microphone. */
 import { denoise } from "sordino-web";
 
 import type { Theme } from "./colours.js";
 import { decode } from "./decode.js";
-import { showLive, showRecording, showTaken } from "./figures.js";
-import { Level } from "./level.js";
+import { clearFigures, showLive, showRecording, showRemoved } from "./figures.js";
 import { Live } from "./microphone.js";
 import { clock, element, enable, say, setPhase } from "./page.js";
 import { Player } from "./player.js";
 import { engineOptions, type EngineName } from "./server.js";
-import { decibels, gains, mixed, Samples, seconds, takenDb, type Mode, type Take } from "./sounds.js";
+import { gains, mixed, newTake, removedDb, Samples, seconds, type Mode, type Take } from "./sounds.js";
 import { Spectrograms } from "./spectrograms.js";
-import { wav } from "./wav.js";
+import { TakeList } from "./take-list.js";
+import { Timeline } from "./timeline.js";
+import { save } from "./wav.js";
 
-const LONGEST_LIVE_SECONDS = 1200;
-const METER_SECONDS = 0.05;
-const LISTEN = 5; // seconds of a recording that are heard first
+const MAX_LIVE_SECONDS = 1200;
+const WARM_UP_SECONDS = 5;
 
 const STATES: Record<string, string> = {
   active: "You are live.",
@@ -24,19 +24,24 @@ const STATES: Record<string, string> = {
   failed: "The engine has stopped, and noise comes through: ",
 };
 
+/** A file that was chosen: its name and how to read it. */
+export interface Source {
+  name: string;
+  read: () => Promise<ArrayBuffer>;
+}
+
 export class App {
   engine: EngineName = "device";
   /** Called when the microphone was switched on or off. */
   onspeaking: () => void = () => {};
   private readonly player = new Player();
+  private readonly takes = new TakeList();
+  private readonly timeline = new Timeline(this.player);
+  private readonly progress = element<HTMLProgressElement>("progress");
   private readonly pictures: Spectrograms;
-  private readonly levels = { noisy: new Level("noisy"), clean: new Level("clean") };
-  private readonly timeline = element<HTMLInputElement>("timeline");
-  private take?: Take;
-  private live?: Live;
-  private job?: AbortController;
-  private running = false;
-  private lastFrame = 0;
+  private live?: { live: Live; take: Take };
+  private refused: string[] = []; // why files could not be read
+  private job?: AbortController; // of the recordings that are being denoised
 
   constructor() {
     this.pictures = new Spectrograms(
@@ -44,93 +49,99 @@ export class App {
       [...document.querySelectorAll<HTMLElement>(".axis")],
     );
     this.player.onchange = () => this.showPlaying();
+    this.timeline.onlive = () => this.pictures.frame();
+    this.takes.onselect = (take) => this.select(take);
+    this.takes.onremove = (take) => this.remove(take);
+    clearFigures();
   }
 
   recolour(theme: Theme): void {
     this.pictures.recolour(theme);
   }
 
-  /** Open what `bytes` gives: a file in any format that the browser reads. */
-  async open(name: string, bytes: Promise<ArrayBuffer>): Promise<void> {
+  /** Open files in any format that the browser reads; the first one is shown. */
+  async open(sources: Source[]): Promise<void> {
     await this.stop();
     this.player.pause();
-    say(`Reading ${name} …`);
-    let take: Take;
-    try {
-      take = await decode(name, await bytes);
-    } catch (error) {
-      say((error as Error).message, true);
-      return;
+    this.refused = [];
+    let first = true;
+    for (const { name, read } of sources) {
+      if (first) say(`Reading ${name} …`);
+      try {
+        const take = await decode(name, await read());
+        this.takes.checkRoom(take);
+        this.takes.add(take);
+        if (first) this.select(take);
+        first = false;
+        void this.work();
+      } catch (error) {
+        this.refused.push((error as Error).message);
+        this.report("");
+      }
     }
-    this.take = take;
-    this.pictures.show(take, false);
-    await this.clean();
   }
 
-  /** Take the noise out of the recording, with the engine that is chosen. */
-  async clean(): Promise<void> {
-    const { take } = this;
-    if (!take || this.live) return;
-    this.job?.abort();
-    const job = (this.job = new AbortController());
-    this.player.load(undefined);
-    take.noise = [];
-    setPhase("busy");
-    this.allow(false);
-    say(`Taking the noise out of ${take.name} ${this.where} …`);
-    const bar = element<HTMLProgressElement>("progress");
-    bar.hidden = false;
-    const start = performance.now();
-    try {
-      const options = { ...(await engineOptions(this.engine)), signal: job.signal, listen: LISTEN };
-      const noise: Samples[] = [];
-      for (const channel of take.noisy) {
-        const onprogress = (share: number): void => {
-          bar.value = (noise.length + share) / take.noisy.length;
-        };
-        const noisy = channel.all();
-        const clean = await denoise(noisy, take.rate, { ...options, onprogress });
-        noise.push(new Samples(clean.map((sample, n) => noisy[n] - sample)));
-      }
-      take.noise = noise;
-      this.ready((performance.now() - start) / 1000);
-    } catch (error) {
-      if (job.signal.aborted) return;
-      say((error as Error).message, true);
-    }
-    bar.hidden = true;
+  /** Denoise all recordings again, with the engine that is chosen now. */
+  redo(): void {
+    if (this.live || !this.takes.selected) return;
+    this.interrupt();
+    for (const take of this.takes.takes) Object.assign(take, { state: "waiting", noise: [] });
+    this.select(this.takes.selected);
+    void this.work();
+  }
+
+  /** Show a recording. */
+  select(take: Take): void {
+    if (this.live) return;
+    this.takes.selected = take;
+    this.takes.render(this.player.strength);
+    const ready = take.state === "ready";
+    this.player.load(ready ? take : undefined);
+    this.timeline.show(take, ready);
+    this.pictures.show(take, false);
+    this.pictures.refresh(this.player.strength);
+    clearFigures();
+    this.progress.hidden = take.state !== "busy" && take.state !== "waiting";
+    this.progress.value = take.share;
+    for (const id of ["play", "download"]) element<HTMLButtonElement>(id).disabled = !ready;
+    setPhase(ready ? "ready" : "busy");
+    if (take.state === "failed") this.report(take.error!, true);
+    else if (ready) {
+      showRecording(removedDb(take, this.player.strength), seconds(take), take.took);
+      this.report(`${take.name}: ${clock(seconds(take))}, cleaned ${this.where}.`);
+    } else this.report(`Taking the noise out of ${take.name} ${this.where} …`);
   }
 
   /** Switch the microphone on. */
   async speak(device: string): Promise<void> {
-    this.job?.abort();
-    element("progress").hidden = true;
+    this.interrupt();
+    this.refused = [];
+    this.progress.hidden = true;
     this.player.load(undefined);
+    clearFigures();
     say(`Starting ${this.where} …`);
     let live: Live;
     try {
       live = await Live.start(device, this.engine, this.player.strength);
     } catch (error) {
       say((error as Error).message, true);
+      void this.work();
       return;
     }
-    const take: Take = {
-      name: "microphone",
-      rate: 48000,
-      noisy: [new Samples()],
-      noise: [new Samples()],
-    };
-    this.take = take;
-    this.live = live;
+    const count = this.takes.takes.filter((take) => take.name.startsWith("microphone")).length;
+    const take = newTake(count ? `microphone ${count + 1}` : "microphone", 48000, [new Samples()]);
+    take.noise = [new Samples()];
+    this.live = { live, take };
     setPhase("live");
     enable("engine", false);
     enable("mode", false, "noise");
     this.apply();
+    this.timeline.follow(take);
     this.pictures.show(take, true);
     live.onsound = ({ noisy, noise }) => {
       take.noisy[0].append(noisy);
       take.noise[0].append(noise);
-      if (seconds(take) > LONGEST_LIVE_SECONDS) void this.stop();
+      if (seconds(take) > MAX_LIVE_SECONDS) void this.stop();
     };
     live.onstats = () => showLive(live.node.stats!, live.latency, this.engine);
     live.onstate = () => {
@@ -139,16 +150,15 @@ export class App {
     };
     live.onend = () => void this.stop();
     this.onspeaking();
-    this.run();
   }
 
   get speaking(): boolean {
     return this.live !== undefined;
   }
 
-  /** Switch the microphone off; what was said can be listened to. */
+  /** Switch the microphone off; what was said joins the recordings. */
   async stop(): Promise<void> {
-    const { live, take } = this;
+    const { live, take } = this.live ?? {};
     if (!live || !take) return;
     this.live = undefined;
     live.onsound = live.onstate = () => {};
@@ -157,12 +167,16 @@ export class App {
     enable("mode", true);
     this.onspeaking();
     if (seconds(take) > 0.1) {
-      this.pictures.show(take, false);
-      this.ready();
-    } else {
+      take.state = "ready";
+      this.takes.add(take);
+      this.select(take);
+      element("play").focus({ preventScroll: true });
+    } else if (this.takes.selected) this.select(this.takes.selected);
+    else {
       setPhase("empty");
       say("Nothing was heard.");
     }
+    void this.work();
   }
 
   set mode(mode: Mode) {
@@ -178,23 +192,26 @@ export class App {
     this.player.strength = value;
     this.apply();
     this.pictures.refresh(value);
-    if (this.take?.noise.length && !this.live) showTaken(takenDb(this.take, value));
+    const take = this.takes.selected;
+    if (this.live || take?.state !== "ready") return;
+    showRemoved(removedDb(take, value));
+    this.takes.render(value);
   }
 
   set audible(value: boolean) {
-    if (this.live) this.live.audible = value;
+    if (this.live) this.live.live.audible = value;
   }
 
   async toggle(): Promise<void> {
     if (this.player.playing) this.player.pause();
     else await this.player.play();
-    this.run();
+    this.timeline.run();
   }
 
   async seek(position: number): Promise<void> {
-    if (this.live || !this.take?.noise.length) return;
+    if (this.live || this.takes.selected?.state !== "ready") return;
     await this.player.seek(position);
-    this.run();
+    this.timeline.run();
   }
 
   get position(): number {
@@ -202,97 +219,95 @@ export class App {
   }
 
   get duration(): number {
-    return this.take ? seconds(this.take) : 0;
+    return this.takes.selected ? seconds(this.takes.selected) : 0;
   }
 
-  /** Save the clean sound at the strength that is set. */
-  download(): void {
-    const { take } = this;
-    if (!take?.noise.length) return;
-    const share = gains("clean", this.player.strength);
-    const channels = take.noisy.map((_, channel) => mixed(take, channel, share));
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(wav(channels, take.rate));
-    link.download = `${take.name.replace(/\.[^.]*$/, "")}-clean.wav`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  /** Save the clean sound at the strength that is set: of the recording shown, or of all. */
+  download(all = false): void {
+    const { selected, takes } = this.takes;
+    for (const take of all ? takes : [selected]) {
+      if (take?.state !== "ready") continue;
+      const gain = gains("clean", this.player.strength);
+      save(take.name, take.noisy.map((_, channel) => mixed(take, channel, gain)), take.rate);
+    }
+  }
+
+  /** Say something, and which files could not be read. */
+  private report(message: string, bad = false): void {
+    say([message, ...this.refused].join(" ").trim(), bad || this.refused.length > 0);
   }
 
   private get where(): string {
     return this.engine === "device" ? "on this device" : "on the server";
   }
 
-  /** The take is whole; if it was denoised just now, in so many seconds. */
-  private ready(took?: number): void {
-    const take = this.take!;
-    this.player.load(take);
-    this.timeline.max = String(seconds(take));
-    setPhase("ready");
-    this.allow(true);
-    this.pictures.refresh(this.player.strength);
-    if (took) showRecording(takenDb(take, this.player.strength), seconds(take), took);
-    else showTaken(takenDb(take, this.player.strength));
-    say(`${take.name}: ${clock(seconds(take))}, cleaned ${this.where}.`);
-    element("play").focus({ preventScroll: true });
-    this.run();
+  private remove(take: Take): void {
+    const next = this.takes.takes.find((each) => each !== take)!;
+    const busy = take.state === "busy";
+    if (busy) this.interrupt();
+    this.takes.remove(take);
+    if (take === this.takes.selected) this.select(next);
+    if (busy) void this.work();
   }
 
-  private allow(listening: boolean): void {
-    element<HTMLButtonElement>("play").disabled = !listening;
-    element<HTMLButtonElement>("download").disabled = !listening;
-    this.timeline.disabled = !listening;
+  /** Stop denoising; what was begun waits to begin again. */
+  private interrupt(): void {
+    this.job?.abort();
+    this.job = undefined;
+    for (const take of this.takes.takes) if (take.state === "busy") take.state = "waiting";
+  }
+
+  /** Denoise what waits, one recording after the other. */
+  private async work(): Promise<void> {
+    if (this.job) return;
+    const job = (this.job = new AbortController());
+    for (let take; (take = this.takes.waiting); ) {
+      Object.assign(take, { state: "busy", share: 0, noise: [], segments: undefined });
+      this.takes.progress(take);
+      await this.denoise(take, job.signal);
+      if (job.signal.aborted) return;
+      if (take === this.takes.selected) {
+        this.select(take);
+        if (take.state === "ready") element("play").focus({ preventScroll: true });
+      } else this.takes.render(this.player.strength);
+    }
+    this.job = undefined;
+  }
+
+  private async denoise(take: Take, signal: AbortSignal): Promise<void> {
+    const start = performance.now();
+    const noise: Samples[] = [];
+    const onprogress = (share: number): void => {
+      take.share = (noise.length + share) / take.noisy.length;
+      this.takes.progress(take);
+      if (take === this.takes.selected) this.progress.value = take.share;
+    };
+    try {
+      const engine = await engineOptions(this.engine);
+      const options = { ...engine, signal, warmUp: WARM_UP_SECONDS, onprogress };
+      for (const channel of take.noisy) {
+        const noisy = channel.all();
+        const clean = await denoise(noisy, take.rate, options);
+        noise.push(new Samples(clean.map((sample, n) => noisy[n] - sample)));
+      }
+      take.noise = noise;
+      take.took = (performance.now() - start) / 1000;
+      take.state = "ready";
+    } catch (error) {
+      if (signal.aborted) return;
+      take.error = (error as Error).message;
+      take.state = "failed";
+    }
   }
 
   private apply(): void {
     this.player.apply();
-    if (this.live) this.live.node.strength = this.mode === "noisy" ? 0 : this.player.strength;
+    if (this.live) this.live.live.node.strength = this.mode === "noisy" ? 0 : this.player.strength;
   }
 
   private showPlaying(): void {
     const button = element("play");
     button.dataset.playing = String(this.player.playing);
     button.ariaLabel = this.player.playing ? "Pause" : "Play";
-  }
-
-  /** Draw each frame of the screen while something moves. */
-  private run(): void {
-    if (this.running) return;
-    this.running = true;
-    this.lastFrame = performance.now();
-    requestAnimationFrame((time) => this.frame(time));
-  }
-
-  private frame(time: number): void {
-    const { take } = this;
-    const moving = this.live !== undefined || this.player.playing;
-    if (this.live) this.pictures.frame();
-    if (take) {
-      const position = this.live ? seconds(take) : this.player.position;
-      this.showPosition(take, position);
-      this.showLevels(take, position, time, moving);
-    }
-    this.lastFrame = time;
-    this.running = moving;
-    if (moving) requestAnimationFrame((next) => this.frame(next));
-  }
-
-  private showPosition(take: Take, position: number): void {
-    const length = this.live ? "" : ` / ${clock(seconds(take))}`;
-    element("clock").textContent = clock(position) + length;
-    if (this.live) return;
-    this.timeline.value = String(position);
-    this.timeline.ariaValueText = `${clock(position)} of ${clock(seconds(take))}`;
-    element("playhead").style.left = `${(100 * position) / seconds(take)}%`;
-  }
-
-  private showLevels(take: Take, position: number, time: number, moving: boolean): void {
-    const end = Math.round(position * take.rate);
-    const start = end - Math.round(METER_SECONDS * take.rate);
-    const elapsed = time - this.lastFrame;
-    for (const mode of ["noisy", "clean"] as const) {
-      const share = gains(mode, this.player.strength);
-      const level = moving ? decibels(mixed(take, 0, share, start, end)) : -100;
-      this.levels[mode].show(level, time, moving ? elapsed : 10_000);
-    }
   }
 }

@@ -45,13 +45,16 @@ export class Columns {
     });
   }
 
-  /** Write the column of `size` samples to `levels` from `at`. */
-  write(samples: Float32Array, levels: Uint8Array, at: number): void {
+  /** Write one column, the maximum over windows of `size` samples, to `levels` from `at`. */
+  write(windows: Float32Array[], levels: Uint8Array, at: number): void {
     const { frame, window, spectrum, power, edges } = this;
-    for (let n = 0; n < this.size; n++) frame[n] = samples[n] * window[n];
-    this.fft.forward(frame, spectrum);
-    for (let k = 0; k < power.length; k++) {
-      power[k] = spectrum[2 * k] ** 2 + spectrum[2 * k + 1] ** 2;
+    power.fill(0);
+    for (const samples of windows) {
+      for (let n = 0; n < this.size; n++) frame[n] = samples[n] * window[n];
+      this.fft.forward(frame, spectrum);
+      for (let k = 0; k < power.length; k++) {
+        power[k] = Math.max(power[k], spectrum[2 * k] ** 2 + spectrum[2 * k + 1] ** 2);
+      }
     }
     for (let row = 0; row < ROWS; row++) {
       const decibels = 10 * Math.log10(this.between(edges[row + 1], edges[row]) + 1e-14);
@@ -64,8 +67,8 @@ export class Columns {
   private between(low: number, high: number): number {
     const { power } = this;
     const first = Math.floor(high);
-    let most = power[first] + (high - first) * ((power[first + 1] ?? 0) - power[first]);
-    for (let k = Math.ceil(low); k < high; k++) most = Math.max(most, power[k]);
-    return most;
+    let greatest = power[first] + (high - first) * ((power[first + 1] ?? 0) - power[first]);
+    for (let k = Math.ceil(low); k < high; k++) greatest = Math.max(greatest, power[k]);
+    return greatest;
   }
 }

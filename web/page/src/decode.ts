@@ -1,10 +1,10 @@
 /** Files -> samples, at the file's own rate where it can be known, else at 48 kHz. */
-import { Samples, type Take } from "./sounds.js";
+import { newTake, Samples, type Take } from "./sounds.js";
 
-const LONGEST_MINUTES = 20; // of a channel: decoded sound takes memory
-const MOST_CHANNELS = 8;
+const MAX_MINUTES = 20; // of a channel: decoded sound takes memory
+const MAX_CHANNELS = 8;
 
-/** Sample rate in Hz that the head of a WAV or FLAC file names. */
+/** Sample rate in Hz in the header of a WAV or FLAC file. */
 function ownRate(file: DataView): number | null {
   if (file.byteLength < 44) return null;
   const mark = file.getUint32(0);
@@ -24,12 +24,12 @@ export async function decode(name: string, bytes: ArrayBuffer): Promise<Take> {
     throw new Error(`${name} is not a sound that this browser can read.`);
   }
   if (!buffer.length) throw new Error(`${name} holds no sound.`);
-  if (buffer.duration * buffer.numberOfChannels > 60 * LONGEST_MINUTES) {
+  if (buffer.duration * buffer.numberOfChannels > 60 * MAX_MINUTES) {
     throw new Error(
-      `${name} is longer than ${LONGEST_MINUTES} minutes: use "sordino denoise" on the command line.`,
+      `${name} is longer than ${MAX_MINUTES} minutes: use "sordino denoise" on the command line.`,
     );
   }
-  const count = Math.min(buffer.numberOfChannels, MOST_CHANNELS);
+  const count = Math.min(buffer.numberOfChannels, MAX_CHANNELS);
   const noisy = Array.from({ length: count }, (_, k) => new Samples(buffer.getChannelData(k)));
-  return { name, rate, noisy, noise: [] };
+  return newTake(name, rate, noisy);
 }

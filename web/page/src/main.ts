@@ -7,8 +7,8 @@ import type { Mode } from "./sounds.js";
 import { followTheme } from "./theme.js";
 
 const PRIVACY: Record<EngineName, string> = {
-  device: "Drop a recording or speak. Nothing leaves this device: the network runs in your browser.",
-  server: `Drop a recording or speak. Your sound is sent to ${location.host}, cleaned there and sent back; nothing is kept.`,
+  device: "Drop recordings or speak. Nothing leaves this device: the network runs in your browser.",
+  server: `Drop recordings or speak. Your sound is sent to ${location.host}, cleaned there and sent back; nothing is kept.`,
 };
 
 const app = new App();
@@ -22,7 +22,7 @@ function chooseEngine(engine: EngineName): void {
 chooseEngine("device");
 onchoice("engine", (engine) => {
   chooseEngine(engine as EngineName);
-  void app.clean();
+  app.redo();
 });
 onchoice("mode", (mode) => (app.mode = mode as Mode));
 
@@ -32,20 +32,24 @@ strength.addEventListener("input", () => {
   element("share").textContent = `${strength.value} %`;
 });
 
-// Ways in
+// Recordings
 
 const file = element<HTMLInputElement>("file");
 
-function open(given: File | null | undefined): void {
-  if (given) void app.open(given.name, given.arrayBuffer());
+function open(files: FileList | null | undefined): void {
+  const sources = [...(files ?? [])].map((each) => ({
+    name: each.name,
+    read: () => each.arrayBuffer(),
+  }));
+  if (sources.length) void app.open(sources);
 }
 
 file.addEventListener("change", () => {
-  open(file.files?.[0]);
+  open(file.files);
   file.value = "";
 });
 element("example").addEventListener("click", () => {
-  void app.open("office_48k.flac", example());
+  void app.open([{ name: "office_48k.flac", read: example }]);
 });
 addEventListener("dragover", (event) => {
   event.preventDefault();
@@ -55,8 +59,10 @@ addEventListener("dragleave", () => document.body.classList.remove("over"));
 addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("over");
-  open(event.dataTransfer?.files[0]);
+  open(event.dataTransfer?.files);
 });
+
+// Microphone
 
 const speak = element<HTMLButtonElement>("speak");
 const microphone = element<HTMLSelectElement>("microphone");
@@ -90,10 +96,11 @@ navigator.mediaDevices?.addEventListener("devicechange", () => void listMicropho
 void listMicrophones();
 audible.addEventListener("change", () => (app.audible = audible.checked));
 
-// Listening
+// Playback
 
 element("play").addEventListener("click", () => void app.toggle());
 element("download").addEventListener("click", () => app.download());
+element("download-all").addEventListener("click", () => app.download(true));
 const timeline = element<HTMLInputElement>("timeline");
 timeline.addEventListener("input", () => void app.seek(Number(timeline.value)));
 for (const id of ["before", "after"]) {
@@ -106,7 +113,7 @@ for (const id of ["before", "after"]) {
 document.querySelector(".stage")!.addEventListener("keydown", (event) => {
   const { key, target, ctrlKey, metaKey, altKey } = event as KeyboardEvent;
   if (ctrlKey || metaKey || altKey) return;
-  const own = target instanceof HTMLInputElement; // these have keys of their own
+  const own = target instanceof HTMLInputElement; // it handles arrow keys itself
   if (key === "a") choose("mode", app.mode === "noisy" ? "clean" : "noisy");
   else if (key === "n") choose("mode", "noise");
   else if (key === "ArrowLeft" && !own) void app.seek(app.position - 1);

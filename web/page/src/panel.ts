@@ -27,7 +27,7 @@ export class Panel {
     new ResizeObserver(() => this.fit()).observe(canvas);
   }
 
-  /** Called when the canvas has another size and wants to be drawn. */
+  /** Called when the canvas has another size and must be drawn again. */
   onresize: () => void = () => {};
 
   clear(): void {
@@ -47,9 +47,9 @@ export class Panel {
     this.axis.replaceChildren(...ticks);
   }
 
-  /** Set column `x` to the spectrum of `columns.size` samples. */
-  put(x: number, samples: Float32Array, columns: Columns): void {
-    columns.write(samples, this.levels, x * ROWS);
+  /** Set column `x` to the greatest levels of some windows of `columns.size` samples. */
+  put(x: number, windows: Float32Array[], columns: Columns): void {
+    columns.write(windows, this.levels, x * ROWS);
     this.paint(x);
   }
 

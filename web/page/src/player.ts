@@ -1,4 +1,4 @@
-/** Plays a take: the recording and its noise run together, so that A/B is a matter of two gains. */
+/** Plays a take: the recording and its noise run in parallel, so that A/B only changes two gains. */
 import { gains, seconds, type Mode, type Take } from "./sounds.js";
 
 const SWITCH_SECONDS = 0.004; // no click, and no wait
@@ -71,7 +71,7 @@ export class Player {
     if (playing) await this.play();
   }
 
-  /** Let mode and strength be heard. */
+  /** Apply mode and strength to the gains. */
   apply(time = SWITCH_SECONDS): void {
     if (!this.context) return;
     const share = gains(this.mode, this.strength);

@@ -1,4 +1,5 @@
 /** Sound on the page: a recording and the noise in it, channel by channel. */
+import { NoiseMeter, powerDb, SEGMENT_SECONDS } from "sordino-web";
 
 /** Samples that grow at the end without being copied each time. */
 export class Samples {
@@ -20,26 +21,37 @@ export class Samples {
     this.length += block.length;
   }
 
-  /** A view of what is there. */
+  /** A view of the samples. */
   all(): Float32Array {
     return this.memory.subarray(0, this.length);
   }
 }
 
-/** A recording and, once an engine has heard it, the noise in it: clean = noisy - strength * noise. */
+/** A recording and its estimated noise: clean = noisy - strength * noise. */
 export interface Take {
   name: string;
   /** Hz. */
   rate: number;
   noisy: Samples[];
-  /** As many channels; empty until it is known. */
+  /** As many channels; empty until it is estimated. */
   noise: Samples[];
+  state: "waiting" | "busy" | "ready" | "failed";
+  /** Share of the work that is done, 0..1. */
+  share: number;
+  /** Seconds that it took to denoise; undefined for live sound. */
+  took?: number;
+  /** Why it failed. */
+  error?: string;
+  segments?: Segment[];
 }
 
-/** What is listened to. */
+export function newTake(name: string, rate: number, noisy: Samples[]): Take {
+  return { name, rate, noisy, noise: [], state: "waiting", share: 0 };
+}
+
 export type Mode = "noisy" | "clean" | "noise";
 
-/** Shares of the recording and of its noise that make up what is listened to. */
+/** Gains of the recording and of its noise that make up a mode. */
 export function gains(mode: Mode, strength: number): { noisy: number; noise: number } {
   if (mode === "noisy") return { noisy: 1, noise: 0 };
   if (mode === "clean") return { noisy: 1, noise: -strength };
@@ -48,11 +60,11 @@ export function gains(mode: Mode, strength: number): { noisy: number; noise: num
 
 export const seconds = (take: Take): number => take.noisy[0].length / take.rate;
 
-/** Mix one channel, samples `from` to `to`, zeros where there are none. */
+/** Mix one channel, samples `from` to `to`, zeros beyond its ends. */
 export function mixed(
   take: Take,
   channel: number,
-  share: { noisy: number; noise: number },
+  gain: { noisy: number; noise: number },
   from = 0,
   to = take.noisy[0].length,
 ): Float32Array {
@@ -61,7 +73,7 @@ export function mixed(
   const out = new Float32Array(to - from);
   const end = Math.min(to, noisy.length);
   for (let n = Math.max(0, from); n < end; n++) {
-    out[n - from] = share.noisy * noisy[n] + (noise ? share.noise * noise[n] : 0);
+    out[n - from] = gain.noisy * noisy[n] + (noise ? gain.noise * noise[n] : 0);
   }
   return out;
 }
@@ -70,23 +82,45 @@ export function mixed(
 export function decibels(samples: Float32Array): number {
   let power = 0;
   for (const sample of samples) power += sample * sample;
-  return Math.max(-100, 10 * Math.log10(power / Math.max(1, samples.length) + 1e-12));
+  return powerDb(power / Math.max(1, samples.length));
 }
 
-const FRAME_SECONDS = 0.05;
-const QUIETEST = 0.25;
+/** Mean powers in 100 ms of all channels; with them any strength is measured at once. */
+interface Segment {
+  noisy: number;
+  noise: number;
+  /** Mean of noisy * noise. */
+  cross: number;
+}
 
-/** By how many dB the first channel's pauses, its quietest quarter, have become quieter. */
-export function takenDb(take: Take, strength: number): number {
-  const size = Math.round(FRAME_SECONDS * take.rate);
-  const count = Math.max(1, Math.floor(take.noisy[0].length / size));
-  const levels = (mode: Mode): number[] =>
-    Array.from({ length: count }, (_, n) =>
-      decibels(mixed(take, 0, gains(mode, strength), n * size, (n + 1) * size)),
-    );
-  const before = levels("noisy");
-  const after = levels("clean");
-  const sorted = before.map((_, n) => n).sort((a, b) => before[a] - before[b]);
-  const pauses = sorted.slice(0, Math.ceil(QUIETEST * count));
-  return pauses.reduce((sum, n) => sum + before[n] - after[n], 0) / pauses.length;
+/** By how many dB the pauses become quieter, as the command line says; null if all is silence. */
+export function removedDb(take: Take, strength: number): number | null {
+  take.segments ??= measure(take);
+  const meter = new NoiseMeter(take.rate);
+  for (const { noisy, noise, cross } of take.segments) {
+    meter.addSegment(noisy, Math.max(0, noisy - 2 * strength * cross + strength ** 2 * noise));
+  }
+  return meter.removedDb;
+}
+
+function measure(take: Take): Segment[] {
+  const size = Math.round(SEGMENT_SECONDS * take.rate);
+  const count = size * take.noisy.length;
+  return Array.from({ length: Math.floor(take.noisy[0].length / size) }, (_, k) => {
+    const segment = { noisy: 0, noise: 0, cross: 0 };
+    take.noisy.forEach((samples, channel) => {
+      const noisy = samples.all();
+      const noise = take.noise[channel].all();
+      for (let n = k * size; n < (k + 1) * size; n++) {
+        segment.noisy += noisy[n] ** 2;
+        segment.noise += noise[n] ** 2;
+        segment.cross += noisy[n] * noise[n];
+      }
+    });
+    return {
+      noisy: segment.noisy / count,
+      noise: segment.noise / count,
+      cross: segment.cross / count,
+    };
+  });
 }

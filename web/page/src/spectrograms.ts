@@ -7,7 +7,8 @@ import { gains, mixed, type Take } from "./sounds.js";
 /** Seconds that are in view while sound is live. */
 export const LIVE_SECONDS = 10.24;
 const LIVE_HOP_SECONDS = 0.01;
-const SLICE_MS = 7; // of drawing, before the page may breathe
+const SLICE_MS = 7; // of drawing per frame of the screen
+const MAX_WINDOWS = 32; // per column: those of 20 minutes
 
 const PANELS = ["noisy", "clean"] as const;
 
@@ -72,11 +73,13 @@ export class Spectrograms {
       for (const panel of this.panels) panel.draw(first);
     }
     this.dirty = false;
+    if (!this.scheduled) delete document.body.dataset.drawing;
   }
 
   private schedule(): void {
     if (this.scheduled) return;
     this.scheduled = true;
+    if (!this.live) document.body.dataset.drawing = ""; // until the picture is complete
     requestAnimationFrame(() => this.frame());
   }
 
@@ -88,7 +91,7 @@ export class Spectrograms {
     if (ready - this.done > width) this.done = ready - width; // the page was hidden meanwhile
     for (; this.done < ready; this.done++) {
       const end = (this.done + 1) * hop;
-      this.put(take, this.done % width, end - size, end);
+      this.put(take, this.done % width, [end - size]);
       this.dirty = true;
     }
   }
@@ -101,9 +104,8 @@ export class Spectrograms {
     for (let panel = 0; panel < 2; panel++) {
       if (panel && !take.noise.length) break;
       while (this.drawn[panel] < width) {
-        const centre = Math.round(((this.drawn[panel] + 0.5) / width) * length);
-        const start = centre - size / 2;
-        this.put(take, this.drawn[panel]++, start, start + size, panel);
+        const x = this.drawn[panel]++;
+        this.put(take, x, windows((x * length) / width, ((x + 1) * length) / width, size), panel);
         this.dirty = true;
         if (performance.now() > until) {
           this.schedule();
@@ -113,12 +115,26 @@ export class Spectrograms {
     }
   }
 
-  private put(take: Take, x: number, from: number, to: number, only?: number): void {
+  /** Draw column `x` from windows that begin at `starts`. */
+  private put(take: Take, x: number, starts: number[], only?: number): void {
+    const { size } = this.columns;
     PANELS.forEach((mode, k) => {
       if (only !== undefined && only !== k) return;
-      this.panels[k].put(x, mixed(take, 0, gains(mode, this.strength), from, to), this.columns);
+      const gain = gains(mode, this.strength);
+      const sounds = starts.map((start) => mixed(take, 0, gain, start, start + size));
+      this.panels[k].put(x, sounds, this.columns);
     });
   }
+}
+
+/**
+ * Where the windows of one column begin: together they cover samples `from` to `to`, so that short
+ * events are seen in long recordings, too.
+ */
+function windows(from: number, to: number, size: number): number[] {
+  const count = Math.min(MAX_WINDOWS, Math.ceil((to - from) / size));
+  const step = (to - from) / count;
+  return Array.from({ length: count }, (_, n) => Math.round(from + (n + 0.5) * step - size / 2));
 }
 
 /** Level in dB of the loudest sines in a take: the brightest colour. */
@@ -128,7 +144,7 @@ function loudest(take: Take, columns: Columns): number {
   columns.top = 0;
   for (let k = 0; k < 60; k++) {
     const start = Math.round((k / 60) * take.noisy[0].length);
-    columns.write(mixed(take, 0, gains("noisy", 1), start, start + columns.size), levels, 0);
+    columns.write([mixed(take, 0, gains("noisy", 1), start, start + columns.size)], levels, 0);
     peaks.push(Math.max(...levels));
   }
   const peak = peaks.sort((a, b) => a - b)[54];

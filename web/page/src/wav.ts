@@ -1,5 +1,5 @@
 /** WAV files, 24 bit: finer than any microphone, and read by every program. */
-export function wav(channels: Float32Array[], rate: number): Blob {
+function wav(channels: Float32Array[], rate: number): Blob {
   const count = channels[0].length;
   const frame = 3 * channels.length;
   const data = new DataView(new ArrayBuffer(44 + count * frame));
@@ -26,4 +26,13 @@ export function wav(channels: Float32Array[], rate: number): Blob {
     }
   }
   return new Blob([data.buffer], { type: "audio/wav" });
+}
+
+/** Save sound as NAME-clean.wav. */
+export function save(name: string, channels: Float32Array[], rate: number): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(wav(channels, rate));
+  link.download = `${name.replace(/\.[^.]*$/, "")}-clean.wav`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

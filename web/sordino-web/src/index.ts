@@ -1,11 +1,14 @@
 /**
- * Sordino in the browser: takes the noise out of speech.
+ * Sordino in the browser: removes noise from speech.
  *
  * `createSordinoNode` for live sound, `suppress` for calls, `denoise` for recordings, `openStream`
- * for those who bring their own samples to a Sordino server.
+ * for samples of your own and a Sordino server.
  */
-export type { EngineOptions } from "./engine.js";
+export type { AssetOptions } from "./assets.js";
+export { denoise, type DenoiseOptions } from "./denoise.js";
+export type { EngineOptions } from "./engine-worker.js";
 export { SordinoError } from "./errors.js";
+export { NoiseMeter, powerDb, SEGMENT_SECONDS } from "./levels.js";
 export type { Stats } from "./messages.js";
 export {
   createSordinoNode,
@@ -16,5 +19,4 @@ export {
   type Sound,
   type SuppressedTrack,
 } from "./node.js";
-export { denoise, type DenoiseOptions } from "./offline.js";
 export { openStream, SordinoStream, type StreamOptions, type StreamStats } from "./stream.js";

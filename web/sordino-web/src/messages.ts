@@ -1,36 +1,36 @@
-/** What the page's thread and the worker say to each other. */
+/** Messages between the page's thread and the worker. */
 
 /** Where the network runs. */
 export type Engine =
-  | { kind: "device"; wasm: string; model: string | ArrayBuffer }
+  | { kind: "device"; wasm: string | ArrayBuffer; model: string | ArrayBuffer }
   | { kind: "server"; url: string; model?: string; token?: string | null };
 
-/** Way to the audio thread. */
-export type Way =
+/** How samples travel between the worker and the audio thread. */
+export type TransportSource =
   | { memory: { noisy: SharedArrayBuffer; clean: SharedArrayBuffer } }
   | { port: MessagePort };
 
 export type ToWorker =
   | { type: "open"; engine: Engine; rate: number }
-  | { type: "live"; way: Way; strength: number; tap: boolean }
+  | { type: "live"; transport: TransportSource; strength: number; tap: boolean }
   | { type: "strength"; value: number }
-  | { type: "denoise"; samples: Float32Array; rate: number; strength: number; listen: number };
+  | { type: "denoise"; samples: Float32Array; rate: number; strength: number; warmUp: number };
 
-/** About the last quarter of a second of live sound. */
+/** Figures of live sound, four times a second; levels are those of the last quarter of a second. */
 export interface Stats {
-  /** Samples of sound since the start, in seconds. */
+  /** Length of the sound since the start, in seconds. */
   seconds: number;
   inputDbfs: number;
   outputDbfs: number;
-  /** By how many dB the sound has become quieter. */
-  takenDb: number;
+  /** By how many dB the pauses of the last 10 to 20 s are quieter; null if nothing was heard yet. */
+  takenDb: number | null;
   /** Probability, 0..1, that the newest frame has speech in it; null if unknown. */
   speech: number | null;
   /** Inference time / audio time on this device, or the share of the server's processors in use. */
   load: number | null;
-  /** Times that clean samples were not there in time, and noisy ones were heard instead. */
+  /** Times that clean samples came too late and noisy ones were played instead. */
   underruns: number;
-  /** Seconds of noisy sound that the engine never saw, because it could not keep up. */
+  /** Seconds of noisy sound that the engine left out because it could not keep up. */
   skipped: number;
   /** From input to output of the node, in seconds. */
   latency: number;
@@ -42,5 +42,5 @@ export type FromWorker =
   | { type: "idle" }
   | { type: "sound"; noisy: Float32Array; noise: Float32Array }
   | { type: "progress"; share: number }
-  | { type: "denoised"; samples: Float32Array; seconds: number }
+  | { type: "denoised"; samples: Float32Array }
   | { type: "failed"; message: string };

@@ -1,4 +1,4 @@
-/** What a Sordino model says about itself: JSON under the metadata key "sordino" of its ONNX file. */
+/** The metadata of a Sordino model: JSON under the metadata key "sordino" of its ONNX file. */
 import { SordinoError } from "./errors.js";
 
 export interface ModelInfo {
@@ -10,7 +10,7 @@ export interface ModelInfo {
   native_rates: number[];
   /** Length of a voice embedding; zeros stand for any voice. */
   voice_size: number;
-  /** Name -> shape, without the batch axis, of what is kept from frame to frame. */
+  /** Name -> shape, without the batch axis, of the state from frame to frame. */
   states: Record<string, number[]>;
   parameters?: number;
   description?: string;
@@ -31,12 +31,20 @@ export function readModelInfo(onnx: Uint8Array): ModelInfo {
     throw new SordinoError("the model is not a whole ONNX file: get it again");
   }
   if (text === undefined) throw new SordinoError("the file is not one of Sordino's models");
-  const info = JSON.parse(text) as ModelInfo;
+  const info = parse(text);
   if (info.format > 1) throw new SordinoError("the model is newer than this version of sordino-web");
   if (info.kind !== "noise-mask") {
     throw new SordinoError(`models of the kind ${info.kind} do not run in the browser`);
   }
   return info;
+}
+
+function parse(text: string): ModelInfo {
+  try {
+    return JSON.parse(text) as ModelInfo;
+  } catch {
+    throw new SordinoError("the model's metadata is damaged: get the file again");
+  }
 }
 
 const utf8 = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);

@@ -1,9 +1,10 @@
 /** The network, run by ONNX Runtime's WebAssembly build on the thread that calls it. */
 import * as ort from "onnxruntime-web/wasm";
 
+import { messageOf, SordinoError } from "./errors.js";
 import { readModelInfo, type ModelInfo } from "./metadata.js";
 
-/** Everything that the network keeps from one frame to the next, by input name. */
+/** Everything that the network remembers from one frame to the next, by input name. */
 export type State = Record<string, ort.Tensor>;
 
 export interface Step {
@@ -17,34 +18,29 @@ export interface Step {
 const SILENCE = 1e-6; // of full scale, in a bin: less than resamplers leave after a sound
 const isHeard = (value: number): boolean => Math.abs(value) > SILENCE;
 
-let started: Promise<void> | undefined;
-
-/** Fetch the runtime, plain or gzipped, once. */
-function startRuntime(wasm: string): Promise<void> {
-  started ??= (async () => {
-    const bytes = await fetchBytes(wasm);
-    const gzipped = bytes[0] === 0x1f && bytes[1] === 0x8b;
-    ort.env.wasm.wasmBinary = gzipped ? await gunzip(bytes) : (bytes.buffer as ArrayBuffer);
-    ort.env.wasm.numThreads = 1; // a frame is too small to share out
-    ort.env.wasm.proxy = false; // this is a worker already
-    ort.env.logLevel = "error";
-  })();
-  return started;
+async function startRuntime(wasm: string | ArrayBuffer): Promise<void> {
+  ort.env.wasm.wasmBinary = (await fetchBytes(wasm)).buffer;
+  ort.env.wasm.numThreads = 1; // a frame is too small to share out
+  ort.env.wasm.proxy = false; // this is a worker already
+  ort.env.logLevel = "error";
 }
 
-async function gunzip(bytes: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
-}
-
-/** Fetch a file, or say in words why not. */
+/** Fetch a file, unless these are its bytes, and unpack it if it is gzipped. */
 export async function fetchBytes(
-  url: string,
-  headers: Record<string, string> = {},
+  source: string | ArrayBuffer,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const answer = await fetch(url, { headers });
-  if (!answer.ok) throw new Error(`${url} answered ${answer.status}`);
-  return new Uint8Array(await answer.arrayBuffer());
+  const bytes = new Uint8Array(typeof source === "string" ? await download(source) : source);
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(unpacked).arrayBuffer());
+}
+
+async function download(url: string): Promise<ArrayBuffer> {
+  const answer = await fetch(url).catch((error: unknown) => {
+    throw new SordinoError(`${url} cannot be fetched: ${messageOf(error)}`);
+  });
+  if (!answer.ok) throw new SordinoError(`${url} answered ${answer.status}`);
+  return answer.arrayBuffer();
 }
 
 /** A loaded network of the kind "noise-mask"; it holds no state of a stream. */
@@ -62,9 +58,9 @@ export class Model {
 
   /**
    * @param onnx bytes of the model.
-   * @param wasm address of ONNX Runtime's WebAssembly, plain or gzipped.
+   * @param wasm address or bytes of ONNX Runtime's WebAssembly, plain or gzipped.
    */
-  static async load(onnx: Uint8Array, wasm: string): Promise<Model> {
+  static async load(onnx: Uint8Array, wasm: string | ArrayBuffer): Promise<Model> {
     const info = readModelInfo(onnx);
     await startRuntime(wasm);
     const session = await ort.InferenceSession.create(onnx, {
@@ -89,8 +85,8 @@ export class Model {
   /**
    * Estimate the noise in some frames: `frames * bins` pairs (real, imaginary).
    *
-   * The network does not hear silence, as of a muted microphone (less than -120 dBFS in every bin):
-   * it has no noise and no speech, and what is remembered of the sound before is still there after.
+   * Silent frames, as of a muted microphone (less than -120 dBFS in every bin), do not reach the
+   * network: they have no noise and no speech, and the state stays as it was before them.
    */
   async run(spectra: Float32Array, frames: number, state: State): Promise<Step> {
     const size = spectra.length / frames;

@@ -1,27 +1,35 @@
 /** Live sound: an AudioNode, and a track for calls. */
-import { EngineWorker, type EngineOptions } from "./engine.js";
-import { SordinoError } from "./errors.js";
-import type { FromWorker, Stats, Way } from "./messages.js";
-import { checkStrength } from "./offline.js";
-import { Ring } from "./ring.js";
-import { hop, NATIVE_RATES } from "./spectrum.js";
+import { workletUrl, type AssetOptions } from "./assets.js";
+import { RingBuffer } from "./buffers.js";
+import { EngineWorker, type EngineOptions } from "./engine-worker.js";
+import {
+  checkContext,
+  checkCushion,
+  checkStrength,
+  checkTrack,
+  explained,
+  messageOf,
+  SordinoError,
+} from "./errors.js";
+import type { FromWorker, Stats, TransportSource } from "./messages.js";
+import { hop } from "./stft.js";
 import type { ProcessorOptions } from "./worklet.js";
 
 export interface NodeOptions extends EngineOptions {
-  /** Share of the noise to take away, 0..1; all if left out. */
+  /** Share of the noise to remove, 0..1; all if left out. */
   strength?: number;
   /**
-   * Seconds between the end of the engine's 20 ms and the sound's coming out, for the machine to
-   * work in: 0.02 on this device and 0.1 on a server if left out. It grows if it is too little.
+   * Seconds of buffering on top of the algorithm's 20 ms, 0 to 0.5: 0.02 on this device and 0.1 on
+   * a server if left out. The buffer grows if that is too little.
    */
   cushion?: number;
-  /** Give "sound" events. */
+  /** Dispatch "sound" events. */
   tap?: boolean;
 }
 
 /**
- * "active": clean sound; "late": clean samples come too late, noisy ones are heard instead;
- * "idle": no sound comes in; "failed": the engine has ended, the sound passes as it is;
+ * "active": clean sound; "late": clean samples come too late and noisy ones are played instead;
+ * "idle": no sound comes in; "failed": the engine has ended, the sound passes unchanged;
  * "closed": `close()` was called.
  */
 export type NodeState = "active" | "late" | "idle" | "failed" | "closed";
@@ -32,23 +40,23 @@ export interface Sound {
   noise: Float32Array;
 }
 
-const LONGEST_DELAY_SECONDS = 0.6;
+const MAX_DELAY_SECONDS = 0.6;
 
 /**
- * Takes the noise out of what flows through it; mono. Made by `createSordinoNode`.
+ * Removes the noise from the sound that flows through it; mono. Made by `createSordinoNode`.
  *
- * Events: "state" when `state` changes, "stats" four times a second, and "sound" (a CustomEvent
- * with `Sound` as its detail) if asked for.
+ * Events: "state" when `state` changes, "stats" four times a second, and with the option `tap`
+ * "sound", a CustomEvent with `Sound` as its detail.
  */
 export class SordinoNode extends AudioWorkletNode {
-  /** How much sound has come through and how well; null until there was some. */
+  /** Figures of the sound so far; null until there was some. */
   stats: Stats | null = null;
   /** Why the state is "failed", in words. */
   error: SordinoError | null = null;
-  private now: NodeState = "idle";
-  private taken: number;
+  private currentState: NodeState = "idle";
+  private currentStrength: number;
 
-  /** Use `createSordinoNode`, which loads what is needed first. */
+  /** Use `createSordinoNode`, which loads the engine first. */
   constructor(
     context: BaseAudioContext,
     private readonly engine: EngineWorker,
@@ -56,13 +64,13 @@ export class SordinoNode extends AudioWorkletNode {
   ) {
     const rate = context.sampleRate;
     const shared = globalThis.crossOriginIsolated;
-    const ring = () => new SharedArrayBuffer(Ring.BYTES);
-    const memory = shared ? { noisy: ring(), clean: ring() } : undefined;
+    const buffer = () => new SharedArrayBuffer(RingBuffer.BYTES);
+    const memory = shared ? { noisy: buffer(), clean: buffer() } : undefined;
     const { cushion = options.server ? 0.1 : 0.02, strength = 1, tap = false } = options;
     const processorOptions: ProcessorOptions = {
       hop: hop(rate),
       delay: Math.round((engine.latency + cushion) * rate),
-      longestDelay: LONGEST_DELAY_SECONDS * rate,
+      maxDelay: MAX_DELAY_SECONDS * rate,
       memory,
     };
     super(context, "sordino", {
@@ -73,25 +81,26 @@ export class SordinoNode extends AudioWorkletNode {
       channelCountMode: "explicit",
       processorOptions,
     });
-    this.taken = strength;
-    engine.onmessage = (message) => this.hear(message);
-    const way: Way = memory ? { memory } : { port: this.connectPort() };
-    engine.send({ type: "live", way, strength, tap }, "port" in way ? [way.port] : []);
+    this.currentStrength = strength;
+    engine.onmessage = (message) => this.receive(message);
+    this.onprocessorerror = () => this.fail("the audio thread has failed");
+    const transport: TransportSource = memory ? { memory } : { port: this.connectPort() };
+    const transfer = "port" in transport ? [transport.port] : [];
+    engine.send({ type: "live", transport, strength, tap }, transfer);
   }
 
   get state(): NodeState {
-    return this.now;
+    return this.currentState;
   }
 
-  /** Share of the noise that is taken away, 0..1; may change while sound is running. */
+  /** Share of the noise that is removed, 0..1; may change while sound is running. */
   get strength(): number {
-    return this.taken;
+    return this.currentStrength;
   }
 
   set strength(value: number) {
-    const wrong = checkStrength(value);
-    if (wrong) throw new SordinoError(wrong);
-    this.taken = value;
+    checkStrength(value);
+    this.currentStrength = value;
     this.engine.send({ type: "strength", value });
   }
 
@@ -109,8 +118,8 @@ export class SordinoNode extends AudioWorkletNode {
     return port1;
   }
 
-  private hear(message: FromWorker): void {
-    if (this.now === "closed") return;
+  private receive(message: FromWorker): void {
+    if (this.currentState === "closed") return;
     if (message.type === "sound") {
       this.dispatchEvent(new CustomEvent<Sound>("sound", { detail: message }));
     } else if (message.type === "stats") {
@@ -121,47 +130,58 @@ export class SordinoNode extends AudioWorkletNode {
     } else if (message.type === "idle") {
       this.change("idle");
     } else if (message.type === "failed") {
-      this.error = new SordinoError(message.message);
-      this.change("failed");
+      this.fail(message.message);
     }
   }
 
+  private fail(message: string): void {
+    this.error = new SordinoError(message);
+    this.change("failed");
+  }
+
   private change(state: NodeState): void {
-    if (state === this.now) return;
-    this.now = state;
+    if (state === this.currentState) return;
+    this.currentState = state;
     this.dispatchEvent(new Event("state"));
   }
 }
 
-const prepared = new WeakMap<BaseAudioContext, Promise<void>>();
+const worklets = new WeakMap<BaseAudioContext, Promise<void>>();
+
+/** Add the worklet to a context, once; if that fails, it can be tried again. */
+async function loadWorklet(context: BaseAudioContext, options: AssetOptions): Promise<void> {
+  const add = async () => context.audioWorklet.addModule(await workletUrl(options.workletUrl));
+  const loading = worklets.get(context) ?? add();
+  worklets.set(context, loading);
+  try {
+    await explained("the audio worklet cannot be loaded", loading);
+  } catch (error) {
+    worklets.delete(context);
+    throw error;
+  }
+}
 
 /**
- * Return an AudioNode that takes the noise out of speech.
+ * Return an AudioNode that removes the noise from speech.
  *
  * @param context runs at 8, 16, 24 or 48 kHz: `new AudioContext({ sampleRate: 48000 })`.
- * @throws SordinoError the context has another rate, or the engine cannot be loaded.
+ * @throws SordinoError the context or an option cannot be used, or the engine cannot be loaded.
  */
 export async function createSordinoNode(
   context: BaseAudioContext,
   options: NodeOptions = {},
 ): Promise<SordinoNode> {
-  const wrong = checkStrength(options.strength ?? 1);
-  if (wrong) throw new SordinoError(wrong);
-  if (!NATIVE_RATES.includes(context.sampleRate)) {
-    throw new SordinoError(
-      `the AudioContext runs at ${context.sampleRate} Hz: ` +
-        "make it with new AudioContext({ sampleRate: 48000 })",
-    );
-  }
-  if (!context.audioWorklet) {
-    throw new SordinoError("the browser gives no AudioWorklet here: serve the page over https");
-  }
-  if (!prepared.has(context)) {
-    prepared.set(context, context.audioWorklet.addModule(new URL("./worklet.js", import.meta.url)));
-  }
-  await prepared.get(context);
+  checkContext(context);
+  checkStrength(options.strength ?? 1);
+  checkCushion(options.cushion ?? 0);
+  await loadWorklet(context, options);
   const engine = await EngineWorker.open(options, context.sampleRate);
-  return new SordinoNode(context, engine, options);
+  try {
+    return new SordinoNode(context, engine, options);
+  } catch (error) {
+    engine.close();
+    throw new SordinoError(`the node cannot be made: ${messageOf(error)}`);
+  }
 }
 
 /** A clean track, and the node that makes it. */
@@ -171,23 +191,35 @@ export type SuppressedTrack = MediaStreamTrack & { readonly sordino: SordinoNode
  * Return a clean track for a microphone's, to be sent with an RTCPeerConnection.
  *
  * It ends with the microphone's track; stopping it ends the engine and leaves the microphone on.
+ *
+ * @throws SordinoError the track or an option cannot be used, or the engine cannot be loaded; then
+ *   no worker and no AudioContext stay behind.
  */
 export async function suppress(
   track: MediaStreamTrack,
   options: NodeOptions = {},
 ): Promise<SuppressedTrack> {
-  const context = new AudioContext({ sampleRate: 48000, latencyHint: "interactive" });
-  let node: SordinoNode;
+  checkTrack(track);
+  let context: AudioContext | undefined;
+  let node: SordinoNode | undefined;
   try {
+    context = new AudioContext({ sampleRate: 48000, latencyHint: "interactive" });
     node = await createSordinoNode(context, options);
+    checkTrack(track); // it may have ended while the engine was loading
+    return connect(track, node, context);
   } catch (error) {
-    await context.close();
-    throw error;
+    node?.close();
+    await context?.close();
+    if (error instanceof SordinoError) throw error;
+    throw new SordinoError(`the track cannot be denoised: ${messageOf(error)}`);
   }
+}
+
+function connect(track: MediaStreamTrack, node: SordinoNode, context: AudioContext): SuppressedTrack {
   const source = context.createMediaStreamSource(new MediaStream([track]));
   const destination = new MediaStreamAudioDestinationNode(context, { channelCount: 1 });
   source.connect(node).connect(destination);
-  void context.resume(); // some browsers start a context asleep
+  void context.resume(); // some browsers start a context suspended
   const clean = destination.stream.getAudioTracks()[0];
   const stop = clean.stop.bind(clean);
   clean.stop = () => {

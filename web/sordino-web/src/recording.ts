@@ -1,65 +1,58 @@
-/** A whole recording in the worker: at its own rate, or through the next native one and back. */
+/** A whole recording in the worker: noise is estimated at the engine's rate and subtracted. */
+import type { NoiseEstimator } from "./noise-estimator.js";
 import { resample } from "./resample.js";
-import { hop, NATIVE_RATES, nativeRate } from "./spectrum.js";
-import type { Suppressor } from "./suppressor.js";
+import { hop, nativeRate } from "./stft.js";
 
 const BLOCK_SECONDS = 0.5;
-const PAUSE = 6; // hops of silence after what was heard first, more than a window
+const PAUSE_HOPS = 6; // of silence between the warm-up and the recording, more than a window
 
-/** The rate in Hz at which the engine is to be opened for a recording. */
+/** The rate in Hz at which the engine is opened for a recording. */
 export const engineRate = (rate: number, remote: boolean): number =>
   remote ? Math.min(rate, 48000) : nativeRate(rate);
 
-/**
- * Return the recording without its noise, sample by sample in place.
- *
- * @param inner rate at which the suppressor works.
- * @param listen seconds of its beginning that are heard first.
- * @param onprogress told the share that is done, 0..1.
- */
+export interface RecordingOptions {
+  /** Sample rate of the recording in Hz. */
+  rate: number;
+  /** Rate at which the estimator works. */
+  engineRate: number;
+  strength: number;
+  /** Seconds of its beginning that are processed once beforehand. */
+  warmUp: number;
+  /** Called with the share that is done, 0..1. */
+  onprogress: (share: number) => void;
+}
+
+/** Return `samples - strength * noise`; at strength 0 these are the samples, at every rate. */
 export async function denoiseRecording(
-  suppressor: Suppressor,
+  estimator: NoiseEstimator,
   samples: Float32Array,
-  rate: number,
-  inner: number,
-  strength: number,
-  listen: number,
-  onprogress: (share: number) => void,
+  { rate, engineRate: inner, strength, warmUp, onprogress }: RecordingOptions,
 ): Promise<Float32Array> {
   const converted = (x: Float32Array) => (inner === rate ? x : resample(x, rate, inner));
   const sound = converted(samples);
-  const clean = new Float32Array(sound.length);
-  const first = samples.subarray(0, Math.round(listen * rate));
-  let unused = first.length && (Math.ceil((100 * first.length) / rate) + PAUSE) * hop(inner);
-  const lead = new Float32Array(Math.round((unused * rate) / inner));
-  lead.set(first);
+  const noise = new Float32Array(sound.length);
+  const beginning = samples.subarray(0, Math.round(warmUp * rate));
+  let unused =
+    beginning.length && (Math.ceil((100 * beginning.length) / rate) + PAUSE_HOPS) * hop(inner);
+  const padded = new Float32Array(Math.round((unused * rate) / inner));
+  padded.set(beginning);
   const before = new Float32Array(unused);
-  before.set(converted(lead).subarray(0, unused));
+  before.set(converted(padded).subarray(0, unused));
   let done = 0;
-  suppressor.onnoise = (noise) => {
-    const used = noise.subarray(unused);
-    unused -= noise.length - used.length;
-    for (let n = 0; n < used.length; n++, done++) clean[done] = sound[done] - strength * used[n];
+  estimator.onnoise = (block) => {
+    const used = block.subarray(unused);
+    unused -= block.length - used.length;
+    noise.set(used, done);
+    done += used.length;
     onprogress(done / sound.length);
   };
   const step = BLOCK_SECONDS * inner;
   for (const part of [before, sound]) {
     for (let at = 0; at < part.length; at += step) {
-      await suppressor.feed(part.subarray(at, at + step));
+      await estimator.feed(part.subarray(at, at + step));
     }
   }
-  if (sound.length) await suppressor.flush();
-  if (inner === rate) return clean;
-  const out = new Float32Array(samples.length);
-  out.set(resample(clean, inner, rate).subarray(0, out.length));
-  return out;
-}
-
-/** Refuse what is no sound. */
-export function checkRecording(samples: Float32Array, rate: number): string | null {
-  if (!Number.isInteger(rate) || rate < NATIVE_RATES[0] || rate > 192000) {
-    return `the sample rate is ${rate}: expected a whole number, 8000 to 192000`;
-  }
-  if (!samples.every(Number.isFinite)) return "the sound holds NaN or Inf: repair it first";
-  return null;
+  if (sound.length) await estimator.flush();
+  const removed = inner === rate ? noise : resample(noise, inner, rate);
+  return samples.map((sample, n) => sample - strength * (removed[n] ?? 0));
 }

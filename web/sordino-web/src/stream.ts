@@ -1,12 +1,12 @@
 /** The client of a Sordino server's `WS /v1/stream`: blocks of sound out, clean blocks back. */
-import { SordinoError } from "./errors.js";
+import { messageOf, SordinoError } from "./errors.js";
 
 export interface StreamOptions {
   /** Sample rate in Hz, 8000 to 48000. */
   rate: number;
   /** Interleaved channels; 1 if left out. */
   channels?: number;
-  /** Share of the noise to take away, 0..1; all if left out. */
+  /** Share of the noise to remove, 0..1; all if left out. */
   strength?: number;
   /** Name of a model that the server has. */
   model?: string;
@@ -14,7 +14,7 @@ export interface StreamOptions {
   token?: string | null;
 }
 
-/** What the server says each second. */
+/** Figures that the server sends each second. */
 export interface StreamStats {
   seconds: number;
   speech: number | null;
@@ -39,12 +39,12 @@ export class SordinoStream {
   latency = 0;
   private closed = false;
   private failure?: SordinoError;
-  private awaited?: { type: string; resolve: () => void; reject: (error: SordinoError) => void };
+  private pending?: { type: string; resolve: () => void; reject: (error: SordinoError) => void };
 
   constructor(private readonly socket: WebSocket) {
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) => {
-      if (typeof data === "string") this.control(JSON.parse(data));
+      if (typeof data === "string") this.control(data);
       else this.onaudio(new Float32Array(data as ArrayBuffer));
     };
     socket.onclose = ({ code }) => this.end(code);
@@ -62,13 +62,14 @@ export class SordinoStream {
 
   /** Change the strength from the next frame on. */
   setStrength(value: number): void {
+    if (this.socket.readyState !== WebSocket.OPEN) return;
     this.socket.send(JSON.stringify({ type: "strength", value }));
   }
 
   /** The sound has ended; resolves when the last samples have come. */
   flush(): Promise<void> {
     if (this.socket.readyState !== WebSocket.OPEN) {
-      return Promise.reject(this.failure ?? new SordinoError("the server has gone"));
+      return Promise.reject(this.failure ?? new SordinoError("the connection to the server is closed"));
     }
     this.socket.send(JSON.stringify({ type: "flush" }));
     return this.answer("flushed");
@@ -79,7 +80,7 @@ export class SordinoStream {
     this.socket.close(1000);
   }
 
-  /** Says hello; resolves when the server is ready. */
+  /** Send the hello message; resolves when the server is ready. */
   greet(options: StreamOptions): Promise<void> {
     const { rate, channels = 1, strength = 1, model = "default", token = null } = options;
     const hello = { type: "hello", rate, format: "f32", channels, strength, model, token };
@@ -88,14 +89,22 @@ export class SordinoStream {
   }
 
   private answer(type: string): Promise<void> {
-    return new Promise((resolve, reject) => (this.awaited = { type, resolve, reject }));
+    return new Promise((resolve, reject) => (this.pending = { type, resolve, reject }));
   }
 
-  private control(message: { type: string } & Record<string, unknown>): void {
+  private control(text: string): void {
+    let message: { type: string } & Record<string, unknown>;
+    try {
+      message = JSON.parse(text);
+    } catch {
+      this.failure = new SordinoError("the answer is not that of a Sordino server");
+      this.socket.close();
+      return;
+    }
     if (message.type === "ready") this.latency = message.latency as number;
-    if (message.type === this.awaited?.type) {
-      this.awaited.resolve();
-      this.awaited = undefined;
+    if (message.type === this.pending?.type) {
+      this.pending.resolve();
+      this.pending = undefined;
     } else if (message.type === "stats") {
       this.onstats(message as unknown as StreamStats);
     } else if (message.type === "error") {
@@ -105,14 +114,14 @@ export class SordinoStream {
 
   private end(code: number): void {
     if (!this.closed) this.failure ??= new SordinoError(reason(code));
-    this.awaited?.reject(this.failure ?? new SordinoError("the stream was closed"));
-    this.awaited = undefined;
+    this.pending?.reject(this.failure ?? new SordinoError("the stream was closed"));
+    this.pending = undefined;
     this.onclose(this.closed ? undefined : this.failure);
   }
 }
 
 function reason(code: number): string {
-  if (code === 1012) return "the server is ending: connect again in a moment";
+  if (code === 1012) return "the server is shutting down: connect again in a moment";
   return `the connection to the server was lost (${code})`;
 }
 
@@ -123,13 +132,23 @@ function reason(code: number): string {
  * @throws SordinoError the server cannot be reached, or refuses.
  */
 export async function openStream(url: string, options: StreamOptions): Promise<SordinoStream> {
-  const socket = new WebSocket(new URL(url, location.href).href.replace(/^http/, "ws"));
+  let socket: WebSocket;
+  try {
+    socket = new WebSocket(new URL(url, location.href).href.replace(/^http/, "ws"));
+  } catch (error) {
+    throw new SordinoError(`${url} is not the address of a stream: ${messageOf(error)}`);
+  }
   await new Promise<void>((resolve, reject) => {
     socket.onopen = () => resolve();
     socket.onclose = () =>
       reject(new SordinoError("the server cannot be reached, or has no room for a stream now"));
   });
   const stream = new SordinoStream(socket);
-  await stream.greet(options);
+  try {
+    await stream.greet(options);
+  } catch (error) {
+    stream.close();
+    throw error;
+  }
   return stream;
 }

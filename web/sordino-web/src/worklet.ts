@@ -1,11 +1,11 @@
 /**
- * The audio thread: moves samples into one ring and out of another, and nothing else.
+ * The audio thread: moves samples into one ring buffer and out of another, and nothing else.
  *
  * Sound comes out a fixed delay after it went in. Where the clean samples are not there in time,
  * the noisy ones take their place, on the same position, and are counted; the delay then grows a
  * little, and shrinks again when there is time to spare.
  */
-import { BELL, DELAY, Ring, UNDERRUNS } from "./ring.js";
+import { BLOCKS, DELAY, RingBuffer, UNDERRUNS } from "./buffers.js";
 
 declare abstract class AudioWorkletProcessor {
   readonly port: MessagePort;
@@ -16,10 +16,10 @@ declare function registerProcessor(name: string, processor: unknown): void;
 export interface ProcessorOptions {
   /** Samples of 10 ms. */
   hop: number;
-  /** Samples from input to output at the start, and at most. */
+  /** Samples from input to output at the start. */
   delay: number;
-  longestDelay: number;
-  /** The rings, if memory can be shared; else a port follows as a message. */
+  maxDelay: number;
+  /** The ring buffers, if memory can be shared; else a port follows as a message. */
   memory?: { noisy: SharedArrayBuffer; clean: SharedArrayBuffer };
 }
 
@@ -30,41 +30,41 @@ export interface Packet {
   delay: number;
 }
 
-const CALM_SECONDS = 3;
+const STABLE_SECONDS = 3;
 
 class SordinoProcessor extends AudioWorkletProcessor {
   private readonly hop: number;
-  private readonly shortestDelay: number;
-  private readonly longestDelay: number;
+  private readonly minDelay: number;
+  private readonly maxDelay: number;
   private readonly shared: boolean;
-  private readonly noisy: Ring;
-  private readonly clean: Ring;
+  private readonly noisy: RingBuffer;
+  private readonly clean: RingBuffer;
   private readonly silence = new Float32Array(8192);
   private delay: number;
   private worker?: MessagePort;
   private packet: Float32Array;
   private packed = 0;
-  private unannounced = 0;
-  private begun = false; // the first sample has come out
+  private unnotified = 0;
+  private started = false; // the first sample has come out
   private late = false;
   private moved = false; // the delay has changed
   private lateSamples = 0;
-  private spare = Infinity; // samples that were ready too early, at the least
-  private calm = 0;
+  private spare = Infinity; // least number of samples that were ready early
+  private stable = 0;
   private last = 0;
   private underruns = 0;
   private open = true;
 
   constructor({ processorOptions }: { processorOptions: ProcessorOptions }) {
     super();
-    const { hop, delay, longestDelay, memory } = processorOptions;
+    const { hop, delay, maxDelay, memory } = processorOptions;
     this.hop = hop;
-    this.delay = this.shortestDelay = delay;
-    this.longestDelay = longestDelay;
+    this.delay = this.minDelay = delay;
+    this.maxDelay = maxDelay;
     this.shared = memory !== undefined;
-    this.noisy = new Ring(memory?.noisy ?? new ArrayBuffer(Ring.BYTES));
-    this.clean = new Ring(memory?.clean ?? new ArrayBuffer(Ring.BYTES));
-    this.noisy.setNote(DELAY, delay);
+    this.noisy = new RingBuffer(memory?.noisy ?? new ArrayBuffer(RingBuffer.BYTES));
+    this.clean = new RingBuffer(memory?.clean ?? new ArrayBuffer(RingBuffer.BYTES));
+    this.noisy.setCounter(DELAY, delay);
     this.packet = new Float32Array(hop);
     this.port.onmessage = ({ data, ports }) => {
       if (data === "close") this.open = false;
@@ -74,18 +74,18 @@ class SordinoProcessor extends AudioWorkletProcessor {
   }
 
   process(inputs: Float32Array[][], outputs: Float32Array[][]): boolean {
-    if (!this.shared && !this.worker) return this.open; // nobody listens yet
+    if (!this.shared && !this.worker) return this.open; // no engine yet
     const out = outputs[0][0];
     const block = inputs[0][0] ?? this.silence.subarray(0, out.length);
     this.noisy.write(block);
-    this.announce(block);
+    this.notify(block);
     const position = (this.noisy.written - out.length - this.delay) | 0;
     const ahead = (this.clean.written - position - out.length) | 0;
     const late = ahead < 0;
     (late ? this.noisy : this.clean).copy(position, out);
     if (late !== this.late || this.moved) this.join(out);
     this.moved = false;
-    this.begun ||= position >= 0;
+    this.started ||= position >= 0;
     this.adapt(late, ahead, out.length);
     this.last = out[out.length - 1];
     return this.open;
@@ -98,27 +98,27 @@ class SordinoProcessor extends AudioWorkletProcessor {
   }
 
   private adapt(late: boolean, ahead: number, count: number): void {
-    if (late && this.begun) {
+    if (late && this.started) {
       if (!this.late) this.underruns++;
       this.lateSamples += count;
-      this.calm = 0;
+      this.stable = 0;
       this.spare = Infinity;
       if (this.lateSamples >= this.hop) {
         this.lateSamples = 0;
-        this.move(Math.min(this.delay + this.hop, this.longestDelay));
+        this.move(Math.min(this.delay + this.hop, this.maxDelay));
       }
     } else {
-      this.calm += count;
+      this.stable += count;
       this.spare = Math.min(this.spare, ahead);
-      if (this.calm >= CALM_SECONDS * 100 * this.hop) {
-        if (this.spare >= 3 * this.hop) this.move(Math.max(this.delay - this.hop, this.shortestDelay));
-        this.calm = 0;
+      if (this.stable >= STABLE_SECONDS * 100 * this.hop) {
+        if (this.spare >= 3 * this.hop) this.move(Math.max(this.delay - this.hop, this.minDelay));
+        this.stable = 0;
         this.spare = Infinity;
       }
     }
-    this.late = late && this.begun;
-    this.noisy.setNote(UNDERRUNS, this.underruns);
-    this.noisy.setNote(DELAY, this.delay);
+    this.late = late && this.started;
+    this.noisy.setCounter(UNDERRUNS, this.underruns);
+    this.noisy.setCounter(DELAY, this.delay);
   }
 
   private move(delay: number): void {
@@ -126,12 +126,12 @@ class SordinoProcessor extends AudioWorkletProcessor {
     this.delay = delay;
   }
 
-  private announce(block: Float32Array): void {
+  private notify(block: Float32Array): void {
     if (this.shared) {
-      this.unannounced += block.length;
-      if (this.unannounced < this.hop) return;
-      this.unannounced -= this.hop;
-      this.noisy.ring(BELL);
+      this.unnotified += block.length;
+      if (this.unnotified < this.hop) return;
+      this.unnotified -= this.hop;
+      this.noisy.notify(BLOCKS);
       return;
     }
     for (let at = 0; at < block.length; ) {

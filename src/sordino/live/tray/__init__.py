@@ -2,9 +2,10 @@
 
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from sordino.errors import SordinoError, install_command
-from sordino.live.config import Settings
 
 # What Qt's wheels need of a Debian or Ubuntu system, on X11 and Wayland.
 LIBRARIES = (
@@ -12,14 +13,26 @@ LIBRARIES = (
 )
 
 
-def run(settings: Settings) -> None:
+def run(options: Mapping[str, Any], toggle: str | None = None) -> None:
     """Clean live sound, with an icon in the tray and a window, until the user quits.
+
+    If a tray runs already, its window is opened instead.
+
+    Args:
+        options: fields of `Settings`; for those that are not there, what the user chose last.
+        toggle: "mute" or "noise": only switch that on the tray that runs.
 
     Raises:
         SordinoError: there is no desktop, Qt is missing, or the session cannot begin.
     """
     _check_desktop()
     try:
+        from sordino.live.tray.instance import send
+
+        if send(toggle or "open"):  # before all else is imported: a shortcut has to be quick
+            return
+        if toggle:
+            raise SordinoError("no tray runs that could switch it: start `sordino tray` first")
         from sordino.live.tray import app
     except ImportError as error:
         if error.name and not error.name.startswith("PySide6"):
@@ -30,7 +43,7 @@ def run(settings: Settings) -> None:
             f"Qt cannot be loaded ({error}): install what it needs, on Debian and Ubuntu with "
             f"`sudo apt install {LIBRARIES}`"
         ) from None
-    app.run(settings)
+    app.run(options)
 
 
 def _check_desktop() -> None:

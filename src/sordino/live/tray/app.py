@@ -1,7 +1,9 @@
 """The tray: an icon with a menu, the window behind it, and a clean end."""
 
 import sys
+from collections.abc import Mapping
 from threading import Event
+from typing import Any
 
 from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QAction
@@ -9,10 +11,11 @@ from PySide6.QtWidgets import QApplication, QMenu, QSystemTrayIcon
 
 from sordino.errors import SordinoError
 from sordino.live.backends import choose_backend
-from sordino.live.config import Settings
 from sordino.live.terminal import stop_signals
-from sordino.live.tray.desk import Desk
-from sordino.live.tray.icon import state_icon
+from sordino.live.tray.controller import Controller
+from sordino.live.tray.instance import CommandServer
+from sordino.live.tray.preferences import Autostart, Preferences
+from sordino.live.tray.widgets import state_icon
 from sordino.live.tray.window import Window, state_words
 
 SHOWN_MILLISECONDS = 50  # between two refreshes of the window
@@ -23,23 +26,23 @@ class Tray(QObject):
     """Icon, menu and window of one session.
 
     Args:
-        desk: the session, running.
-        asked: set when the program is to end.
+        controller: of the session, which runs.
+        stop: set when the program is to end.
     """
 
-    def __init__(self, desk: Desk, asked: Event) -> None:
+    def __init__(self, controller: Controller, stop: Event) -> None:
         super().__init__()
-        self.desk, self._asked = desk, asked
+        self.controller, self._stop = controller, stop
         self.failure: SordinoError | None = None
         """Why the session has ended, if something went wrong inside."""
-        self.window = Window(desk)
+        self.window = Window(controller, Autostart())
         self.menu = QMenu()
-        self.clean_action = self._switch("Take the &noise out", desk.cleaning)
-        self.clean_action.toggled.connect(desk.set_cleaning)
-        desk.cleaning_changed.connect(self.clean_action.setChecked)
-        self.mute_action = self._switch("&Mute", desk.muted)
-        self.mute_action.toggled.connect(desk.set_muted)
-        desk.muted_changed.connect(self.mute_action.setChecked)
+        self.clean_action = self._add_switch("Take the &noise out", controller.cleaning)
+        self.clean_action.toggled.connect(controller.set_cleaning)
+        controller.cleaning_changed.connect(self.clean_action.setChecked)
+        self.mute_action = self._add_switch("&Mute", controller.muted)
+        self.mute_action.toggled.connect(controller.set_muted)
+        controller.muted_changed.connect(self.mute_action.setChecked)
         self.menu.addSeparator()
         self.menu.addAction("&Open the window").triggered.connect(self.open)
         self.menu.addAction("&Quit").triggered.connect(QApplication.quit)
@@ -48,9 +51,17 @@ class Tray(QObject):
         self.icon.activated.connect(self._clicked)
         self._timer = QTimer(self, interval=HIDDEN_MILLISECONDS)
         self._timer.timeout.connect(self.refresh)
+        self._commands: CommandServer | None = None
 
     def start(self) -> None:
         """Show the icon; where the desktop has no tray, the window instead, which then quits."""
+        self._commands = CommandServer(
+            {
+                "open": self.open,
+                "mute": self.mute_action.toggle,
+                "noise": self.clean_action.toggle,
+            }
+        )
         self.refresh()
         self._timer.start()
         self.icon.show()
@@ -65,14 +76,14 @@ class Tray(QObject):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show the state of this moment; quit if that is asked for or the session has ended."""
+        """Show the state of this moment; quit when told to or when the session has ended."""
         try:
-            ended = self.desk.session.wait(0)
+            ended = self.controller.session.wait(0)
         except SordinoError as error:
             self.failure, ended = error, True
-        if ended or self._asked.is_set():
+        if ended or self._stop.is_set():
             QApplication.quit()
-        status = self.desk.status()
+        status = self.controller.status()
         icon = state_icon(status.state)
         if icon.cacheKey() != self.icon.icon().cacheKey():
             self.icon.setIcon(icon)
@@ -89,12 +100,14 @@ class Tray(QObject):
 
     def close(self) -> None:
         """Take the icon and the window away."""
+        if self._commands is not None:
+            self._commands.close()
         self._timer.stop()
         self.window.player.stop()
         self.window.close()
         self.icon.hide()
 
-    def _switch(self, text: str, checked: bool) -> QAction:
+    def _add_switch(self, text: str, checked: bool) -> QAction:
         action = QAction(text, self.menu, checkable=True, checked=checked)
         self.menu.addAction(action)
         return action
@@ -104,23 +117,27 @@ class Tray(QObject):
             self.open()
 
 
-def run(settings: Settings) -> None:
+def run(options: Mapping[str, Any]) -> None:
     """Run a session with its tray until the user or the system ends it.
+
+    Args:
+        options: fields of `Settings`; for those that are not there, what the user chose last.
 
     Raises:
         SordinoError: the session cannot begin, or something went wrong inside.
     """
     app = QApplication.instance() or QApplication(sys.argv[:1])
     app.setApplicationName("Sordino")
-    with stop_signals() as asked:
-        desk = Desk(settings, choose_backend())
+    preferences = Preferences()
+    with stop_signals() as stop:
+        controller = Controller(preferences.settings(options), choose_backend(), preferences)
         try:
-            desk.start()
-            tray = Tray(desk, asked)
+            controller.start()
+            tray = Tray(controller, stop)
             tray.start()
             app.exec()
             tray.close()
         finally:
-            desk.stop()
+            controller.stop()
     if tray.failure:
         raise tray.failure

@@ -1,48 +1,49 @@
 """The window: what the session does, what the user may change, and both spectrograms."""
 
-from PySide6.QtCore import QElapsedTimer, Qt
-from PySide6.QtGui import QFont, QKeySequence, QShortcut
+from pathlib import Path
+
+from PySide6.QtCore import QElapsedTimer, Qt, QUrl
+from PySide6.QtGui import QColor, QDesktopServices, QFont, QKeySequence, QPalette, QShortcut
 from PySide6.QtWidgets import (
     QComboBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QPushButton,
     QSizePolicy,
     QSlider,
     QVBoxLayout,
     QWidget,
 )
 
+from sordino.errors import SordinoError
 from sordino.live.session import Status
-from sordino.live.tray.desk import Desk
-from sordino.live.tray.follower import Follower
-from sordino.live.tray.icon import state_icon
-from sordino.live.tray.listening import Listening
-from sordino.live.tray.meter import Meter
-from sordino.live.tray.player import Player
-from sordino.live.tray.spectrogram import SECONDS, Spectrogram
-from sordino.live.tray.switch import Switch
+from sordino.live.tray.controller import RECORD_SECONDS, Controller
+from sordino.live.tray.player import ComparisonBar, Player
+from sordino.live.tray.preferences import Autostart
+from sordino.live.tray.spectrogram import SECONDS, ColumnFeed, SpectrogramView
+from sordino.live.tray.widgets import VOICE, Meter, Switch, state_icon
+from sordino.model import available_models
 
-WIDTH, HEIGHT = 580, 640  # pixels, as are the following
+WIDTH, HEIGHT = 580, 720  # pixels, as are the following
 ICON_PIXELS = 40
-DEFAULT_INPUT = "The system's default"
 MARGIN, GAP = 18, 10
+DEFAULT_INPUT = "The system's default"
+LIMITS_DB = (6, 9, 12, 18, 24, 30)
 
 _STATES = {
     "active": "the noise is taken out",
     "bypassed": "the sound passes as it is",
     "muted": "nothing passes",
+    "idle": "no program is using it",
     "waiting": "waiting",
 }
-
-
 _WIDEST = Status(
     taken_db=99,
     speech_probability=1,
     latency_seconds=0.1,
     cpu_share=1,
     underruns=99,
-    model="default",
 )
 
 
@@ -50,16 +51,19 @@ class Window(QWidget):
     """All about one session.
 
     Args:
-        desk: the session.
+        controller: of the session.
+        autostart: whether the tray starts at login.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, controller: Controller, autostart: Autostart) -> None:
         super().__init__()
-        self._desk = desk
+        self._controller, self._autostart = controller, autostart
         self._clock = QElapsedTimer()
-        self._follower = Follower(SECONDS)
+        self._feed = ColumnFeed(SECONDS)
         self._changes: int | None = None  # of devices, as listed in the choice of inputs
-        self.player = Player(desk.open_loudspeaker)
+        self._recording_until: float | None = None  # in seconds of the session
+        self._folder: Path | None = None  # of recordings
+        self.player = Player(controller.open_loudspeaker)
 
         self.setWindowTitle("Sordino")
         self.resize(WIDTH, HEIGHT)
@@ -67,18 +71,31 @@ class Window(QWidget):
         self._title = QLabel()
         self.switch = Switch("Take the &noise out")
         self.mute = Switch("&Mute")
-        self.input = QComboBox()
+        self.input, self.model, self.limit = QComboBox(), QComboBox(), QComboBox()
         self.input_meter = Meter("Level of the noisy sound")
         self.output_meter = Meter("Level of the clean sound")
         self.strength = QSlider(Qt.Orientation.Horizontal)
         self.strength.setRange(0, 100)
         self.strength_text = QLabel()
         self.facts = QLabel()
-        self.noisy = Spectrogram("Microphone")
-        self.clean = Spectrogram("Cleaned")
-        self.listening = Listening(self.player, lambda s: desk.session.recent(s))
+        self.noisy = SpectrogramView("Microphone")
+        self.clean = SpectrogramView("Cleaned")
+        self.comparison = ComparisonBar(self.player, controller.session.recent)
+        self.record = QPushButton("&Record a minute")
+        self.open_folder = QPushButton("Open &folder")
+        self.open_folder.hide()
+        self.autostart = Switch("Start at lo&gin")
+        self._use_palette()
         self._lay_out()
+        self._fill()
         self._connect()
+
+    def _use_palette(self) -> None:
+        """Have what is on in the colour of the logo; all else as the desktop has it."""
+        palette = QPalette()
+        palette.setColor(QPalette.ColorRole.Highlight, QColor(VOICE))
+        palette.setColor(QPalette.ColorRole.HighlightedText, QColor("#191726"))
+        self.setPalette(palette)
 
     def _lay_out(self) -> None:
         bold = QFont(self.font())
@@ -91,10 +108,13 @@ class Window(QWidget):
         self.facts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.facts.setMinimumWidth(self.fontMetrics().horizontalAdvance(facts(_WIDEST)))
         self.strength.setAccessibleName("Strength: share of the noise that is taken away")
-        self.input.setAccessibleName("Microphone")
-        self.input.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
+        self.limit.setToolTip("No sound gets quieter by more than this")
+        names = {self.input: "Microphone", self.model: "Model", self.limit: "Attenuation limit"}
+        for box, name in names.items():
+            box.setAccessibleName(name)
+            box.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
         words = QVBoxLayout()
         words.setSpacing(2)
         words.addWidget(self._title)
@@ -115,7 +135,9 @@ class Window(QWidget):
         grid.setColumnStretch(1, 1)
         rows = (
             ("M&icrophone", self.input),
+            ("M&odel", self.model),
             ("&Strength", self.strength),
+            ("At mos&t", self.limit),
             ("Before", self.input_meter),
             ("After", self.output_meter),
         )
@@ -124,8 +146,13 @@ class Window(QWidget):
             label.setBuddy(widget)
             grid.addWidget(label, row, 0)
             grid.addWidget(widget, row, 1, 1, 1 if widget is self.strength else 2)
-        grid.addWidget(self.strength_text, 1, 2, Qt.AlignmentFlag.AlignRight)
+        grid.addWidget(self.strength_text, 2, 2, Qt.AlignmentFlag.AlignRight)
 
+        foot = QHBoxLayout()
+        foot.addWidget(self.record)
+        foot.addWidget(self.open_folder)
+        foot.addStretch(1)
+        foot.addWidget(self.autostart)
         column = QVBoxLayout(self)
         column.setSpacing(GAP)
         column.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
@@ -135,55 +162,87 @@ class Window(QWidget):
         column.addWidget(self.facts)
         column.addWidget(self.noisy, 1)
         column.addWidget(self.clean, 1)
-        column.addWidget(self.listening)
+        column.addWidget(self.comparison)
+        column.addLayout(foot)
+
+    def _fill(self) -> None:
+        session = self._controller.session
+        self.switch.setChecked(self._controller.cleaning)
+        self.mute.setChecked(self._controller.muted)
+        self.strength.setValue(round(100 * session.strength))
+        self._show_strength()
+        for name in available_models():
+            self.model.addItem(name, name)
+        chosen = str(session.settings.model)
+        if self.model.findData(chosen) < 0:
+            self.model.addItem(Path(chosen).name, chosen)
+        self.model.setCurrentIndex(self.model.findData(chosen))
+        self.limit.addItem("no limit", None)
+        limit = session.attenuation_limit_db
+        for decibels in sorted({*map(float, LIMITS_DB), *([] if limit is None else [limit])}):
+            self.limit.addItem(f"{decibels:g} dB quieter", decibels)
+            if decibels == limit:
+                self.limit.setCurrentIndex(self.limit.count() - 1)
+        self.autostart.setChecked(self._autostart.enabled)
 
     def _connect(self) -> None:
-        desk = self._desk
-        self.switch.setChecked(desk.cleaning)
-        self.switch.toggled.connect(desk.set_cleaning)
-        desk.cleaning_changed.connect(self.switch.setChecked)
-        self.mute.setChecked(desk.muted)
-        self.mute.toggled.connect(desk.set_muted)
-        desk.muted_changed.connect(self.mute.setChecked)
-        self.strength.setValue(round(100 * desk.status().strength))
-        self._say_strength()
+        controller = self._controller
+        self.switch.toggled.connect(controller.set_cleaning)
+        controller.cleaning_changed.connect(self.switch.setChecked)
+        self.mute.toggled.connect(controller.set_muted)
+        controller.muted_changed.connect(self.mute.setChecked)
         self.strength.valueChanged.connect(self._set_strength)
-        self.input.activated.connect(self._choose_input)
+        self.input.activated.connect(lambda index: controller.set_input(self.input.itemData(index)))
+        self.model.activated.connect(self._choose_model)
+        self.limit.activated.connect(
+            lambda index: controller.set_attenuation_limit(self.limit.itemData(index))
+        )
+        self.record.clicked.connect(self._record)
+        self.open_folder.clicked.connect(self._open_folder)
+        self.autostart.toggled.connect(self._set_autostart)
         QShortcut(QKeySequence(Qt.Key.Key_Escape), self, self.close)
 
     def refresh(self) -> None:
         """Show what has happened since the last call; to be called while the window is seen."""
         seconds = self._clock.restart() / 1000 if self._clock.isValid() else 0.0
         self._clock.start()
-        status = self._desk.status()
+        status = self._controller.status()
         self._icon.setPixmap(state_icon(status.state).pixmap(ICON_PIXELS, ICON_PIXELS))
         self.state.setText(_capitalised(state_words(status)))
         self.input_meter.show_level(status.input_dbfs, seconds)
         self.output_meter.show_level(status.output_dbfs, seconds)
         self.facts.setText(facts(status))
         self._list_inputs()
-        noisy, clean = self._follower.advance(self._desk.session)
+        self._show_recording(status.seconds)
+        noisy, clean = self._feed.advance(self._controller.session)
         self.noisy.append(noisy)
         self.clean.append(clean)
 
     def _set_strength(self, percent: int) -> None:
-        self._desk.session.set_strength(percent / 100)
-        self._say_strength()
+        self._controller.set_strength(percent / 100)
+        self._show_strength()
 
-    def _say_strength(self) -> None:
+    def _show_strength(self) -> None:
         self.strength_text.setText(f"{self.strength.value()} %")
+
+    def _choose_model(self, index: int) -> None:
+        try:
+            self._controller.set_model(self.model.itemData(index))
+        except SordinoError as error:
+            self.comparison.show_note(str(error))
+            self.model.setCurrentIndex(self.model.findText(self._controller.session.model))
 
     def _list_inputs(self) -> None:
         """Name the microphones, if they have changed."""
-        changes = self._desk.backend.changes()
+        changes = self._controller.backend.changes()
         if changes == self._changes:
             return
         self._changes = changes
-        self._title.setText(self._desk.virtual_name())
-        chosen = self._desk.session.input
+        self._title.setText(self._controller.virtual_name())
+        chosen = self._controller.session.input
         self.input.clear()
         self.input.addItem(DEFAULT_INPUT, None)
-        for device in self._desk.inputs():
+        for device in self._controller.inputs():
             self.input.addItem(device.label, device.name)
             if chosen in (device.name, device.label):
                 self.input.setCurrentIndex(self.input.count() - 1)
@@ -191,9 +250,40 @@ class Window(QWidget):
             self.input.addItem(f"{chosen} (not there now)", chosen)
             self.input.setCurrentIndex(self.input.count() - 1)
 
-    def _choose_input(self, index: int) -> None:
-        self._desk.session.set_input(self.input.itemData(index))
-        self._changes = None  # a chosen microphone that is away leaves the list with the choice
+    def _record(self) -> None:
+        try:
+            self._folder = self._controller.record()
+        except SordinoError as error:
+            self.comparison.show_note(str(error))
+            return
+        self._recording_until = self._controller.status().seconds + RECORD_SECONDS
+        self.record.setEnabled(False)
+        self.open_folder.hide()
+        self._show_recording(self._controller.status().seconds)
+
+    def _show_recording(self, seconds: float) -> None:
+        """Count down while it is recorded; then offer the folder."""
+        if self._recording_until is None:
+            return
+        left = self._recording_until - seconds
+        if left > 0:
+            self.record.setText(f"Recording: {left:.0f} s")
+            return
+        self._recording_until = None
+        self.record.setText("&Record a minute")
+        self.record.setEnabled(True)
+        self.open_folder.setToolTip(str(self._folder))
+        self.open_folder.show()
+
+    def _open_folder(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._folder)))
+
+    def _set_autostart(self, enabled: bool) -> None:
+        try:
+            self._autostart.set_enabled(enabled)
+        except SordinoError as error:
+            self.comparison.show_note(str(error))
+            self.autostart.setChecked(not enabled)
 
 
 def state_words(status: Status) -> str:

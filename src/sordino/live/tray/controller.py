@@ -1,0 +1,137 @@
+"""What the icon, its menu and the window have in common: the session and the user's choices."""
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QStandardPaths, Signal
+
+from sordino.live.backends import MICROPHONE, Backend, Device
+from sordino.live.backends.base import DeviceLost, Sink, virtual_end
+from sordino.live.config import Settings
+from sordino.live.session import Session, Status
+from sordino.live.tray.preferences import Preferences
+
+RECORD_SECONDS = 60
+
+
+class Controller(QObject):
+    """Runs a session, passes the user's choices on to it and remembers them.
+
+    Args:
+        settings: how the session begins.
+        backend: where devices are; it is closed with the session.
+        preferences: where choices are remembered; None: nowhere.
+    """
+
+    cleaning_changed = Signal(bool)
+    muted_changed = Signal(bool)
+
+    def __init__(
+        self, settings: Settings, backend: Backend, preferences: Preferences | None = None
+    ) -> None:
+        super().__init__()
+        self.backend = backend
+        self.session = Session(settings, backend)
+        self._preferences = preferences
+
+    def start(self) -> None:
+        """Begin; raises what `Session.start` raises."""
+        self.session.start()
+
+    def stop(self) -> None:
+        """End, and leave the system as it was; may be called twice."""
+        self.session.stop()
+        self.backend.close()
+
+    @property
+    def cleaning(self) -> bool:
+        """Whether the noise is taken out; if not, the sound passes as it is."""
+        return not self.session.bypassed
+
+    def set_cleaning(self, cleaning: bool) -> None:
+        """Take the noise out, or let the sound pass as it is."""
+        if cleaning != self.cleaning:
+            self.session.set_bypass(not cleaning)
+            self.cleaning_changed.emit(cleaning)
+
+    @property
+    def muted(self) -> bool:
+        """Whether nothing passes."""
+        return self.session.muted
+
+    def set_muted(self, muted: bool) -> None:
+        """Let nothing pass, or something again."""
+        if muted != self.muted:
+            self.session.set_muted(muted)
+            self.muted_changed.emit(muted)
+
+    def set_strength(self, strength: float) -> None:
+        """Set the share of the noise that is taken away, 0..1."""
+        self.session.set_strength(strength)
+        self._remember("strength", strength)
+
+    def set_attenuation_limit(self, limit_db: float | None) -> None:
+        """Set the most that any sound may be attenuated, in dB; None: no limit."""
+        self.session.set_attenuation_limit(limit_db)
+        self._remember("attenuation_limit_db", limit_db)
+
+    def set_input(self, name: str | None) -> None:
+        """Change over to another microphone; None: the system's default."""
+        self.session.set_input(name)
+        self._remember("input", name)
+
+    def set_model(self, model: str) -> None:
+        """Change over to another model.
+
+        Raises:
+            SordinoError: it cannot be loaded; the one before goes on.
+        """
+        self.session.set_model(model)
+        self._remember("model", model)
+
+    def record(self) -> Path:
+        """Record the next minute, noisy and clean; return the folder.
+
+        Raises:
+            SordinoError: the folder cannot be written to.
+        """
+        music = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.MusicLocation)
+        folder = Path(music) / "Sordino"
+        self.session.record(RECORD_SECONDS, folder)
+        return folder
+
+    def status(self) -> Status:
+        """Return what the session does at this moment."""
+        return self.session.status()
+
+    def inputs(self) -> list[Device]:
+        """Return the microphones that there are, and what else is chosen to be one.
+
+        There are none while the sound server is away.
+        """
+        try:
+            devices = self.backend.devices()
+        except DeviceLost:
+            return []
+        return [
+            device
+            for device in devices
+            if device.kind == "input"
+            and not device.virtual
+            and (not device.monitor or self.session.input in (device.name, device.label))
+        ]
+
+    def virtual_name(self) -> str:
+        """Return what meeting programs call the clean microphone; a cable has its own name."""
+        try:
+            device = virtual_end(self.backend, "input", MICROPHONE)
+        except DeviceLost:
+            device = None
+        return device.label if device else MICROPHONE
+
+    def open_loudspeaker(self, sample_rate: int) -> Sink:
+        """Open what the user hears with; raises DeviceLost."""
+        return self.backend.open_output(None, sample_rate)
+
+    def _remember(self, name: str, value: object) -> None:
+        if self._preferences is not None:
+            self._preferences.remember(name, value)

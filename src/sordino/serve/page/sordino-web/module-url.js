@@ -1,0 +1,1 @@
+var e=import.meta.url;export{e as moduleUrl};
