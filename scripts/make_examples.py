@@ -20,8 +20,8 @@ import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
-from sordino.train.levels import active_level, db
-from sordino.train.noises import fan, hum
+from sordino.train.data.signal import active_level, db
+from sordino.train.data.synth import fan, hum
 
 Audio = NDArray[np.float32]  # (samples,) or (samples, channels), full scale +-1
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sordino import examples
 from sordino.denoiser import Denoiser, denoise
 from sordino.errors import SordinoError
 from sordino.model import load_model
@@ -559,3 +561,17 @@ def test_speech_probability_and_model_by_path(tmp_path):
     assert denoiser.speech_probability == 0.25
     denoiser.reset()
     assert denoiser.speech_probability == 0
+
+
+def test_a_constant_offset_of_the_microphone_costs_nothing():
+    """0.1 of full scale cost 2.8 dB of SI-SDR before the network stopped hearing it."""
+    noisy, rate = soundfile.read(examples.path("cafe_16k"), dtype="float32")
+    clean, _ = soundfile.read(examples.path("cafe_16k", "clean"), dtype="float32")
+
+    def si_sdr(offset: float) -> float:
+        out = denoise(noisy + np.float32(offset), rate)
+        out -= out.mean()
+        target = (out @ clean) / (clean @ clean) * clean
+        return 10 * np.log10((target @ target) / ((out - target) @ (out - target)))
+
+    assert si_sdr(0.1) > si_sdr(0.0) - 0.3

@@ -60,7 +60,7 @@ def test_what_was_taken_in_words(db, text):
     assert "0.0 dB" not in text
 
 
-@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan, np.inf, None, "0.5", b"1", [1], 10**400])
+@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan, None, True, "0.5", b"1", [1], 10**400])
 def test_a_strength_is_a_number_from_0_to_1(value):
     with pytest.raises(SordinoError, match=r"strength is .*: expected 0"):
         checked_strength(value)

@@ -14,14 +14,19 @@ from sordino.errors import SordinoError
 from sordino.model import SLICE_MAGNITUDE, available_models, load_model
 from sordino.slices import from_image, noise_to_image, spectrum_config, to_image
 from sordino.stft import StreamingAnalysis
+from sordino.train.baselines.poc_unet import (
+    PocUNet,
+    PocUNetConfig,
+    draw_pictures,
+    picture_loss,
+    without_noise,
+)
 from sordino.train.checkpoint import Checkpoint, Progress, load_checkpoint
+from sordino.train.data.mixing import MixConfig
 from sordino.train.export import export_checkpoint, measure
 from sordino.train.finetune import corpus_of
 from sordino.train.loop import train
-from sordino.train.mixing import MixConfig
 from sordino.train.objective import TensorBatch, make_objective
-from sordino.train.pictures import draw_pictures, picture_loss, without_noise
-from sordino.train.poc_unet import PocUNet, PocUNetConfig
 from sordino.train.recipe import LoopConfig, Recipe, load_recipe
 from support.signals import agreement_db, level_db, noise, tone
 

@@ -129,6 +129,6 @@ def effective_strength(strength: float, attenuation_limit_db: float | None) -> f
 def _number(value: Any) -> float:
     """Return a number as a float, and anything else as NaN."""
     try:
-        return math.nan if isinstance(value, str | bytes) else float(value)
+        return math.nan if isinstance(value, bool | np.bool_ | str | bytes) else float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan

@@ -7,7 +7,7 @@ import soundfile as sf
 from sordino.errors import SordinoError
 from sordino.evaluate.conditions import AS_IS, WARM
 from sordino.evaluate.dataset import Clip, find_clips
-from sordino.evaluate.parts import BETTER, EQUAL, WORSE, compared, parts
+from sordino.evaluate.parts import BETTER, EQUAL, UNSURE, WORSE, compared, parts
 from sordino.evaluate.results import Key
 from sordino.evaluate.runner import Evaluation
 from sordino.evaluate.systems import Function, Unprocessed
@@ -108,14 +108,22 @@ def test_a_difference_within_its_interval_is_no_gain():
     assert row.verdict == EQUAL
 
 
+def test_a_few_clips_give_no_verdict():
+    clips = [clip(str(i)) for i in range(4)]
+    figures = {("noisy", ""): {"pesq": [1.0] * 4}, ("mine", ""): {"pesq": [2.0] * 4}}
+    (row,) = compared(evaluation(clips, figures))
+    assert row.difference.mean == 1
+    assert row.verdict == UNSURE
+
+
 def test_less_is_better_for_losses_and_more_for_the_reduction_of_noise_alone():
-    voices = [clip(str(i), part="high-voice", f0_band="300-400") for i in range(4)]
+    voices = [clip(str(i), part="high-voice", f0_band="300-400") for i in range(5)]
     figures = {
-        ("noisy", ""): {"level_loss_db": [0.0] * 4},
-        ("mine", ""): {"level_loss_db": [0.5, 0.6, 0.5, 0.6]},
-        ("deaf", ""): {"level_loss_db": [20.0, 21.0, 22.0, 23.0]},
-        ("mine", WARM.name): {"level_loss_db": [0.7] * 4},
-        ("deaf", WARM.name): {"level_loss_db": [20.0] * 4},
+        ("noisy", ""): {"level_loss_db": [0.0] * 5},
+        ("mine", ""): {"level_loss_db": [0.5, 0.6, 0.5, 0.6, 0.5]},
+        ("deaf", ""): {"level_loss_db": [20.0, 21.0, 22.0, 23.0, 20.0]},
+        ("mine", WARM.name): {"level_loss_db": [0.7] * 5},
+        ("deaf", WARM.name): {"level_loss_db": [20.0] * 5},
     }
     cold, warm = compared(evaluation(voices, figures, (AS_IS, WARM)))
     assert (cold.part, cold.start, cold.verdict) == (

@@ -160,6 +160,108 @@ def test_errors_have_one_shape(served):
         assert answer.json().keys() == {"code", "message"}
 
 
+ALLOWED = {"Origin": "https://meet.example.org"}
+
+
+def test_refusals_tell_allowed_pages_what_is_wrong():
+    """Without CORS headers a page only learns that its request failed."""
+    with serving(
+        origins=("https://meet.example.org",), token=TOKEN, failures_per_minute=1
+    ) as served:
+        right = {**ALLOWED, "Authorization": f"Bearer {TOKEN}"}
+        url = f"{served.http}/v1/denoise"
+        answers = [
+            httpx.get(f"{served.http}/v1/models", headers=ALLOWED),
+            httpx.get(f"{served.http}/v1/models", headers=ALLOWED),
+            httpx.post(f"{served.http}/v1/models", headers=right, content=bytes(2 << 20)),
+            httpx.get(f"{served.http}/v1/nothing", headers=right),
+            httpx.post(url, headers={**right, "Content-Encoding": "gzip"}, content=b"x"),
+            httpx.post(url, headers=right, params={"format": "exe"}, content=b"x"),
+        ]
+    assert [each.status_code for each in answers] == [401, 429, 413, 404, 415, 400]
+    for each in answers:
+        assert each.headers["access-control-allow-origin"] == "https://meet.example.org"
+        assert each.headers["cross-origin-resource-policy"] == "cross-origin"
+        assert each.json().keys() == {"code", "message"}
+    assert "Retry-After" in answers[1].headers["access-control-expose-headers"]
+
+
+def test_even_a_mistake_of_the_server_is_json_for_allowed_pages(monkeypatch):
+    def fail(_):
+        raise RuntimeError
+
+    monkeypatch.setattr("sordino.serve.app.load_model", fail)
+    with serving(origins=("https://meet.example.org",)) as served:
+        answer = httpx.get(f"{served.http}/v1/models", headers=ALLOWED)
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert answer.headers["access-control-allow-origin"] == "https://meet.example.org"
+
+
+def test_preflights_allow_what_whip_clients_send(served):
+    for method, header in (("PATCH", "if-match"), ("POST", "authorization, content-type")):
+        answer = httpx.options(
+            f"{served.http}/v1/webrtc/sessions/any",
+            headers={
+                **ALLOWED,
+                "Access-Control-Request-Method": method,
+                "Access-Control-Request-Headers": header,
+            },
+        )
+        assert answer.status_code == 200
+        assert header in answer.headers["access-control-allow-headers"]
+        assert method in answer.headers["access-control-allow-methods"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/", "/docs", "/openapi.json", "/healthz", "/metrics", "/v1/models",
+        "/v1/models/default/weights", "/examples/office_48k.flac",
+    ],
+)  # fmt: skip
+def test_head_is_get_without_the_body(served, path):
+    whole, head = (
+        httpx.request(method, f"{served.http}{path}", timeout=DEADLINE)
+        for method in ("GET", "HEAD")
+    )
+    assert head.status_code == whole.status_code == 200
+    assert head.content == b""
+    for name in ("content-type", "content-length", "etag"):
+        assert path == "/metrics" or head.headers.get(name) == whole.headers.get(name)
+
+
+def test_options_says_what_a_path_takes(served):
+    for path, methods in [
+        ("/v1/denoise", "OPTIONS, POST"),
+        ("/v1/models", "GET, HEAD, OPTIONS"),
+        ("/v1/webrtc", "OPTIONS, POST"),
+        ("/v1/webrtc/rooms/stage/whip", "OPTIONS, POST"),
+        ("/v1/webrtc/sessions/any", "DELETE, OPTIONS, PATCH"),
+    ]:
+        answer = httpx.options(f"{served.http}{path}")
+        assert (answer.status_code, answer.headers["allow"]) == (204, methods)
+    answer = httpx.put(f"{served.http}/v1/models")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+    answer = httpx.options(f"{served.http}/v1/webrtc")
+    assert answer.headers["accept-post"] == "application/sdp"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "GZIP", "identity, gzip"])
+def test_compressed_bodies_are_refused_by_name(served, coding):
+    headers = {"Content-Encoding": coding}
+    answer = httpx.post(f"{served.http}/v1/denoise", content=b"x", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media")
+    assert coding.lower() in answer.json()["message"]
+    assert answer.headers["accept-encoding"] == "identity"
+
+
+def test_a_token_of_any_characters_is_just_a_wrong_one(locked):
+    for token in ("\xff\xfe", "\u00e4" * 20):
+        headers = {"Authorization": f"Bearer {token}".encode("latin-1")}
+        answer = httpx.get(f"{locked.http}/v1/models", headers=headers)
+        assert answer.json()["code"] in ("unauthorized", "too_many_requests")
+
+
 def test_half_a_request_is_not_waited_for(served, monkeypatch):
     monkeypatch.setattr(server_module, "REQUEST_TIMEOUT", 0.3)
     for beginning in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "):

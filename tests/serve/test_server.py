@@ -28,10 +28,8 @@ def started(*options):
     command = [*COMMAND, "serve", "--port", "0", "--max-streams", "4", *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        for line in process.stderr:
-            if found := re.search(r"running on http://(\S+)", line):
-                yield process, found[1]
-                break
+        first = process.stdout.readline()
+        yield process, re.fullmatch(r"Sordino is at http://(\S+)/ \(Ctrl\+C ends it\)\n", first)[1]
     finally:
         process.kill()
         process.communicate()
@@ -53,6 +51,7 @@ def told(stream, kind):
             return json.loads(message)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows no SIGTERM")
 def test_sigterm_lets_streams_end():
     with started("--drain", "50") as (process, address):
@@ -150,6 +149,7 @@ def test_a_port_that_is_taken():
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.slow
 def test_bench_serve():
     begin = time.monotonic()
     run = subprocess.run(

@@ -6,9 +6,10 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import wave
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import av
 import httpx
@@ -18,9 +19,11 @@ import soundfile
 
 from sordino import examples
 from sordino.denoiser import denoise
+from sordino.serve.admission import Pace, UploadAdmission
 from sordino.serve.loadtest import run_streams
+from sordino.serve.settings import Settings
 from sordino.serve.worker import Task
-from support.served import DEADLINE, TOKEN, serving, speech
+from support.served import DEADLINE, TOKEN, serving, speech, wait_until
 from support.signals import agreement_db, tone
 
 OFFICE = examples.path("office_48k")
@@ -193,6 +196,7 @@ def test_a_body_that_is_too_large_is_refused_by_its_length_and_by_its_size():
         assert answer.status_code == 413
 
 
+@pytest.mark.slow
 def test_media_that_grow_in_the_decoder():
     body = silent_flac(1800)
     assert len(body) < 500_000  # 230 MB of sound
@@ -230,6 +234,7 @@ def test_decoders_have_limits_on_memory_and_time():
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
 def test_a_worker_that_computes_too_long_is_killed():
     task = Task("wav", "default", 1.0, None, 0.0, ("s16le", 48000, 8), 1e9, 1 << 40, 1 << 31, 1)
@@ -265,6 +270,7 @@ def test_a_client_that_reads_nothing_is_let_go_and_the_worker_long_before():
         assert served.metric("sordino_uploads_total", outcome="too_slow") == 1
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_nothing_before_it_has_sent_everything_is_served():
     """Most HTTP libraries are like that."""
 
@@ -290,8 +296,103 @@ def test_a_client_that_leaves_takes_its_worker_along(served):
     wait_until(lambda: served.metric("sordino_uploads_total", outcome="bad_request") > before)
 
 
+@contextmanager
+def dribbling(served, client, size, pause):
+    """Upload raw audio a little at a time until the server ends it."""
+    with served.connect() as sock:
+        head = "POST /v1/denoise?raw_rate=16000&format=aiff HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        sock.sendall(f"{head}X-Forwarded-For: {client}\r\nContent-Length: 9999999\r\n\r\n".encode())
+        is_over = threading.Event()
+
+        def dribble():
+            with suppress(OSError):
+                while not is_over.wait(pause):
+                    sock.sendall(bytes(size))
+
+        thread = threading.Thread(target=dribble)
+        thread.start()
+        try:
+            yield sock
+        finally:
+            is_over.set()
+            sock.close()
+            thread.join()
+
+
+def test_a_byte_now_and_then_does_not_keep_a_place():
+    """Each byte is in time for the timeout of the next one, but a least rate ends it."""
+    with serving(stall_seconds=1) as served, dribbling(served, "10.0.0.1", 1, 0.2) as sock:
+        assert sock.recv(4096).startswith(b"HTTP/1.1 408")
+        wait_until(lambda: not served.state.uploads)
+
+
+def test_who_waits_for_a_slow_answer_is_not_slow():
+    """Time that the server takes is not the client's."""
+    with serving(stall_seconds=0.2, min_upload_rate=1e6) as served:
+        assert post(served, encoded(*speech(seconds=2)), format="aiff").status_code == 200
+
+
+def test_slow_uploads_give_way_to_others():
+    """Two clients above the least rate hold all places, as long as nobody waits for one."""
+    limits = {"stall_seconds": 1, "min_upload_rate": 1, "upload_wait_seconds": DEADLINE}
+    with (
+        serving(max_uploads=2, **limits) as served,
+        dribbling(served, "10.0.0.1", 10, 0.2) as first,
+        dribbling(served, "10.0.0.2", 1000, 0.2) as second,
+    ):
+        wait_until(lambda: len(served.state.uploads) == 2)
+        assert post(served, encoded(*speech(seconds=0.1))).status_code == 200
+        assert first.recv(4096).startswith(b"HTTP/1.1 408")  # the slowest goes first
+        second.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            second.recv(4096)
+
+
+def test_a_free_place_goes_to_the_client_that_has_the_fewest():
+    """Somebody with many uploads at once does not keep others out."""
+    order = []
+
+    class Waiting:
+        def __init__(self, client):
+            self.client = client
+            self.pace = Pace(Settings())
+
+    async def run():
+        places = UploadAdmission(Settings(max_uploads=3, upload_wait_seconds=DEADLINE))
+        held = [Waiting("bulk") for _ in range(3)]
+        for each in held:
+            await places.take(each)
+
+        async def upload(client):
+            upload = Waiting(client)
+            await places.take(upload)
+            order.append(client)
+            held.append(upload)
+
+        tasks = [asyncio.create_task(upload(each)) for each in ("bulk", "bulk", "one", "two")]
+        await asyncio.sleep(0)
+        while held:
+            places.give_back(held.pop(0))
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*tasks)
+        for each in held:
+            places.give_back(each)
+        assert not places
+
+    asyncio.run(run())
+    assert order[:2] == ["one", "two"]
+    assert sorted(order[2:]) == ["bulk", "bulk"]
+
+
+def test_words_of_options_in_any_case(served):
+    sound = np.zeros(1600, "<i2").tobytes()
+    answer = post(served, sound, format="FLAC", model="Default", raw_format="S16LE", raw_rate=16000)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "audio/flac"
+
+
 def test_no_more_uploads_than_allowed():
-    with serving(max_uploads=1) as served, served.connect() as sock:
+    with serving(max_uploads=1, upload_wait_seconds=0.1) as served, served.connect() as sock:
         head = b"POST /v1/denoise HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\n"
         sock.sendall(head + b"RIFF")
         wait_until(lambda: served.state.uploads)
@@ -318,6 +419,7 @@ def test_workers_know_no_secrets(monkeypatch):
     assert TOKEN not in json.dumps(_environment())
 
 
+@pytest.mark.slow
 def test_uploads_do_not_hurt_live_streams(served):
     async def upload():
         for _ in range(2):
@@ -330,10 +432,3 @@ def test_uploads_do_not_hurt_live_streams(served):
         return await good
 
     assert asyncio.run(run()).lost == 0
-
-
-def wait_until(condition):
-    until = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)

@@ -52,6 +52,7 @@ def clean():
     return sound[: SECONDS * RATE]
 
 
+@pytest.mark.slow
 def test_a_peer_hears_itself_as_clean_as_offline(noisy, clean, monkeypatch):
     threads = set()
     run_network = Denoiser.run_batch
@@ -83,6 +84,7 @@ def test_a_peer_hears_itself_as_clean_as_offline(noisy, clean, monkeypatch):
     assert gain > offline - 1
 
 
+@pytest.mark.slow
 def test_strength_is_given_at_the_start_and_turned_while_it_runs(noisy):
     async def talk():
         async with serving() as (state, http):
@@ -288,7 +290,12 @@ def test_candidates_may_come_later():
                 response = await http.patch(location, content=content, headers=headers)
                 return response.status_code
 
-            assert await trickle(fragment) == 204
+            etag = {"If-Match": response.headers["etag"]}
+            assert await trickle(fragment, {**headers, **etag}) == 204
+            assert await trickle(fragment, {**headers, "If-Match": '"other"'}) == 412
+            restart = "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n"
+            assert await trickle(restart, {**headers, "If-Match": "*"}) == 422
+            assert await trickle(restart) == 422
             assert await trickle("a=end-of-candidates\r\n") == 204
             await until(lambda: client.has_heard(0.1))
             assert await trickle(fragment, SDP) == 415
@@ -300,6 +307,7 @@ def test_candidates_may_come_later():
     asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_a_peer_faster_than_real_time_is_ended_and_the_others_are_not(noisy, monkeypatch):
     monkeypatch.setattr("sordino.serve.tracks.MAX_AHEAD_SECONDS", 2.0)
 
@@ -317,6 +325,7 @@ def test_a_peer_faster_than_real_time_is_ended_and_the_others_are_not(noisy, mon
     asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_lost_packets_leave_silence_and_no_shift(noisy, monkeypatch):
     async def talk():
         async with serving() as (_, http):
@@ -397,6 +406,7 @@ def test_a_session_has_an_end(monkeypatch):
     asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_the_quick_start_runs(noisy, tmp_path):
     """The documented client against a whole server, over TCP, in real time."""
     (code,) = fenced("how-to/webrtc", "python")
@@ -408,7 +418,10 @@ def test_the_quick_start_runs(noisy, tmp_path):
         server = Server(Settings(port=0, calibrate=False), log_level="warning")
         serving = asyncio.create_task(server.serve())
         await until(lambda: server.started)
-        await clean(f"http://{server.address}", str(before), str(after), seconds=2.5)
+        for seconds in (2.5, 6, 15, 40):  # a busy machine takes its time to connect
+            await clean(f"http://{server.address}", str(before), str(after), seconds)
+            if soundfile.info(after).frames > RATE:
+                break
         server.should_exit = True
         await serving
 

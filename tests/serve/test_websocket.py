@@ -19,7 +19,7 @@ from sordino.model import load_model
 from sordino.serve import server as server_module
 from sordino.serve.client import StreamError, connect, connect_async
 from sordino.serve.loadtest import LoadedServer, run_streams
-from support.served import DEADLINE, TOKEN, serving, speech
+from support.served import DEADLINE, TOKEN, serving, speech, wait_until
 from support.signals import agreement_db, noise
 
 
@@ -326,6 +326,26 @@ def test_tokens_in_the_hello_or_the_header():
             pass
 
 
+def test_texts_that_cannot_be_encoded_are_just_wrong():
+    """JSON may hold half a surrogate pair, which UTF-8 cannot."""
+    with serving(token=TOKEN) as served:
+        for hello, code in [
+            ('{"type": "hello", "token": "\\ud800"}', "unauthorized"),
+            (f'{{"type": "hello", "token": "{TOKEN}", "model": "\\ud800"}}', "unknown_model"),
+            (f'{{"type": "hello", "token": "{TOKEN}", "\\ud800": 1}}', "bad_request"),
+            (f'{{"type": "hello", "token": "{TOKEN}", "format": "\\ud800"}}', "bad_request"),
+        ]:
+            with connect_sync(f"{served.ws}/v1/stream", compression=None) as connection:
+                connection.send(hello)
+                assert ending(connection)[2] == code
+
+
+def test_words_of_the_hello_in_any_case(served):
+    with greeted(served, rate=16000, format="F32", model="Default") as connection:
+        connection.send(bytes(4 * 640))
+        assert len(connection.recv(DEADLINE)) % 4 == 0
+
+
 def test_pages_from_elsewhere_may_not():
     with serving(origins=("https://meet.example.org",)) as served:
         url = f"{served.ws}/v1/stream"
@@ -346,13 +366,6 @@ def test_pages_from_elsewhere_may_not():
 
 
 # Bad neighbours
-
-
-def wait_until(condition):
-    until = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 async def with_neighbours(served, misbehave):

@@ -6,7 +6,7 @@ import numpy as np
 import soundfile as sf
 
 from sordino.examples import FOLDER
-from sordino.train.mixing import MixConfig, Mixer
+from sordino.train.data.mixing import MixConfig, Mixer
 
 # Nothing but speech and one recorded noise; each test switches on what it looks at.
 PLAIN = MixConfig(
@@ -21,20 +21,20 @@ PLAIN = MixConfig(
     fan=0,
     hum=0,
     clicks=0,
-    calls=0,
+    tones=0,
     wind=0,
     handling=0,
     keyboard=0,
     engine=0,
     bursts=0,
     impacts=0,
-    cries=0,
-    creatures=0,
+    animals=0,
     echo=0,
     imprint=0,
     thump=0,
     speech_speed=(1.0, 1.0),
     formants=0,
+    raised=0,
     room=0,
     eq=0,
     band_limit=0,
@@ -42,6 +42,7 @@ PLAIN = MixConfig(
     codec=0,
     agc=0,
     packet_loss=0,
+    offset=0,
     mute=0,
 )
 

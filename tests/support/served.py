@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from contextlib import contextmanager
 from threading import Event, Thread
 
@@ -46,13 +47,7 @@ def serving(**settings):
     chosen = {"port": 0, "calibrate": False, "late_share": 1.0, "threads": 1}
     chosen |= {"requests_per_second": 1e6, "request_burst": 10**6, "drain_seconds": 0}
     started = Event()
-
-    class Announcing(Server):
-        async def startup(self, sockets=None):
-            await super().startup(sockets)
-            started.set()
-
-    server = Announcing(Settings(**(chosen | settings)), log_level="warning")
+    server = Server(Settings(**(chosen | settings)), lambda _: started.set(), log_level="warning")
     thread = Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
     assert started.wait(DEADLINE)
@@ -62,6 +57,14 @@ def serving(**settings):
         server.should_exit = True
         thread.join(DEADLINE)
         assert not thread.is_alive()
+
+
+def wait_until(condition):
+    """Wait until something is so."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def speech(name="cafe_16k", seconds=1.0):

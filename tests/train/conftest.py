@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 from sordino.examples import FOLDER
-from sordino.train.corpus import Corpus, CorpusConfig, Source
+from sordino.train.data.corpus import Corpus, CorpusConfig, Source
+from sordino.train.data.mixing import MixConfig
 from sordino.train.finetune import corpus_of
-from sordino.train.mixing import MixConfig
 from sordino.train.recipe import LoopConfig, Recipe
 from sordino.train.unet import UNetConfig
 

@@ -47,3 +47,11 @@ def test_mistakes_are_named(tmp_path: Path, text: str, words: str) -> None:
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(SordinoError, match="cannot read the recipe"):
         load_recipe(tmp_path / "none.toml")
+
+
+def test_retired_keys_are_read_with_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "old.toml"
+    path.write_text("[mix]\ncreatures = 0.05\nspeech_only = 0.2\n")
+    with pytest.warns(UserWarning, match=r"mix\.creatures has no effect"):
+        recipe = load_recipe(path)
+    assert recipe.mix.speech_only == 0.2

@@ -12,7 +12,7 @@ from sordino.train.checkpoint import load_checkpoint, restore_weights, save_chec
 from sordino.train.finetune import choose_recipe
 from sordino.train.loop import train
 from sordino.train.objective import MaskObjective, TensorBatch
-from sordino.train.optimizer import AveragedWeights
+from sordino.train.optim import AveragedWeights
 from sordino.train.recipe import Recipe
 from sordino.train.stft import stft
 from sordino.train.unet import UNetConfig

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sordino.stft import NATIVE_RATES, bins
-from sordino.train.complexity import count_parameters
-from sordino.train.unet import UNet, UNetConfig
+from sordino.train.export import count_parameters
+from sordino.train.stft import stft
+from sordino.train.unet import Features, UNet, UNetConfig
 
 SMALL = UNetConfig(channels=(4, 8), blocks=2, hidden=8)
 
@@ -128,3 +129,33 @@ def test_silence_and_onset_stay_finite() -> None:
 
 def test_default_size_is_within_the_house_limits() -> None:
     assert count_parameters(UNet(UNetConfig())) < 1_000_000
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 48000])
+def test_a_constant_offset_is_not_heard(rate: int) -> None:
+    """An offset of 0.1 of full scale leaves features of quiet sound as they are."""
+    x = 0.01 * torch.randn(1, rate, generator=torch.Generator().manual_seed(1))
+    features = Features(UNetConfig())
+    plain, offset = (
+        features(stft(sound, rate), torch.zeros(1, 2))[0][:, 5:] for sound in (x, x + 0.1)
+    )
+    assert (offset - plain).abs().mean() < 0.06 * plain.abs().mean()
+
+
+WIDE = UNetConfig(channels=(8,), strides=(4,), blocks=2, hidden=8, recurrence="gru", expansion=2)
+
+
+def test_strides_recurrence_and_expansion_keep_the_contract() -> None:
+    """One stage that divides the bands by four, GRUs and wide layers: pieces equal the whole."""
+    torch.manual_seed(0)
+    net = UNet(WIDE).eval()
+    x = frames(12, batch=2)
+    state = net.initial_state(2)
+    assert {name for name in state if name.startswith(("hidden", "cell"))} == {"hidden0", "hidden1"}
+    voice = torch.zeros(2, WIDE.voice_size)
+    with torch.no_grad():
+        whole = net(x, voice, state).mask
+        first = net(x[:, :5], voice, state)
+        rest = net(x[:, 5:], voice, first.state).mask
+    torch.testing.assert_close(torch.cat([first.mask, rest], 1), whole, atol=1e-5, rtol=1e-4)
+    assert whole.shape == x.shape

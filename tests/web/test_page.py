@@ -335,7 +335,7 @@ def test_several_files_are_denoised_one_after_the_other(visit, tmp_path):
         assert agreement_db(expected, clean) >= LEAST_DB
     assert_accessible(visit)
     saved = []
-    visit.page.on("download", saved.append)
+    visit.page.on("download", lambda download: saved.append(download))
     with visit.page.expect_event("download", lambda _: len(saved) == 3):
         visit.page.click("#download-all")
     assert {each.suggested_filename for each in saved} == {f"{name}-clean.wav" for name in names}

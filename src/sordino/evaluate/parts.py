@@ -22,7 +22,8 @@ from sordino.evaluate.systems import UNPROCESSED
 QUALITY = ("pesq", "sisdr", "estoi", "covl", "ovrl", "sig", "p808", "nr_db", "att_db")
 OF_GROUPS = ("pesq", "sisdr", "estoi", "covl")
 HIGH_SNR_DB = 15.0
-BETTER, WORSE, EQUAL = "better", "worse", "no clear difference"
+BETTER, WORSE, EQUAL, UNSURE = "better", "worse", "no clear difference", "too few clips"
+MIN_CLIPS = 5  # for a verdict
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Comparison:
         systems: Figure of each system; `Interval.files` is the number of clips.
         against: The system that the subject is compared with; empty if there is none.
         difference: Paired difference, subject less that system.
-        verdict: ``better``, ``worse`` or ``no clear difference``.
+        verdict: ``better``, ``worse``, ``no clear difference``, or ``too few clips`` below 5.
     """
 
     part: str
@@ -174,8 +175,8 @@ def _compare(
         ((value, theirs[clip]) for clip, value in values[subject].items() if clip in theirs),
         statistic=part.statistic,
     )
-    verdict = EQUAL
-    if difference.significant:
+    verdict = EQUAL if difference.files >= MIN_CLIPS else UNSURE
+    if verdict == EQUAL and difference.significant:
         verdict = BETTER if difference.mean * sign > 0 else WORSE
     return Comparison(part.name, start, measure, systems, against, difference, verdict)
 

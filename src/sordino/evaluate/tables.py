@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from sordino.evaluate.conditions import CHECKS
 from sordino.evaluate.dataset import group_columns, groups
-from sordino.evaluate.parts import BETTER, Comparison
+from sordino.evaluate.parts import BETTER, WORSE, Comparison
 from sordino.evaluate.runner import Evaluation
 from sordino.evaluate.scores import MEASURES
 from sordino.evaluate.statistics import Interval, Summary, differences, summarize, worst
@@ -23,6 +23,8 @@ COMPARISON_NOTE = (
     "difference: paired bootstrap over clips, 95 % interval; where it includes zero there is "
     "no clear difference and no gain; noise alone by its median, other figures by their mean"
 )
+Mark = Literal["", "strong", "bad"]
+MARKS: Mapping[str, Mark] = {BETTER: "strong", WORSE: "bad"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Cell:
     """
 
     text: str = ""
-    mark: Literal["", "strong", "bad"] = ""
+    mark: Mark = ""
     value: Any = None
 
 
@@ -177,7 +179,8 @@ def comparison_table(subject: str, names: Sequence[str], rows: Sequence[Comparis
     for row in rows:
         section = f"{row.part}, {row.start}"
         if section != last:
-            sections[len(body)] = f"{section}: {row.systems[subject].files} clips"
+            count = row.systems[subject].files
+            sections[len(body)] = f"{section}: {count} clip{'' if count == 1 else 's'}"
             last = section
         places = MEASURES[row.measure].decimals
         gap = row.difference
@@ -189,7 +192,7 @@ def comparison_table(subject: str, names: Sequence[str], rows: Sequence[Comparis
             Cell(f"{row.systems[name].mean:z.{places}f}" if name in row.systems else "–")
             for name in names
         ]
-        mark = "" if not gap.significant else "strong" if row.verdict == BETTER else "bad"
+        mark = MARKS.get(row.verdict, "")
         body.append(
             [
                 Cell(MEASURES[row.measure].title),
@@ -202,8 +205,8 @@ def comparison_table(subject: str, names: Sequence[str], rows: Sequence[Comparis
     columns = [
         Column("figure", "figure", True),
         *(Column(name, name) for name in names),
-        Column("difference", f"{subject} less"),
-        Column("against", "the system"),
+        Column("difference", "difference"),
+        Column("against", "against"),
         Column("verdict", "verdict"),
     ]
     return Table("By part of the set", columns, body, COMPARISON_NOTE, sections)
@@ -245,9 +248,7 @@ def measure_column(name: str) -> Column:
     return Column(name, MEASURES[name].title)
 
 
-def figure_cell(
-    name: str, interval: Interval | None, mark: Literal["", "strong", "bad"] = ""
-) -> Cell:
+def figure_cell(name: str, interval: Interval | None, mark: Mark = "") -> Cell:
     """Return a mean with half of its interval."""
     if interval is None or math.isnan(interval.mean):
         return Cell("–")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sordino.denoiser import Denoiser
-from sordino.errors import SordinoError
+from sordino.levels import checked_attenuation_limit, checked_strength
 from sordino.model import Model
 
 FULL_SCALE = 32768
@@ -36,19 +36,8 @@ class Controls:
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        strength, limit = self.strength, self.attenuation_limit_db
-        if not _is_number(strength) or not 0 <= strength <= 1:
-            raise SordinoError(
-                f"strength is {strength!r}: expected 0 (nothing is taken) to 1 (all noise)"
-            )
-        if limit is not None and (not _is_number(limit) or not limit >= 0):
-            raise SordinoError(
-                f"the attenuation limit is {limit!r} dB: expected 0 or more, or None"
-            )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        checked_strength(self.strength)
+        checked_attenuation_limit(self.attenuation_limit_db)
 
 
 class PcmStream:

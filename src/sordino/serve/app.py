@@ -28,7 +28,12 @@ from sordino import examples
 from sordino.model import available_models, load_model
 from sordino.serve import uploads, websocket
 from sordino.serve.errors import Draining, Refusal, handle_error
-from sordino.serve.security import AccessMiddleware, SecurityMiddleware, route_path
+from sordino.serve.security import (
+    AccessMiddleware,
+    ForwardedMiddleware,
+    SecurityMiddleware,
+    route_path,
+)
 from sordino.serve.settings import Settings
 from sordino.serve.state import State, state_of
 
@@ -81,6 +86,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             ],
         )  # fmt: skip
     app.add_middleware(SecurityMiddleware, rules=state.rules)
+    app.add_middleware(
+        ForwardedMiddleware,
+        trusted_hosts=settings.trusted_proxies,
+        root_path=settings.root_path,
+    )
     for each in (uploads.router, websocket.router, router):
         app.include_router(each)
     if find_spec("aiortc") is not None:

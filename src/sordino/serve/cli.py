@@ -8,6 +8,7 @@ import typer
 from sordino.errors import SordinoError
 
 _LIMITS: dict[str, Any] = {"rich_help_panel": "Limits"}
+_WEBRTC: dict[str, Any] = {"rich_help_panel": "WebRTC through firewalls"}
 _ACCESS: dict[str, Any] = {"rich_help_panel": "Access"}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -41,9 +42,27 @@ def serve(
             metavar="IP", help="Further reverse proxies besides this machine's.", **_ACCESS
         ),
     ] = None,
+    root_path: Annotated[
+        str,
+        typer.Option(metavar="PATH", help="Path prefix behind a reverse proxy.", **_ACCESS),
+    ] = "",
     stun: Annotated[
         list[str] | None,
-        typer.Option(metavar="URL", help="STUN servers for WebRTC through a NAT.", **_ACCESS),
+        typer.Option(metavar="URL", help="STUN servers that tell the public address.", **_WEBRTC),
+    ] = None,
+    turn: Annotated[
+        str | None, typer.Option(metavar="URL", help="TURN server that relays.", **_WEBRTC)
+    ] = None,
+    turn_file: Annotated[
+        Path | None, typer.Option(help="File with its user:password; or SORDINO_TURN.", **_WEBRTC)
+    ] = None,
+    udp_ports: Annotated[
+        str | None,
+        typer.Option(metavar="N[-N]", help="UDP ports that a firewall lets through.", **_WEBRTC),
+    ] = None,
+    public_address: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IP", help="Addresses that a NAT maps to this machine.", **_WEBRTC),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="For inference; all processors if left out.")
@@ -66,11 +85,17 @@ def serve(
         float,
         typer.Option(metavar="SECONDS", min=0, help="For streams to end in at SIGTERM.", **_LIMITS),
     ] = 30.0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each request.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the address.")] = False,
 ) -> None:
     """Serve the page, uploads, WebSocket streams and WebRTC peers."""
     from sordino.serve.server import Server
-    from sordino.serve.settings import Settings, read_token
+    from sordino.serve.settings import (
+        Settings,
+        read_ports,
+        read_token,
+        read_turn_credentials,
+    )
 
     settings = Settings(
         host=host,
@@ -80,8 +105,13 @@ def serve(
         host_names=tuple(host_name or ()),
         tls_certificate=tls_certificate,
         tls_key=tls_key,
+        root_path=root_path.rstrip("/"),
         trusted_proxies=("127.0.0.1", "::1", *(trusted_proxy or ())),
         stun_servers=tuple(stun or ()),
+        turn_server=turn,
+        turn_credentials=read_turn_credentials(turn_file),
+        udp_ports=read_ports(udp_ports),
+        public_addresses=tuple(public_address or ()),
         threads=threads,
         max_streams=max_streams,
         max_uploads=max_uploads,
@@ -91,7 +121,13 @@ def serve(
         idle_seconds=idle,
         drain_seconds=drain,
     )
-    server = Server(settings, log_level="warning" if quiet else "info", access_log=not quiet)
+
+    def announce(server: Server) -> None:
+        if not quiet:
+            typer.echo(f"Sordino is at {server.url} (Ctrl+C ends it)")
+
+    level = "info" if verbose else "warning"
+    server = Server(settings, announce, log_level=level, access_log=verbose)
     try:
         server.run()
     except SystemExit as error:  # uvicorn's way to say that it could not start

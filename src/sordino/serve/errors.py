@@ -6,7 +6,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, Mount
 
 RETRY_SECONDS = 5  # what a client is told to wait; nobody knows when a stream will end
 
@@ -90,10 +90,13 @@ def _wrong_method(connection: HTTPConnection) -> Response:
 
 
 def _methods(connection: HTTPConnection) -> set[str]:
-    """Return what the path takes; each method of a path has a route of its own."""
+    """Return what the path takes; each method of a path may have a route of its own."""
     routes: list[BaseRoute] = connection.app.router.routes
     methods = {"OPTIONS"}
-    for route in routes:
-        if route.matches(connection.scope)[0] is not Match.NONE:
-            methods |= getattr(route, "methods", None) or {"GET"}
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        scope = {**connection.scope, "method": method}
+        for route in routes:
+            is_static = isinstance(route, Mount)  # which matches whatever the method
+            if route.matches(scope)[0] is Match.FULL and (method == "GET" or not is_static):
+                methods.add(method)
     return methods | ({"HEAD"} if "GET" in methods else set())

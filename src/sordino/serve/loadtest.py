@@ -226,9 +226,4 @@ def _serve(settings: Settings, address: Connection) -> None:
     """Run the server; the body of its process."""
     from sordino.serve.server import Server
 
-    class Announcing(Server):
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            address.send(self.address)
-
-    Announcing(settings, log_level="warning").run()
+    Server(settings, lambda server: address.send(server.address), log_level="warning").run()

@@ -8,19 +8,15 @@ from secrets import token_urlsafe
 from time import perf_counter
 from typing import Any, Literal
 
-from aiortc import (
-    RTCConfiguration,
-    RTCIceCandidate,
-    RTCIceServer,
-    RTCPeerConnection,
-    RTCSessionDescription,
-)
+from aiortc import RTCIceCandidate, RTCSessionDescription
 from aiortc.codecs import get_capabilities
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.sdp import MediaDescription, SessionDescription, candidate_from_sdp
 
 from sordino.serve.errors import Refusal
+from sordino.serve.ice import new_connection, set_addresses
 from sordino.serve.scheduler import LiveStream, Scheduler
+from sordino.serve.settings import Settings
 from sordino.serve.tracks import CleanTrack
 
 MAX_SDP_BYTES = 32 << 10  # browsers send 2 to 6 kB
@@ -71,15 +67,16 @@ class PeerConnection:
     """A connection to one client.
 
     Args:
-        stun_servers: to ask for the server's own public address; none on one's own network.
+        settings: of the server.
         stream: live stream that is closed at the end, if the client's audio is cleaned.
     """
 
-    def __init__(self, stun_servers: Sequence[str], stream: LiveStream | None = None) -> None:
+    def __init__(self, settings: Settings, stream: LiveStream | None = None) -> None:
         self.id = token_urlsafe(18)
         """Names the connection in its URL; whoever knows it may end it."""
         self.stream = stream
-        self._pc = RTCPeerConnection(RTCConfiguration([RTCIceServer(url) for url in stun_servers]))
+        self._settings = settings
+        self._pc = new_connection(settings)
         self._is_connected = asyncio.Event()
         self._is_over = asyncio.Event()
         self._offer: Offer | None = None
@@ -105,9 +102,12 @@ class PeerConnection:
             transceiver = self._pc.addTransceiver(track or "audio", direction=direction)
             opus = [each for each in get_capabilities("audio").codecs if each.name == "opus"]
             transceiver.setCodecPreferences(opus)
+            set_addresses(transceiver, self._settings)
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._pc.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
                 await self._pc.setLocalDescription()
+        except Refusal:
+            raise
         except Exception as error:  # aiortc raises all kinds of exceptions for bad offers
             _log.info("an offer could not be answered: %r", error)
             raise Refusal(400, "bad_offer", "the offer cannot be answered") from error

@@ -1,8 +1,9 @@
 """Access control: Host, Origin, request rate, token and request bodies.
 
-Two ASGI middlewares, with Starlette's CORSMiddleware between them, so that what the inner one
-refuses carries CORS headers:
+ASGI middlewares from the outside in, with Starlette's CORSMiddleware before the last one, so that
+what that one refuses carries CORS headers:
 
+- `ForwardedMiddleware` applies what reverse proxies say of the client, the scheme and the path;
 - `SecurityMiddleware` checks Host and Origin, limits request bodies and sets the headers that keep
   browsers from doing what the page does not need;
 - `AccessMiddleware` checks the request rate and the token, and answers HEAD and what went wrong.
@@ -10,19 +11,23 @@ refuses carries CORS headers:
 
 import asyncio
 import hmac
+import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 from time import monotonic
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from sordino.serve.errors import Refusal, handle_error
 from sordino.serve.metrics import Metrics
-from sordino.serve.settings import LOOPBACK_NAMES, Settings
+from sordino.serve.settings import LOOPBACK_NAMES, ROOT_PATH, Settings
 
 UPLOAD_PATH = "/v1/denoise"
 MAX_BODY_BYTES = 1 << 20  # for every route but uploads, which count their own
@@ -169,6 +174,35 @@ class AccessRules:
 
     def _is_token(self, token: str | None) -> bool:
         return self._digest is None or hmac.compare_digest(self._digest, _digest(token or ""))
+
+
+class ForwardedMiddleware(ProxyHeadersMiddleware):
+    """Applies X-Forwarded-For, -Proto and -Prefix of trusted proxies, and the root path.
+
+    The proxy may pass the prefix of the path on or strip it.
+
+    Args:
+        app: the application.
+        trusted_hosts: addresses or networks of the proxies.
+        root_path: prefix of the path if the proxy does not say it.
+    """
+
+    def __init__(self, app: Any, trusted_hosts: Sequence[str], root_path: str) -> None:
+        super().__init__(app, list(trusted_hosts))
+        self._root_path = root_path
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle a request or WebSocket."""
+        if scope["type"] in ("http", "websocket"):
+            prefix = self._root_path
+            if scope.get("client") and scope["client"][0] in self.trusted_hosts:
+                said = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
+                prefix = said if re.fullmatch(ROOT_PATH, said) else prefix
+            if prefix:
+                scope["root_path"] = prefix
+                if route_path(scope) == scope["path"]:
+                    scope["path"] = prefix + scope["path"]
+        await super().__call__(scope, receive, send)
 
 
 class SecurityMiddleware:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import h11
@@ -123,11 +124,18 @@ class Server(uvicorn.Server):
 
     Args:
         settings: see `Settings`.
+        on_started: called when it accepts connections.
         options: further arguments of `uvicorn.Config`.
     """
 
-    def __init__(self, settings: Settings, **options: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        on_started: Callable[["Server"], None] = lambda _: None,
+        **options: Any,
+    ) -> None:
         app = create_app(settings)
+        self._on_started = on_started
         self._state: State = app.state.sordino
         super().__init__(
             uvicorn.Config(
@@ -144,11 +152,23 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=CLOSE_TIMEOUT,
                 ssl_certfile=settings.tls_certificate,
                 ssl_keyfile=settings.tls_key,
-                forwarded_allow_ips=list(settings.trusted_proxies),
+                proxy_headers=False,  # the application has its own, with the path prefix
                 server_header=False,
                 **options,
             )
         )
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Open the sockets; call `on_started`."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_started(self)
+
+    @property
+    def url(self) -> str:
+        """Address of the page once it has started, such as "http://127.0.0.1:8765/"."""
+        scheme = "https" if self._state.settings.tls_certificate else "http"
+        return f"{scheme}://{self.address}{self._state.settings.root_path}/"
 
     @property
     def address(self) -> str:

@@ -10,6 +10,7 @@ from sordino.errors import SordinoError
 
 DEFAULT_PORT = 8765
 MIN_TOKEN_LENGTH = 16  # characters; shorter ones can be guessed
+ROOT_PATH = r"(/[A-Za-z0-9._~-]+)+"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -27,9 +28,18 @@ class Settings:
             its own.
         tls_certificate, tls_key: files for HTTPS, which browsers want before they give a
             microphone to any page but one of this machine.
-        trusted_proxies: addresses of reverse proxies whose X-Forwarded-For is believed.
+        trusted_proxies: addresses or networks of reverse proxies whose X-Forwarded-For, -Proto and
+            -Prefix are believed.
+        root_path: prefix of the path behind a reverse proxy, such as "/sordino".
         stun_servers: that WebRTC asks for the server's own public address, such as
             "stun:stun.example.org:3478"; none are needed on one's own network.
+        turn_server: that relays WebRTC where nothing else gets through, such as
+            "turn:turn.example.org:3478?transport=tcp".
+        turn_credentials: "user:password" for it.
+        udp_ports: first and last UDP port for WebRTC, of which each connection takes one for
+            each address of the machine; None takes any.
+        public_addresses: that a NAT maps to this machine, port by port, announced to WebRTC
+            clients besides its own.
         threads: for inference; None takes one for each processor.
         max_streams: live streams at a time; None takes as many as the machine was measured to hold.
         calibrate: measure the machine when the server starts.
@@ -68,7 +78,12 @@ class Settings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    root_path: str = ""
     stun_servers: tuple[str, ...] = ()
+    turn_server: str | None = None
+    turn_credentials: str | None = None
+    udp_ports: tuple[int, int] | None = None
+    public_addresses: tuple[str, ...] = ()
     threads: int | None = None
     max_streams: int | None = None
     calibrate: bool = True
@@ -112,10 +127,32 @@ class Settings:
                     f"{origin!r} is no origin: write it as browsers do, https://meet.example.org"
                 )
         for url in self.stun_servers:
-            if not re.fullmatch(r"stun:[^/?#@\s]+", url):
+            if not re.fullmatch(r"stun:[^/?#@:\s]+(:[0-9]+)?", url):
                 raise SordinoError(f"{url!r} is no STUN server: write stun:host:port")
+        if self.turn_server is not None:
+            if not re.fullmatch(
+                r"turns?:[^/?#@:\s]+(:[0-9]+)?(\?transport=(udp|tcp))?", self.turn_server
+            ):
+                raise SordinoError(
+                    f"{self.turn_server!r} is no TURN server: write turn:host:port, or "
+                    "turn:host:port?transport=tcp"
+                )
+            if ":" not in (self.turn_credentials or ""):
+                raise SordinoError(
+                    "a TURN server needs credentials: put user:password into "
+                    "SORDINO_TURN, or into a file for --turn-file"
+                )
+        if self.udp_ports is not None and not 0 < self.udp_ports[0] <= self.udp_ports[1] <= 65535:
+            raise SordinoError("the UDP ports are not from 1 to 65535: write 40000 or 40000-40100")
+        for address in self.public_addresses:
+            try:
+                ipaddress.ip_address(address)
+            except ValueError:
+                raise SordinoError(f"{address!r} is no IP address: write 203.0.113.7") from None
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise SordinoError("HTTPS needs both, --tls-certificate and --tls-key")
+        if self.root_path and not re.fullmatch(ROOT_PATH, self.root_path):
+            raise SordinoError(f"the root path is {self.root_path!r}: write it as /sordino")
         if not 0 <= self.port <= 65535:
             raise SordinoError(f"the port is {self.port}: expected 0 to 65535")
 
@@ -143,17 +180,43 @@ class Settings:
 def read_token(file: Path | None) -> str | None:
     """Return the token in a file, or in the variable SORDINO_TOKEN, or None.
 
-    It is never taken from the command line, which every user of the machine can read.
+    Raises:
+        SordinoError: the file cannot be read, or is empty.
+    """
+    return _read_secret(file, "SORDINO_TOKEN", "token")
+
+
+def read_turn_credentials(file: Path | None) -> str | None:
+    """Return "user:password" from a file, or from the variable SORDINO_TURN, or None.
 
     Raises:
         SordinoError: the file cannot be read, or is empty.
     """
+    return _read_secret(file, "SORDINO_TURN", "TURN credentials")
+
+
+def read_ports(text: str | None) -> tuple[int, int] | None:
+    """Return the first and last port of "40000" or "40000-40100"; None stays None.
+
+    Raises:
+        SordinoError: it is neither.
+    """
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,5}(-[0-9]{1,5})?", text):
+        raise SordinoError(f"{text!r} are no UDP ports: write 40000 or 40000-40100")
+    first, _, last = text.partition("-")
+    return int(first), int(last or first)
+
+
+def _read_secret(file: Path | None, variable: str, what: str) -> str | None:
+    """Secrets never come from the command line, which every user of the machine can read."""
     if file is None:
-        return os.environ.get("SORDINO_TOKEN") or None
+        return os.environ.get(variable) or None
     try:
-        token = file.read_text(encoding="utf-8").strip()
+        secret = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SordinoError(f"cannot read the token from {file}: {error}") from error
-    if not token:
-        raise SordinoError(f"{file} holds no token: write one line into it")
-    return token
+        raise SordinoError(f"cannot read the {what} from {file}: {error}") from error
+    if not secret:
+        raise SordinoError(f"{file} holds no {what}: write one line into it")
+    return secret

@@ -271,7 +271,7 @@ class Sessions:
         _check(offer.receives, "offer a track that is recvonly")
         if self._state.scheduler.draining_until is not None:
             raise Draining
-        peer, track = PeerConnection(self._state.settings.stun_servers), CleanTrack()
+        peer, track = PeerConnection(self._state.settings), CleanTrack()
         try:
             self._rooms.view(room_name, peer, track)
         except Refusal:
@@ -301,7 +301,7 @@ class Sessions:
 
     def _cleaning_peer(self, model: str, strength: float) -> PeerConnection:
         stream = self._state.scheduler.open(RATE, 1, model, strength)
-        return PeerConnection(self._state.settings.stun_servers, stream)
+        return PeerConnection(self._state.settings, stream)
 
     def _receive(
         self, peer: PeerConnection, deliver: Callable[[NDArray[np.float32]], None]

@@ -7,8 +7,9 @@ step and the hours of audio are in the metadata, as JSON.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write
-from sordino.train.optimizer import AveragedWeights
+from sordino.model import available_models
+from sordino.train.optim import AveragedWeights
 from sordino.train.recipe import Recipe, from_tree, to_tree
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -71,13 +73,16 @@ def save_checkpoint(
         for key in BASES:
             axes = enumerate(slot.get(key, ()))
             tensors |= {f"adam.{key}{axis}.{name}": basis for axis, basis in axes if len(basis)}
-    metadata = {
-        "sordino": json.dumps(
-            {"recipe": to_tree(recipe), "step": progress.step, "hours": progress.hours}
-        )
-    }
+    _write(path, tensors, to_tree(recipe), progress)
+
+
+def _write(
+    path: Path, tensors: Mapping[str, Tensor], recipe: dict[str, Any], progress: Progress
+) -> None:
+    about = {"recipe": recipe, "step": progress.step, "hours": progress.hours}
+    kept = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with atomic_write(path) as part:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, metadata)
+        save_file(kept, part, {"sordino": json.dumps(about)})
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -97,6 +102,44 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         ) from error
     progress = Progress(about["step"], about["hours"])
     return Checkpoint(from_tree(Recipe, about["recipe"]), progress, tensors)
+
+
+def load_pretrained(source: str | Path) -> Checkpoint:
+    """Read weights to start from, or to learn from.
+
+    Args:
+        source: a .safetensors file of `sordino train` or `sordino export`, an .onnx file with
+            such a file of the same name beside it, or the name of a packaged model.
+
+    Raises:
+        SordinoError: if it is none of these.
+    """
+    path = Path(source)
+    if str(source) in available_models() and not path.is_file():
+        path = Path(str(files("sordino") / "weights" / f"{source}.safetensors"))
+        missing = f"the packaged model {source!r} has no weights to start from"
+    else:
+        path = path.with_suffix(".safetensors") if path.suffix == ".onnx" else path
+        missing = f"{source} has no weights to start from beside it ({path.name})"
+    if (str(source) in available_models() or Path(source).suffix == ".onnx") and not path.is_file():
+        raise SordinoError(f"{missing}: give the .safetensors file of its training")
+    return load_checkpoint(path)
+
+
+def save_weights(
+    path: Path, recipe: Recipe, progress: Progress, weights: Mapping[str, Tensor]
+) -> None:
+    """Write averaged weights without what a run needs to resume; the data's folders stay out.
+
+    Args:
+        path: of the .safetensors file.
+        recipe: of the run.
+        progress: of the run.
+        weights: by name.
+    """
+    about = to_tree(recipe)
+    about.pop("data")  # where it lay on the machine that trained is nobody's business
+    _write(path, {f"average.{k}": v for k, v in weights.items()}, about, progress)
 
 
 def mean_checkpoint(checkpoints: Sequence[Checkpoint]) -> Checkpoint:

@@ -70,8 +70,7 @@ def export(
 ) -> None:
     """Make an ONNX model of a checkpoint: `sordino denoise --model FILE.onnx` runs it."""
     from sordino.train import export as exporting
-    from sordino.train.checkpoint import mean_checkpoint
-    from sordino.train.pretrained import load_pretrained
+    from sordino.train.checkpoint import load_pretrained, mean_checkpoint
 
     path = out or checkpoints[0].with_suffix(".onnx")
     checkpoint = mean_checkpoint([load_pretrained(each) for each in checkpoints])
@@ -104,9 +103,9 @@ def mix(
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change a key.")] = None,
 ) -> None:
     """Draw a batch as the network will get it, to look at the data before training."""
-    from sordino.train.corpus import Corpus
-    from sordino.train.mixing import Mixer
-    from sordino.train.picture import draw_batch
+    from sordino.train.data.corpus import Corpus
+    from sordino.train.data.mixing import Mixer
+    from sordino.train.data.picture import draw_batch
     from sordino.train.recipe import load_recipe
 
     chosen = load_recipe(recipe, _overrides(settings or []))

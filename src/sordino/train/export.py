@@ -1,4 +1,9 @@
-"""From a checkpoint to the ONNX file that users run."""
+"""From a checkpoint to the ONNX file that users run; size and cost of a network.
+
+The tracing exporter writes every size of a `reshape` as four small nodes.  Most of these sizes
+are known, or can be left to ONNX's -1 ("what remains") and 0 ("as before"); without the nodes, a
+step in which not all sizes are fixed takes an eighth less time (`fix_shapes`).
+"""
 
 import hashlib
 import json
@@ -10,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
@@ -19,13 +25,126 @@ from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write
 from sordino.model import FORMAT, NOISE_MASK, SLICE_MAGNITUDE
 from sordino.stft import FRAMES_PER_SECOND, HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS, bins
-from sordino.train.checkpoint import Checkpoint, restore_weights
-from sordino.train.complexity import count_macs, count_parameters
+from sordino.train.baselines.poc_unet import PocUNet
+from sordino.train.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    restore_weights,
+    save_weights,
+)
 from sordino.train.objective import make_objective
-from sordino.train.poc_unet import PocUNet
 from sordino.train.recipe import Recipe, to_tree
-from sordino.train.shapes import fix_shapes
 from sordino.train.unet import UNet
+
+_TRIALS = ({"batch": 2, "time": 3, "bins": 257}, {"batch": 5, "time": 7, "bins": 385})
+
+
+def fix_shapes(model: onnx.ModelProto) -> None:
+    """Give every Reshape a constant target where one constant serves all sizes.
+
+    What can be a constant is seen by running the graph with different sizes.
+
+    Args:
+        model: changed in place; its dynamic axes are called batch, time and bins.
+    """
+    graph = model.graph
+    constants = {weight.name for weight in graph.initializer}
+    given = {each.name for each in graph.input} | constants
+    reshapes = [n for n in graph.node if n.op_type == "Reshape" and not constants & set(n.input)]
+    watched = sorted({name for node in reshapes for name in node.input} - given)
+    runs = [_watch(model, watched, sizes) for sizes in _TRIALS]
+    for node in reshapes:
+        data, target = node.input
+        befores = [run[data].shape for run in runs]
+        shape = _target([run[target] for run in runs], befores)
+        if shape is not None:
+            name = f"{node.name}.shape"
+            graph.initializer.append(numpy_helper.from_array(shape, name))
+            node.input[1] = name
+    _drop_unused(graph)
+
+
+def _watch(model: onnx.ModelProto, names: list[str], sizes: dict[str, int]) -> dict[str, Any]:
+    """Run a graph on zeros and return its inputs and the tensors of some names."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    known = {each.name for each in probe.graph.output}
+    probe.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
+    session = onnxruntime.InferenceSession(
+        probe.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    feeds: dict[str, Any] = {}
+    for each in model.graph.input:
+        dims = each.type.tensor_type.shape.dim
+        shape = [dim.dim_value or sizes[dim.dim_param] for dim in dims]
+        feeds[each.name] = np.zeros(shape, np.float32)
+    return feeds | dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def _target(targets: list[Any], befores: list[tuple[int, ...]]) -> Any:
+    """Return the target that all trials share, or None if there is none."""
+    shape = targets[0].copy()
+    for axis in np.flatnonzero(targets[0] != targets[1]):
+        kept = all(
+            axis < len(before) and before[axis] == target[axis]
+            for before, target in zip(befores, targets, strict=True)
+        )
+        shape[axis] = 0 if kept else -1
+    return shape if np.count_nonzero(shape == -1) <= 1 else None
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    """Remove nodes and constants that nothing reads any more."""
+    used = {each.name for each in graph.output}
+    for node in reversed(list(graph.node)):  # in topological order, so readers come first
+        if used.isdisjoint(node.output):
+            graph.node.remove(node)
+        else:
+            used.update(node.input)
+    for weight in [w for w in graph.initializer if w.name not in used]:
+        graph.initializer.remove(weight)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of weights that training can change, plus those it may have frozen."""
+    return sum(weight.numel() for weight in network.parameters())
+
+
+@torch.no_grad()
+def count_macs(network: nn.Module, *inputs: Any) -> int:
+    """Multiply-accumulates of one forward pass.
+
+    Counted are linear, convolutional and recurrent layers, which is what other systems
+    report; element-wise work and the two fixed band matrices are not.
+
+    Args:
+        network: run as `network(*inputs)`.
+        inputs: of one second of audio, for a figure per second.
+
+    >>> count_macs(nn.Linear(3, 5), torch.zeros(100, 3))
+    1500
+    """
+    total = 0
+
+    def count(layer: nn.Module, args: tuple[Tensor, ...], result: Any) -> None:
+        nonlocal total
+        if isinstance(layer, nn.Linear):
+            total += result.numel() * layer.in_features
+        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            positions = (result if isinstance(layer, nn.Conv2d) else args[0]).numel()
+            inner = layer.in_channels if isinstance(layer, nn.Conv2d) else layer.out_channels
+            total += positions * inner // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
+        elif isinstance(layer, nn.RNNBase):
+            steps = args[0].shape[0] * args[0].shape[1]
+            weights = sum(w.numel() for n, w in layer.named_parameters() if n.startswith("weight"))
+            total += steps * weights
+
+    hooks = [layer.register_forward_hook(count) for layer in network.modules()]
+    network(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return total
+
 
 LICENCE = "Apache-2.0"
 OPSET = 17
@@ -61,6 +180,8 @@ def export_checkpoint(
     checkpoint: Checkpoint, path: Path, version: str, metrics: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Write the averaged weights of a checkpoint as an ONNX file with its metadata.
+
+    The same weights go into a .safetensors file beside it, which training can start from.
 
     Args:
         checkpoint: of a run.
@@ -102,6 +223,10 @@ def export_checkpoint(
         entry.key, entry.value = "sordino", json.dumps(metadata)
         onnx.checker.check_model(model)
         onnx.save(model, part)
+    beside = path.with_suffix(".safetensors")
+    # A run's own checkpoint of that name holds the weights and what it needs to resume.
+    if not beside.exists() or not load_checkpoint(beside).part("network"):
+        save_weights(beside, recipe, checkpoint.progress, network.state_dict())
     return metadata
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sordino.errors import SordinoError
-from sordino.train.corpus import CorpusConfig, Source
-from sordino.train.pretrained import load_pretrained
+from sordino.train.checkpoint import load_pretrained
+from sordino.train.data.corpus import CorpusConfig, Source
 from sordino.train.recipe import Recipe, from_tree, load_recipe, override, to_tree
 
 

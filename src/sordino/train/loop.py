@@ -23,21 +23,21 @@ from sordino.train.checkpoint import (
     Checkpoint,
     Progress,
     load_checkpoint,
+    load_pretrained,
     restore_optimizer,
     restore_weights,
     save_checkpoint,
 )
-from sordino.train.corpus import Corpus
-from sordino.train.mixing import Batch, Mixer
+from sordino.train.data.corpus import Corpus
+from sordino.train.data.mixing import Batch, Mixer
 from sordino.train.monitor import Monitor
 from sordino.train.objective import TensorBatch, make_objective
-from sordino.train.optimizer import (
+from sordino.train.optim import (
     AveragedWeights,
     learning_rate,
     make_optimizer,
     set_learning_rate,
 )
-from sordino.train.pretrained import load_pretrained
 from sordino.train.recipe import Recipe
 
 LAST = "last.safetensors"

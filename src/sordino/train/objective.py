@@ -1,6 +1,16 @@
-"""What a kind of network makes of a batch: its estimate and its loss."""
+"""The objective of training: network, estimate and loss for each kind of network.
 
+A teacher, if there is one, is a larger network that shows a smaller one what can be told from a
+mixture.  Clean speech asks for what nobody can hear in the noise; a good network's estimate asks
+only for what can be done.
+
+Source: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", 2015.
+"""
+
+import logging
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -9,26 +19,88 @@ from torch import Tensor, nn
 from sordino.errors import SordinoError
 from sordino.model import NOISE_MASK, SLICE_MAGNITUDE
 from sordino.slices import FRAMES, HOP, RATE
-from sordino.train import mos
-from sordino.train.disturbance import Disturbance
-from sordino.train.intelligibility import Intelligibility
-from sordino.train.losses import total_loss
-from sordino.train.lpc import EnvelopeDistance
-from sordino.train.pictures import draw_pictures, picture_loss, without_noise
-from sordino.train.poc_unet import PocUNet
-from sordino.train.precision import autocast
+from sordino.train.baselines.poc_unet import PocUNet, draw_pictures, picture_loss, without_noise
+from sordino.train.checkpoint import load_pretrained, restore_weights
+from sordino.train.losses import dnsmos
+from sordino.train.losses.estoi import EstoiLoss
+from sordino.train.losses.llr import LlrLoss
+from sordino.train.losses.pesq import PesqLoss
+from sordino.train.losses.spectral import total_loss
 from sordino.train.recipe import Recipe
 from sordino.train.stft import istft, stft, subtract
-from sordino.train.teacher import Teacher
 from sordino.train.unet import UNet
 
-OPINIONS = 2  # examples of a batch that an opinion is predicted of: two cost a quarter of a step
-PERCEIVED = ("disturbance", "intelligibility", "envelope", "opinion")  # terms of the loss at 16 kHz
+log = logging.getLogger("sordino")
+
+
+def autocast(device: torch.device, bf16: bool) -> torch.autocast:
+    """The context to run a network in: in bfloat16 where it is wanted for and can be had.
+
+    Args:
+        device: that the network is on.
+        bf16: whether it is wanted for; else all stays in float32.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16 and _has_bf16(device.type))
+
+
+@lru_cache
+def _has_bf16(device: str) -> bool:
+    """Whether recurrences run in bfloat16: oneDNN has none for processors without AVX-512."""
+    try:
+        with torch.autocast(device, torch.bfloat16), torch.device(device):
+            nn.LSTM(8, 8)(torch.zeros(1, 1, 8))
+    except RuntimeError:
+        log.warning("this processor has no bfloat16 for recurrences: training in float32 (slower)")
+        return False
+    return True
+
+
+class Teacher(nn.Module):
+    """Averaged weights which do not learn any more.
+
+    Args:
+        path: of a causal U-Net of any size, see `load_pretrained`.
+
+    Raises:
+        SordinoError: if there is none, or one of another kind.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        saved = load_pretrained(path)
+        if saved.recipe.kind != NOISE_MASK:
+            raise SordinoError(
+                f"train.teacher: {path} is a {saved.recipe.kind} network; give one of "
+                f"kind {NOISE_MASK!r}, such as 'default'"
+            )
+        self.network = UNet(saved.recipe.network)
+        restore_weights(self.network, saved.part("average"), str(path))
+        self.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, noisy: Tensor, rate: int) -> Tensor:
+        """What it makes of spectrum frames: a waveform.
+
+        Args:
+            noisy: real and imaginary part, shape = (B, T, K, 2).
+            rate: sample rate in Hz.
+
+        Returns:
+            Shape = (B, (T - 1) * hop).
+        """
+        output = self.network(noisy, *self.network.start(len(noisy), noisy.device))
+        return istft(subtract(noisy, output.mask), rate)
+
+
+DNSMOS_EXAMPLES = (
+    2  # examples of a batch that an opinion is predicted of: two cost a quarter of a step
+)
+PERCEIVED = ("pesq", "estoi", "llr", "dnsmos")  # terms of the loss at 16 kHz
 SILENT = 1e-9  # mean square of a target without speech, -90 dBFS
 
 
 class TensorBatch(NamedTuple):
-    """A batch as tensors; see `sordino.train.mixing.Batch` for the fields."""
+    """A batch as tensors; see `sordino.train.data.mixing.Batch` for the fields."""
 
     noisy: Tensor
     clean: Tensor
@@ -69,7 +141,7 @@ class Objective(nn.Module):
 
 
 class MaskObjective(Objective):
-    """The causal U-Net: take the masked noise out, compare the waveforms.
+    """The causal U-Net: take the mwanted noise out, compare the waveforms.
 
     Args:
         recipe: its `network` and `loss` sections, and the teacher of its `train` section.
@@ -89,10 +161,10 @@ class MaskObjective(Objective):
         self.start = network.start
         self.chain = chain
         self.config = recipe.loss
-        self.disturbance = Disturbance()
-        self.intelligibility = Intelligibility()
-        self.envelope = EnvelopeDistance()
-        self.opinion: mos.OpinionScore | None = None  # loaded when a loss is asked for
+        self.pesq = PesqLoss()
+        self.estoi = EstoiLoss()
+        self.llr = LlrLoss()
+        self.dnsmos: dnsmos.Dnsmos | None = None  # loaded when a loss is wanted for
         self.teacher = Teacher(recipe.train.teacher) if recipe.train.teacher else None
 
     def forward(self, batch: TensorBatch) -> Step:
@@ -121,7 +193,7 @@ class MaskObjective(Objective):
             other, _ = compare(torch.cat([taught, rest], -1))
             terms["teacher"] = other.detach()
             loss = torch.lerp(loss, other, self.config.teacher)
-        if rate >= mos.RATE:
+        if rate >= dnsmos.RATE:
             for name, term in self._perceived(estimate, batch).items():
                 terms[name] = term
                 loss = loss + getattr(self.config, name) * term
@@ -133,29 +205,32 @@ class MaskObjective(Objective):
         All but the opinion are means over the batch, in which examples without
         speech count as 0.
         """
-        asked = [name for name in PERCEIVED if getattr(self.config, name)]
+        wanted = [name for name in PERCEIVED if getattr(self.config, name)]
+        share = self.config.dnsmos_share
+        if "dnsmos" in wanted and share < 1 and torch.rand(()) >= share:
+            wanted.remove("dnsmos")
         spoken = (batch.clean.square().mean(-1) > SILENT).nonzero()[:, 0]
-        if not asked or not len(spoken):
-            return {name: estimate.new_zeros(()) for name in asked}
+        if not wanted or not len(spoken):
+            return {name: estimate.new_zeros(()) for name in wanted}
         heard, clean = (
-            mos.lowered(x[spoken], batch.sample_rate)
+            dnsmos.lowered(x[spoken], batch.sample_rate)
             for x in (estimate, batch.clean[:, : estimate.shape[-1]])
         )
         size, bandwidth = len(estimate), batch.bandwidth[spoken]
         measures: dict[str, Callable[[], Tensor]] = {
-            "disturbance": lambda: self.disturbance(heard, clean, bandwidth).sum() / size,
-            "intelligibility": lambda: self.intelligibility(heard, clean).sum() / size,
-            "envelope": lambda: self.envelope(heard, clean, bandwidth).sum() / size,
-            "opinion": lambda: self._disliked(heard[:OPINIONS]),
+            "pesq": lambda: self.pesq(heard, clean, bandwidth).sum() / size,
+            "estoi": lambda: self.estoi(heard, clean).sum() / size,
+            "llr": lambda: self.llr(heard, clean, bandwidth).sum() / size,
+            "dnsmos": lambda: self._dnsmos_loss(heard[:DNSMOS_EXAMPLES]) / share,
         }
-        return {name: measures[name]() for name in asked}
+        return {name: measures[name]() for name in wanted}
 
-    def _disliked(self, heard: Tensor) -> Tensor:
+    def _dnsmos_loss(self, heard: Tensor) -> Tensor:
         """What the predicted overall opinion of sounds at 16 kHz lacks to 5."""
-        if self.opinion is None:
-            self.opinion = mos.OpinionScore().to(heard.device)
+        if self.dnsmos is None:
+            self.dnsmos = dnsmos.Dnsmos().to(heard.device)
         with autocast(heard.device, self.bf16):
-            scores = self.opinion(heard)
+            scores = self.dnsmos(heard)
         return (5 - scores.float()).mean()
 
 

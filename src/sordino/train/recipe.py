@@ -5,6 +5,7 @@ are refused with the name of the nearest known key.
 """
 
 import tomllib
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
@@ -12,11 +13,26 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from sordino.errors import SordinoError
-from sordino.train.corpus import CorpusConfig
-from sordino.train.losses import LossConfig
-from sordino.train.mixing import MixConfig
-from sordino.train.poc_unet import PocUNetConfig
+from sordino.train.baselines.poc_unet import PocUNetConfig
+from sordino.train.data.corpus import CorpusConfig
+from sordino.train.data.mixing import MixConfig
+from sordino.train.losses.spectral import LossConfig
 from sordino.train.unet import UNetConfig
+
+RETIRED = frozenset({"mix.creatures", "mix.creature_speed"})
+"""Keys of earlier recipes and checkpoints that have no effect any more."""
+
+
+RENAMED = {
+    "loss.disturbance": "pesq",
+    "loss.intelligibility": "estoi",
+    "loss.envelope": "llr",
+    "loss.opinion": "dnsmos",
+    "loss.opinion_share": "dnsmos_share",
+    "mix.calls": "tones",
+    "mix.cries": "animals",
+}
+"""Keys of earlier recipes and checkpoints, and what they are called now."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +44,7 @@ class LoopConfig:
         steps: updates of the weights.
         batch: examples in a batch, on each process.
         chain: examples that are heard one after the other without forgetting; divides `batch`.
-        optimizer: "adamw" or "soap", see `sordino.train.optimizer`.
+        optimizer: "adamw" or "soap", see `sordino.train.optim`.
         learning_rate: at its height.
         final_rate: share of `learning_rate` that the cosine ends at.
         warmup: updates of linear rise.
@@ -143,12 +159,28 @@ def from_tree(kind: type, tree: Mapping[str, Any], where: str = "") -> Any:
     """
     hints = get_type_hints(kind)
     known = {f.name for f in fields(kind)}
+    tree = _up_to_date(tree, where)
     for key in tree:
         if key not in known:
             near = get_close_matches(key, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
             raise SordinoError(f"recipe: there is no key {where}{key}; {hint}")
     return kind(**{k: _convert(hints[k], v, f"{where}{k}") for k, v in tree.items()})
+
+
+def _up_to_date(tree: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The section of a recipe with today's keys; a warning names what was changed."""
+    current: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{where}{key}"
+        if name in RETIRED:
+            warnings.warn(f"recipe: {name} has no effect any more", stacklevel=2)
+        elif name in RENAMED:
+            warnings.warn(f"recipe: {name} is called {where}{RENAMED[name]} now", stacklevel=2)
+            current[RENAMED[name]] = value
+        else:
+            current[key] = value
+    return current
 
 
 def _parse_value(text: str) -> Any:

@@ -15,14 +15,17 @@ in "MLP-Mixer" (Tolstikhin et al., 2021), because 32 dependent steps inside a 10
 cost more than all the rest; FiLM (Perez et al., 2018).
 """
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sordino.stft import analysis_window
 from sordino.train.bands import merge_matrix, spread_matrix
 
 State = dict[str, Tensor]
@@ -35,11 +38,15 @@ class UNetConfig:
     Attributes:
         bands: bands on the ERB scale, 0-24 kHz.
         single: lowest bins that are bands of their own (31.25 Hz each).
-        channels: channels after each halving of the frequency axis.
+        channels: channels after each stage on the way down.
+        strides: what each stage divides the number of bands by; () halves it in each.
         kernel_time: frames that a convolution sees (this one and the ones before).
         kernel_freq: bands that a convolution sees; odd.
         blocks: recurrent blocks at the bottleneck.
         hidden: units of the recurrence over time in every block.
+        recurrence: "lstm" or "gru".
+        expansion: width of a layer over the channels in every block, in times of their number;
+            0 leaves it out.
         presence: units of the recurrence that tells whether there is speech, and noise.
         voice_size: length of a speaker embedding.
     """
@@ -47,12 +54,25 @@ class UNetConfig:
     bands: int = 128
     single: int = 80
     channels: tuple[int, ...] = (24, 48)
+    strides: tuple[int, ...] = ()
     kernel_time: int = 2
     kernel_freq: int = 3
     blocks: int = 2
     hidden: int = 48
+    recurrence: str = "lstm"
+    expansion: int = 0
     presence: int = 32
     voice_size: int = 192
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """What each stage divides the number of bands by."""
+        return self.strides or (2,) * len(self.channels)
+
+    @property
+    def bottom(self) -> int:
+        """Number of bands at the bottleneck."""
+        return self.bands // math.prod(self.factors)
 
 
 class Output(NamedTuple):
@@ -87,14 +107,23 @@ class Features(nn.Module):
     DECAY = 0.99  # per frame of 10 ms
     ATTACK = 0.25  # share of a frame's own level that its features are divided by at least
     LEVEL_BANDS = 90  # bands up to 4 kHz, which every sample rate has
+    OFFSET_BINS = 32  # bins up to 1 kHz that a constant offset is taken out of
 
     merge: Tensor
+    offset_in: Tensor
+    offset_out: Tensor
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.single = config.single
         merge = torch.from_numpy(merge_matrix(config.bands, config.single))
         self.register_buffer("merge", merge, persistent=False)
+        # Unit vector of what a constant offset looks like in the lowest bins of a frame.
+        offset = np.fft.rfft(analysis_window(16000))[: self.OFFSET_BINS]
+        offset = torch.from_numpy(np.stack([offset.real, offset.imag]).astype(np.float32))
+        offset = (offset / offset.square().sum().sqrt()).reshape(-1, 1)
+        self.register_buffer("offset_in", offset, persistent=False)
+        self.register_buffer("offset_out", offset.T.contiguous(), persistent=False)
         self.mean = nn.RNN(1, 2, nonlinearity="relu", batch_first=True)
         with torch.no_grad():
             weights = dict(self.mean.named_parameters())
@@ -107,7 +136,7 @@ class Features(nn.Module):
     def forward(self, spectrum: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Spectrum (B, T, K, 2) to features (B, T, bands, 3)."""
         b, t, bins, _ = spectrum.shape
-        parts = spectrum.transpose(2, 3).reshape(b, t, 2 * bins)
+        parts = self._without_offset(spectrum.transpose(2, 3)).reshape(b, t, 2 * bins)
         power = parts.square().reshape(b, t, 2, bins).sum(2)
         scale = torch.exp((power + self.FLOOR).log() * ((self.POWER - 1) / 2))
         planes = torch.cat([power.sqrt(), parts], 2).reshape(b, t, 3, bins) * scale[:, :, None]
@@ -118,6 +147,17 @@ class Features(nn.Module):
         running = mean[..., :1] / mean[..., 1:]
         level = torch.maximum(running, self.ATTACK * level)
         return (bands / (level + self.SILENCE)[..., None]).transpose(2, 3), last[0]
+
+    def _without_offset(self, spectrum: Tensor) -> Tensor:
+        """Take the projection on a constant offset (DC) out of each frame, (B, T, 2, K).
+
+        Microphones with an offset of 0.1 of full scale would hide quiet speech from the
+        network.  Only what the network hears changes; the mask is for the sound as it is.
+        """
+        low, high = spectrum.split([self.OFFSET_BINS, spectrum.shape[3] - self.OFFSET_BINS], 3)
+        flat = low.reshape(*low.shape[:2], -1)
+        low = flat - flat @ self.offset_in @ self.offset_out
+        return torch.cat([low.reshape(*low.shape[:2], 2, self.OFFSET_BINS), high], 3)
 
 
 def _single(x: Tensor) -> Tensor:
@@ -134,8 +174,8 @@ class CausalConv(nn.Module):
     def __init__(self, c_in: int, c_out: int, config: UNetConfig, stride: int = 1) -> None:
         super().__init__()
         self.past = config.kernel_time - 1
-        kernel = (config.kernel_time, config.kernel_freq)
-        padding = (0, config.kernel_freq // 2)
+        width = max(config.kernel_freq, 2 * stride - 1)
+        kernel, padding = (config.kernel_time, width), (0, width // 2)
         self.conv = nn.Conv2d(c_in, c_out, kernel, (1, stride), padding)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,26 +194,43 @@ class BandLinear(nn.Linear):
 
 
 class Block(nn.Module):
-    """Mixes frequencies inside a frame, then remembers over time, each as a residual."""
+    """Mixes frequencies inside a frame, then remembers over time, each as a residual.
 
-    def __init__(self, bands: int, channels: int, hidden: int) -> None:
+    With an expansion, a layer over the channels of each band follows.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
         super().__init__()
+        bands, channels, hidden = config.bottom, config.channels[-1], config.hidden
         self.norm_freq = nn.LayerNorm(channels)
         self.freq_in = BandLinear(bands, bands)
         self.freq_out = BandLinear(bands, bands)
         self.norm_time = nn.LayerNorm(channels)
-        self.time = nn.LSTM(channels, hidden)
+        self.gated = config.recurrence == "lstm"
+        self.time = (nn.LSTM if self.gated else nn.GRU)(channels, hidden)
         self.time_out = nn.Linear(hidden, channels)
+        self.mix: nn.Sequential | None = None
+        if config.expansion:
+            wide = config.expansion * channels
+            self.mix = nn.Sequential(
+                nn.LayerNorm(channels),
+                nn.Linear(channels, wide),
+                nn.LeakyReLU(0.1),
+                nn.Linear(wide, channels),
+            )
 
-    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(T * B, F, C) to the same; h and c are (B, F, hidden)."""
-        (_, f, ch), (b, _, hidden) = x.shape, h.shape
+    def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """(T * B, F, C) to the same; the states, h and, of an LSTM, c, are (B, F, hidden)."""
+        (_, f, ch), (b, _, hidden) = x.shape, state[0].shape
         x = x + self.freq_out(functional.leaky_relu(self.freq_in(self.norm_freq(x)), 0.1))
         y = self.norm_time(x).reshape(-1, b * f, ch)
-        past = (h.reshape(1, -1, hidden).to(y.dtype), c.reshape(1, -1, hidden).to(y.dtype))
-        y, (h, c) = self.time(y, past)
+        past = [each.reshape(1, -1, hidden).to(y.dtype) for each in state]
+        y, last = self.time(y, tuple(past) if self.gated else past[0])
         x = x + self.time_out(y.reshape(-1, hidden)).reshape(-1, f, ch)
-        return x, _single(h.reshape(-1, f, hidden)), _single(c.reshape(-1, f, hidden))
+        if self.mix is not None:
+            x = x + self.mix(x)
+        following = last if self.gated else (last,)
+        return x, *(_single(each.reshape(-1, f, hidden)) for each in following)
 
 
 class Presence(nn.Module):
@@ -224,15 +281,15 @@ class UNet(nn.Module):
         self.features = Features(config)
         widths = (3, *config.channels)
         pairs = list(pairwise(widths))
-        self.down = nn.ModuleList([CausalConv(a, b, config, 2) for a, b in pairs])
-        bottom = config.bands >> len(config.channels)
+        factors, bottom = config.factors, config.bottom
+        self.down = nn.ModuleList(
+            [CausalConv(a, b, config, n) for (a, b), n in zip(pairs, factors, strict=True)]
+        )
         channels = config.channels[-1]
         self.position = nn.Parameter(torch.zeros(bottom, channels))
         self.film = nn.Linear(config.voice_size, 2 * channels, bias=False)
         nn.init.zeros_(self.film.weight)
-        self.blocks = nn.ModuleList(
-            [Block(bottom, channels, config.hidden) for _ in range(config.blocks)]
-        )
+        self.blocks = nn.ModuleList([Block(config) for _ in range(config.blocks)])
         self.speech, self.gate, self.noise = (nn.Linear(channels, 1) for _ in range(3))
         for head in (self.gate, self.noise):
             nn.init.zeros_(head.weight)
@@ -240,7 +297,9 @@ class UNet(nn.Module):
         self.presence = Presence(channels, config.presence, 3)
         top = config.channels[0]
         ups = [*((b, a) for a, b in pairs[:0:-1]), (top, top)]
-        self.up = nn.ModuleList([CausalConv(a, 2 * b, config) for a, b in ups])
+        self.up = nn.ModuleList(
+            [CausalConv(a, n * b, config) for (a, b), n in zip(ups, factors[::-1], strict=True)]
+        )
         self.skip = nn.ModuleList([nn.Linear(b, b) for b in config.channels[::-1]])
         self.input_skip = nn.Linear(3, top)
         self.head = nn.Linear(top, 2)
@@ -252,16 +311,24 @@ class UNet(nn.Module):
     def initial_state(self, batch: int = 1, device: torch.device | str = "cpu") -> State:
         """A silent past: zeros, by name."""
         c = self.config
-        past, bottom = c.kernel_time - 1, c.bands >> len(c.channels)
+        past, bands = c.kernel_time - 1, c.bands
         shapes: dict[str, tuple[int, ...]] = {"level": (2,)}
         for i, width in enumerate((3, *c.channels[:-1])):
-            shapes[f"down{i}"] = (past, c.bands >> i, width)
+            shapes[f"down{i}"] = (past, bands, width)
+            bands //= c.factors[i]
         for i in range(c.blocks):
-            shapes[f"hidden{i}"] = shapes[f"cell{i}"] = (bottom, c.hidden)
+            for name in self._memory(i):
+                shapes[name] = (bands, c.hidden)
         shapes["presence_hidden"] = shapes["presence_cell"] = (c.presence,)
         for i, width in enumerate(c.channels[::-1]):
-            shapes[f"up{i}"] = (past, bottom << i, width)
+            shapes[f"up{i}"] = (past, bands, width)
+            bands *= c.factors[-1 - i]
         return {k: torch.zeros(batch, *s, device=device) for k, s in shapes.items()}
+
+    def _memory(self, block: int) -> list[str]:
+        """Names of the states of a recurrent block."""
+        kinds = ("hidden", "cell") if self.config.recurrence == "lstm" else ("hidden",)
+        return [f"{kind}{block}" for kind in kinds]
 
     def start(self, batch: int, device: torch.device) -> tuple[Tensor, State]:
         """Any voice and a silent past: what `forward` needs beside the first frames."""
@@ -290,7 +357,9 @@ class UNet(nn.Module):
         x = x.reshape(b, t, f * width).transpose(0, 1).reshape(t, b, f, width)
         x = ((x + self.position) * (1 + scale) + shift).reshape(-1, f, width)
         for i, block in enumerate(self.blocks):
-            x, new[f"hidden{i}"], new[f"cell{i}"] = block(x, state[f"hidden{i}"], state[f"cell{i}"])
+            names = self._memory(i)
+            x, *following = block(x, *(state[name] for name in names))
+            new.update(zip(names, following, strict=True))
         pooled = x.mean(1).reshape(t, b, width)
         past, new["presence_hidden"], new["presence_cell"] = self.presence(
             pooled, state["presence_hidden"], state["presence_cell"]
@@ -303,7 +372,8 @@ class UNet(nn.Module):
         for i, (up, skip) in enumerate(zip(self.up, self.skip, strict=True)):
             y = skip(skips[-1 - i].reshape(-1, x.shape[3])).reshape(x.shape)
             x, new[f"up{i}"] = up(x + y, state[f"up{i}"])
-            x = x.reshape(b, t, 2 * x.shape[2], x.shape[3] // 2)
+            n = self.config.factors[-1 - i]
+            x = x.reshape(b, t, n * x.shape[2], x.shape[3] // n)
         # head(x + input_skip(planes)), without a wide tensor for the planes.
         skip, last = self.input_skip, self.head.weight
         y = functional.linear(planes.reshape(-1, 3), last @ skip.weight)

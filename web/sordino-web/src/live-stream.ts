@@ -14,7 +14,7 @@ export class LiveStream {
   strength: number;
   private readonly noisy = new SampleQueue(); // samples whose noise is not estimated yet
   private readonly meter: LiveNoiseMeter;
-  private readonly gaps: { pending: number; length: number }[] = []; // left out, after so many
+  private readonly gaps: { pending: number; length: number }[] = []; // length after so many more
   private appliedStrength: number; // at the end of the block before
   private seconds = 0;
   private skipped = 0;
@@ -51,7 +51,8 @@ export class LiveStream {
 
   private async process(block: Float32Array): Promise<void> {
     this.seconds += block.length / this.rate;
-    const pending = this.noisy.length;
+    const earlier = this.gaps.reduce((sum, gap) => sum + gap.pending + gap.length, 0);
+    const pending = this.noisy.length - earlier;
     this.noisy.push(block);
     let rest = block;
     if (block.length > BACKLOG_SECONDS * this.rate) {

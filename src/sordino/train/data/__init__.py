@@ -1,0 +1,1 @@
+"""Training data: recordings to batches of noisy speech with clean targets."""
