@@ -2,7 +2,6 @@
 
 import sys
 
-from sordino.deprecated import warn_renamed
 from sordino.errors import SordinoError
 from sordino.live.backends.base import LOUDSPEAKER, MICROPHONE, Backend, Device
 
@@ -27,9 +26,3 @@ def choose_backend() -> Backend:
             "your system's package of the same library"
         ) from error
     return PulseBackend()
-
-
-def choose_system() -> Backend:
-    """Return `choose_backend()`, under its old name."""
-    warn_renamed("choose_system", "choose_backend")
-    return choose_backend()
