@@ -8,11 +8,14 @@ import warnings
 import pytest
 
 from sordino.deprecated import MODULES, renamed_argument
+from sordino.deprecated import NAMES as RENAMED
 
 # What the documentation of 0.11 named in them.
 NAMES = {
     "sordino.audio": ["open_source", "open_sink", "Source", "Sink"],
     "sordino.bench": ["bench", "BenchResult"],
+    "sordino.live.settings": ["Settings"],
+    "sordino.live.status": ["Status"],
     "sordino.evaluate.recogniser": ["word_error_rate"],
     "sordino.evaluate.records": ["Key", "read_records", "write_records", "read_figures"],
     "sordino.evaluate.shadow": ["noise_removed"],
@@ -32,6 +35,8 @@ def test_a_module_is_found_under_its_old_name(old, monkeypatch):
     new = importlib.import_module(MODULES[old])
     for name in NAMES.get(old, []):
         assert getattr(module, name) is getattr(new, name)
+    for old_name, new_name in RENAMED.get(old, {}).items():
+        assert getattr(module, old_name) is getattr(new, new_name)
     assert new.__name__ == new.__spec__.name == MODULES[old]
 
 

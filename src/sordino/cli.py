@@ -6,6 +6,7 @@ Everything heavy is imported inside the commands, so that `--help` answers at on
 import os
 import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from sordino.commands import CommandGroup
 from sordino.errors import SordinoError
 
 _BATCH: dict[str, Any] = {"rich_help_panel": "Many files"}
+_PART: dict[str, Any] = {"rich_help_panel": "Part of a recording"}
 _RAW: dict[str, Any] = {"rich_help_panel": "Samples without a header"}
 
 Model = Annotated[
@@ -43,6 +45,10 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; errors that the user can mend are one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names and tags may have letters that the terminal's encoding has not.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="sordino")
     except SordinoError as error:
@@ -100,13 +106,23 @@ def denoise(
     attenuation_limit: Annotated[
         float | None, typer.Option(metavar="DB", help="Attenuate nothing by more than this.")
     ] = None,
-    listen: Annotated[
+    warm_up: Annotated[
         float,
         typer.Option(
             metavar="SECONDS",
-            help="Hear so much of a file first: its first words come out as clean as later ones.",
+            help="Let the network hear so much of a file first: its first words come out as clean "
+            "as later ones.",
         ),
     ] = 5.0,
+    listen: Annotated[float | None, typer.Option(hidden=True)] = None,
+    loudness: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LUFS",
+            help="Bring the output to this loudness (EBU R 128), such as -16; peaks stay below "
+            "-1 dBTP.",
+        ),
+    ] = None,
     extension: Annotated[
         str | None,
         typer.Option("--format", "-f", metavar="EXT", help="Write wav, flac, mp3, m4a, mkv ..."),
@@ -119,10 +135,25 @@ def denoise(
         str | None,
         typer.Option(metavar="PATH", help="Also draw noisy, noise taken, speech left (PNG)."),
     ] = None,
+    begin: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="Begin here: 90, 1:30, 0:01:30.", **_PART)
+    ] = "0",
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="End here.", **_PART)
+    ] = None,
+    channel: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Take only this channel.", **_PART)
+    ] = None,
+    track: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Denoise only this audio track.", **_PART),
+    ] = None,
     jobs: Annotated[
-        int,
-        typer.Option("--jobs", "-j", metavar="N", min=1, help="Files at a time.", **_BATCH),
-    ] = 1,
+        str,
+        typer.Option(
+            "--jobs", "-j", metavar="N", help="Files at a time; auto: one a core.", **_BATCH
+        ),
+    ] = "1",
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -153,23 +184,40 @@ def denoise(
     changes.  The input is never overwritten, and a batch that was interrupted goes on where it
     stopped.
     """
+    from sordino.batch.origin import is_there
     from sordino.batch.plan import plan
-    from sordino.batch.process import FileReport, Settings, denoise_files
+    from sordino.batch.process import FileReport, denoise_files
     from sordino.batch.progress import BatchDisplay
+    from sordino.batch.track import Settings
     from sordino.io.formats import RawFormat
 
+    workers = _workers(jobs)
+    if listen is not None:
+        typer.echo("sordino: --listen is now called --warm-up; it will go with 0.13", err=True)
+        warm_up = listen
+    settings = Settings(
+        model,
+        strength,
+        attenuation_limit,
+        warm_up,
+        loudness,
+        _seconds("--from", begin),
+        None if end is None else _seconds("--to", end),
+        channel,
+        track,
+    )
     raw = None if raw_rate is None else RawFormat(raw_format, raw_rate, raw_channels)
     planned = plan(inputs, output, noise_out=noise_out, plot=plot, extension=extension, raw=raw)
     if dry_run:
         for job in planned:
-            skipped = not overwrite and job.target.exists()
+            skipped = not overwrite and is_there(job)
             note = " (done before: skipped)" if skipped else ""
             typer.echo(f"{job.source_name} -> {job.target_name}{note}")
         return
     display = BatchDisplay(planned, quiet)
     reports: list[FileReport] = []
 
-    def end(report: FileReport) -> None:
+    def finish(report: FileReport) -> None:
         reports.append(report)
         display.report(report)
 
@@ -177,11 +225,11 @@ def denoise(
         with display:
             denoise_files(
                 planned,
-                Settings(model, strength, attenuation_limit, listen),
-                workers=jobs,
+                settings,
+                workers=workers,
                 overwrite=overwrite,
                 on_progress=display.progress,
-                on_report=end,
+                on_report=finish,
             )
     except KeyboardInterrupt:
         display.summary(reports)
@@ -189,6 +237,25 @@ def denoise(
     display.summary(reports)
     if any(each.status == "failed" for each in reports):
         raise typer.Exit(2)
+
+
+def _workers(jobs: str) -> int:
+    if jobs == "auto":
+        return os.cpu_count() or 1
+    if not jobs.isdecimal() or int(jobs) < 1:
+        raise typer.BadParameter(f"{jobs!r} is neither a number of 1 or more nor auto")
+    return int(jobs)
+
+
+def _seconds(option: str, time: str) -> float:
+    """Read a time such as 90, 1:30 or 0:01:30.5."""
+    try:
+        parts = [float(each) for each in time.split(":")]
+    except ValueError:
+        parts = []
+    if not 1 <= len(parts) <= 3 or not all(0 <= each < float("inf") for each in parts):
+        raise SordinoError(f"{option} {time} is no time: write seconds (90) or 0:01:30")
+    return sum(each * 60**place for place, each in enumerate(reversed(parts)))
 
 
 @app.command(epilog=_examples("sordino plot talk.wav", "sordino plot --plain talk.wav -o x.png"))
@@ -204,7 +271,7 @@ def plot(
     ] = False,
 ) -> None:
     """Draw spectrograms: noisy, noise taken, speech left."""
-    from sordino.batch.process import Settings, draw_file
+    from sordino.batch.track import Settings, draw_file
 
     picture = output or file.with_suffix(".png")
     draw_file(file, picture, None if plain else Settings(model))

@@ -28,12 +28,23 @@ MODULES = {
     "sordino.files": "sordino.batch.process",
     "sordino.formats": "sordino.io.formats",
     "sordino.jobs": "sordino.batch.plan",
+    "sordino.live.ports": "sordino.live.backends.base",
+    "sordino.live.ring": "sordino.live.ring_buffer",
+    "sordino.live.settings": "sordino.live.config",
+    "sordino.live.status": "sordino.live.session",
+    "sordino.live.systems": "sordino.live.backends",
     "sordino.meter": "sordino.levels",
     "sordino.plot": "sordino.spectrogram",
     "sordino.spectrum": "sordino.stft",
     "sordino.video": "sordino.io.remux",
 }
 """Old name -> new name."""
+
+NAMES = {
+    "sordino.live.ring": {"Ring": "RingBuffer"},
+    "sordino.live.systems": {"System": "Backend", "choose_system": "choose_backend"},
+}
+"""Old module -> what it had under another name: old name -> new name."""
 
 
 class _Renamed(MetaPathFinder, Loader):
@@ -58,6 +69,8 @@ class _Renamed(MetaPathFinder, Loader):
         module.__dict__.update(
             {key: value for key, value in vars(source).items() if not key.startswith("__")}
         )
+        for old, name in NAMES.get(spec.name, {}).items():
+            module.__dict__[old] = getattr(source, name)
         return module
 
     def exec_module(self, module: ModuleType) -> None:

@@ -171,3 +171,47 @@ def test_raw_samples_stay_raw_unless_a_format_is_asked_for(tmp_path):
     assert (job.target, job.raw_target) == (tmp_path / "x.pcm", True)
     with pytest.raises(SordinoError, match="no samples are called 's17le': choose one of s16le"):
         plan(["-"], raw=RawFormat("s17le", 16000, 1))
+
+
+def test_own_outputs_are_skipped_as_a_shell_and_patterns_name_them(tree, tmp_path):
+    for name in ("a.clean.wav", "a.noise.wav", "b.mp3.clean.flac"):
+        (tree / name).touch()
+    named = [tree / name for name in ("a.clean.wav", "a.noise.wav", "a.wav", "b.mp3")]
+    assert [job.source.name for job in plan([*named, tree / "b.mp3.clean.flac"])] == [
+        "a.wav",
+        "b.mp3",
+    ]
+    assert targets(plan([f"{tree}/*.wav"], tmp_path / "out"), tmp_path / "out") == ["a.wav"]
+    assert [job.source.name for job in plan([f"{tree}/*.clean.wav"])] == ["a.clean.wav"]
+
+
+def test_one_file_for_several_inputs_is_refused(tree, tmp_path):
+    for arguments in (
+        {"output": tmp_path / "one.wav"},
+        {"output": tmp_path / "o", "noise_out": tmp_path / "n.wav"},
+        {"output": tmp_path / "o", "plot": tmp_path / "p.png"},
+    ):
+        with pytest.raises(SordinoError, match="names one file for 2 inputs: name a folder"):
+            plan([tree / "a.wav", tree / "b.mp3"], **arguments)
+    assert plan([tree / "a.wav", tree / "b.mp3"], f"{tmp_path}/one.wav/")[0].target.name == "a.wav"
+
+
+def test_names_do_not_depend_on_what_else_is_named(tree):
+    (tree / "a.mp3").touch()
+    assert plan([tree / "a.wav"], extension="flac")[0].target.name == "a.wav.clean.flac"
+    assert plan([tree / "a.mp3"], extension="flac")[0].target.name == "a.mp3.clean.flac"
+    for name in ("m.amr", "m.dts"):
+        (tree / name).touch()
+        target = plan([tree / name])[0].target.name
+        assert target == ("m.clean.wav" if name == "m.amr" else "m.dts.clean.wav")
+
+
+@pytest.mark.parametrize("name", ["x.amr", "x.tta", "x.m4r", "x.weba", "x.vob", "x.m2t", "x.asf"])
+def test_a_folder_is_searched_for_all_that_can_be_read(tmp_path, name):
+    (tmp_path / name).touch()
+    assert [job.source.name for job in plan([tmp_path])] == [name]
+
+
+def test_a_device_is_a_file_and_never_replaced(tree):
+    (job,) = plan([tree / "b.mp3"], "/dev/null", noise_out="/dev/null")
+    assert (str(job.target), job.extension, job.outputs) == ("/dev/null", "wav", [])

@@ -26,9 +26,11 @@ from sordino.io.formats import (
 from support.media import lag, rumble, write_recording
 
 TAGS = {"title": "A title", "artist": "Somebody", "track": "3"}
-UNTAGGED = {"au", "snd", "w64", "aac", "ac3", "mp2", "ts", "mts", "m2ts", "mpg", "mpeg", "3gp"}
-DELAYED = {"aac", "ac3", "mp2", "ts", "mts", "m2ts", "flv", "wma", "wmv", "avi", "mpg", "mpeg"}
-OPUS_RATES = {"opus", "mkv", "webm", "ogv"}
+UNTAGGED = {"au", "snd", "w64", "aac", "ac3", "eac3", "mp2", "ts", "mts", "m2t", "m2ts", "mpg"}
+UNTAGGED |= {"mpeg", "vob", "3gp", "3g2", "tta"}
+DELAYED = {"aac", "ac3", "eac3", "mp2", "ts", "mts", "m2t", "m2ts", "flv", "wma", "wmv", "asf"}
+DELAYED |= {"avi", "f4v", "mpg", "mpeg", "vob"}
+OPUS_RATES = {"opus", "weba", "mkv", "webm", "ogv"}
 
 
 def write(path, samples, info, extension=None, step=10_000):
@@ -230,8 +232,9 @@ def test_what_a_cut_file_still_has_is_read_and_the_cut_is_noted(tmp_path, extens
 def test_wav_that_was_never_completed_is_read(tmp_path, size):
     path = tmp_path / "x.wav"
     x = rumble(8000)
-    write(path, x, SoundInfo(8000, 1, "PCM_16"))
+    write(path, x, SoundInfo(8000, 1, "PCM_16", seconds=1.0))
     data = bytearray(path.read_bytes())
+    assert data[36:40] == b"data"
     data[4:8] = data[40:44] = size
     path.write_bytes(data)
     y, source = read(path)
@@ -253,7 +256,7 @@ def test_what_is_no_sound_is_refused(tmp_path, name):
 
 def test_zero_channels_is_refused(tmp_path):
     path = tmp_path / "x.wav"
-    write(path, rumble(100), SoundInfo(8000, 1, "PCM_16"))
+    write(path, rumble(100), SoundInfo(8000, 1, "PCM_16", seconds=0.0125))
     data = bytearray(path.read_bytes())
     data[22:24] = b"\0\0"
     path.write_bytes(data)

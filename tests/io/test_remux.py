@@ -10,30 +10,16 @@ import pytest
 from av.stream import Disposition
 
 from sordino.errors import SordinoError
+from sordino.io.ffmpeg import ContainerSource
 from sordino.io.formats import CONTAINERS, VIDEOS
 from sordino.io.remux import remux
-from support.media import lag, packets_of, rumble, sound_of, write_recording, write_video
-
-
-class Through:
-    """A filter that changes nothing but answers late, as the denoiser does."""
-
-    def __init__(self, info):
-        self.waiting = np.zeros((0, info.channels), np.float32)
-
-    def feed(self, block):
-        both = np.concatenate([self.waiting, block])
-        ready = max(0, len(both) - 960)
-        self.waiting = both[ready:]
-        return both[:ready]
-
-    def flush(self):
-        return self.waiting
+from support.media import Through, lag, packets_of, rumble, sound_of, write_recording, write_video
 
 
 def through(source, target):
     container, encoder = (CONTAINERS | VIDEOS)[target.suffix[1:]]
-    return remux(source, target, container, encoder, Through)
+    with ContainerSource(source) as opened:
+        return remux(opened, target, container, encoder, Through)
 
 
 def offset(before, after, track=0):

@@ -56,6 +56,7 @@ async def leave(*clients):
         await client.close()
 
 
+@pytest.mark.slow
 def test_everybody_in_a_room_hears_the_clean_voice(noisy):
     """Here the viewers come before the publisher; their connection just waits."""
 

@@ -51,6 +51,7 @@ def told(stream, kind):
             return json.loads(message)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows no SIGTERM")
 def test_sigterm_lets_streams_end():
     with started("--drain", "50") as (process, address):
@@ -148,6 +149,7 @@ def test_a_port_that_is_taken():
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.slow
 def test_bench_serve():
     begin = time.monotonic()
     run = subprocess.run(

@@ -196,6 +196,7 @@ def test_a_body_that_is_too_large_is_refused_by_its_length_and_by_its_size():
         assert answer.status_code == 413
 
 
+@pytest.mark.slow
 def test_media_that_grow_in_the_decoder():
     body = silent_flac(1800)
     assert len(body) < 500_000  # 230 MB of sound
@@ -233,6 +234,7 @@ def test_decoders_have_limits_on_memory_and_time():
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
 def test_a_worker_that_computes_too_long_is_killed():
     task = Task("wav", "default", 1.0, None, 0.0, ("s16le", 48000, 8), 1e9, 1 << 40, 1 << 31, 1)
@@ -268,6 +270,7 @@ def test_a_client_that_reads_nothing_is_let_go_and_the_worker_long_before():
         assert served.metric("sordino_uploads_total", outcome="too_slow") == 1
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_nothing_before_it_has_sent_everything_is_served():
     """Most HTTP libraries are like that."""
 
@@ -416,6 +419,7 @@ def test_workers_know_no_secrets(monkeypatch):
     assert TOKEN not in json.dumps(_environment())
 
 
+@pytest.mark.slow
 def test_uploads_do_not_hurt_live_streams(served):
     async def upload():
         for _ in range(2):

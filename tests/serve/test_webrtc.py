@@ -52,6 +52,7 @@ def clean():
     return sound[: SECONDS * RATE]
 
 
+@pytest.mark.slow
 def test_a_peer_hears_itself_as_clean_as_offline(noisy, clean, monkeypatch):
     threads = set()
     run_network = Denoiser.run_batch
@@ -83,6 +84,7 @@ def test_a_peer_hears_itself_as_clean_as_offline(noisy, clean, monkeypatch):
     assert gain > offline - 1
 
 
+@pytest.mark.slow
 def test_strength_is_given_at_the_start_and_turned_while_it_runs(noisy):
     async def talk():
         async with serving() as (state, http):
@@ -305,6 +307,7 @@ def test_candidates_may_come_later():
     asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_a_peer_faster_than_real_time_is_ended_and_the_others_are_not(noisy, monkeypatch):
     monkeypatch.setattr("sordino.serve.tracks.MAX_AHEAD_SECONDS", 2.0)
 
@@ -322,6 +325,7 @@ def test_a_peer_faster_than_real_time_is_ended_and_the_others_are_not(noisy, mon
     asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_lost_packets_leave_silence_and_no_shift(noisy, monkeypatch):
     async def talk():
         async with serving() as (_, http):
@@ -402,6 +406,7 @@ def test_a_session_has_an_end(monkeypatch):
     asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_the_quick_start_runs(noisy, tmp_path):
     """The documented client against a whole server, over TCP, in real time."""
     (code,) = fenced("how-to/webrtc", "python")

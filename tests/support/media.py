@@ -64,6 +64,7 @@ def write_video(
     seconds: float = 2.0,
     begin: float = 0.0,
     gap: tuple[float, float] = (0.0, 0.0),
+    gap_in_pictures: bool = False,
     tracks: int = 1,
     channels: int = 2,
     subtitles: str | None = None,
@@ -72,7 +73,7 @@ def write_video(
     """Write a small video and return the sound of its tracks.
 
     The sound begins `begin` seconds after the pictures, and `gap` is (when, how long) a hole in
-    its timestamps.
+    its timestamps, in those of the pictures too if `gap_in_pictures`.
     """
     with av.open(str(path), "w", format=container) as output:
         output.metadata["title"] = "A title"
@@ -95,7 +96,9 @@ def write_video(
             image = np.full((48, 64, 3), (7 * number) % 255, np.uint8)
             image[number % 48] = 255 - image[0, 0, 0]
             frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format="yuv420p")
-            frame.pts, frame.time_base = number, Fraction(1, FRAME_RATE)
+            late = gap_in_pictures and number >= gap[0] * FRAME_RATE
+            frame.pts = number + (round(gap[1] * FRAME_RATE) if late else 0)
+            frame.time_base = Fraction(1, FRAME_RATE)
             output.mux(pictures.encode(frame))
             first, last = (round(i * rate / FRAME_RATE) for i in (number, number + 1))
             shift = begin + (gap[1] if first >= gap[0] * rate else 0.0)
@@ -106,6 +109,52 @@ def write_video(
         for stream in (pictures, *lanes):
             output.mux(stream.encode(None))
     return sounds
+
+
+def write_sound(
+    path: Path,
+    sound: NDArray[np.float32],
+    rate: int,
+    codec: str,
+    container: str,
+    layout: str | None = None,
+    bit_rate: int = 160_000,
+    variable: bool = False,
+    options: dict[str, str] | None = None,
+    tags: dict[str, str] | None = None,
+) -> None:
+    """Write sound of shape (samples, channels) alone; a variable bit rate is of high quality."""
+    layout = layout or ("mono" if sound.shape[1] == 1 else "stereo")
+    with av.open(str(path), "w", format=container, container_options=options or {}) as output:
+        output.metadata.update(tags or {})
+        lane: Any = output.add_stream(codec, rate=rate, options={"q": "2"} if variable else {})
+        lane.layout = layout
+        if not variable and not codec.startswith(("pcm", "flac")):
+            lane.bit_rate = bit_rate
+        for first in range(0, len(sound), rate):
+            packed = np.ascontiguousarray(sound[first : first + rate]).reshape(1, -1)
+            frame: Any = av.AudioFrame.from_ndarray(packed, "flt", layout)
+            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), first
+            output.mux(lane.encode(frame))
+        output.mux(lane.encode(None))
+
+
+class Through:
+    """A filter that changes nothing but answers late, as the denoiser does."""
+
+    def __init__(self, info: Any) -> None:
+        self.waiting = np.zeros((0, info.channels), np.float32)
+
+    def feed(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take a block and return what is ready."""
+        both = np.concatenate([self.waiting, block])
+        ready = max(0, len(both) - 960)
+        self.waiting = both[ready:]
+        return both[:ready]
+
+    def flush(self) -> NDArray[np.float32]:
+        """Return the rest."""
+        return self.waiting
 
 
 def write_recording(

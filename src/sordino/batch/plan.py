@@ -4,11 +4,13 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sordino.errors import SordinoError
-from sordino.io.formats import EXTENSIONS, RAW_ENCODINGS, VIDEOS, RawFormat
+from sordino.io.atomic import is_special
+from sordino.io.formats import EXTENSIONS, INPUT_EXTENSIONS, RAW_ENCODINGS, VIDEOS, RawFormat
 
 PIPE = Path("-")
 """Stands for standard input or output."""
@@ -55,7 +57,8 @@ class Job:
     def outputs(self) -> list[Path]:
         """All files that will be written."""
         paths = (self.target, self.noise, self.picture)
-        return [path for path in paths if path is not None and path != PIPE]
+        given = [path for path in paths if path is not None and path != PIPE]
+        return [path for path in given if not is_special(path)]
 
 
 def plan(
@@ -100,9 +103,20 @@ def plan(
             )
     folders = [Path(each) for each in (output, noise_out, plot) if each is not None]
     found = _unique(each for given in inputs for each in _expand(str(given), folders))
+    found = _without_own(found)
     single = len(found) == 1 and found[0].is_alone
+    for name, path in (("-o", output), ("--noise-out", noise_out), ("--plot", plot)):
+        if not single and path is not None and _names_file(path):
+            raise SordinoError(
+                f"{name} {path} names one file for {len(found)} inputs: name a folder, or end it "
+                "with / if a folder is to be called so"
+            )
     stems = Counter(each.relative.with_suffix("") for each in found)
-    found = [replace(each, is_twin=stems[each.relative.with_suffix("")] > 1) for each in found]
+    beside = _Siblings()
+    found = [
+        replace(each, is_twin=stems[each.relative.with_suffix("")] > 1 or beside.has_twin(each))
+        for each in found
+    ]
     jobs = [_job(each, single, output, noise_out, plot, extension, raw) for each in found]
     if sum(job.target == PIPE for job in jobs) > 1:
         raise SordinoError("several files cannot go to one pipe: give a folder with -o")
@@ -115,7 +129,7 @@ class _Input:
     path: Path
     relative: Path  # below the folder that was given
     is_alone: bool  # named by itself, not found in a folder or by a pattern
-    is_twin: bool = False  # another input has the same name with another extension
+    is_twin: bool = False  # another recording has the same name with another extension
 
     def named(self, ending: str) -> Path:
         """Return the relative path with another ending, such as ".noise.wav"."""
@@ -124,16 +138,58 @@ class _Input:
         return self.relative.with_name((name + ending).rstrip("."))
 
 
+class _Siblings:
+    """The recordings that lie beside inputs, so that names do not depend on what else is named."""
+
+    def __init__(self) -> None:
+        self._stems: dict[Path, Counter[str]] = {}
+
+    def has_twin(self, given: _Input) -> bool:
+        if given.path == PIPE:
+            return False
+        folder = given.path.parent
+        if folder not in self._stems:
+            names: list[str] = []
+            with suppress(OSError):
+                names = os.listdir(folder)
+            paths = [Path(name) for name in names]
+            self._stems[folder] = Counter(each.stem for each in paths if _is_input(each))
+        return self._stems[folder][given.path.stem] > _is_input(given.path)
+
+
+def _without_own(inputs: list[_Input]) -> list[_Input]:
+    """Leave out what an earlier run made of the other inputs, as a shell's *.wav includes it."""
+    stems = {each.path.with_suffix("") for each in inputs}
+
+    def is_made(path: Path) -> bool:
+        stem = path.stem
+        made = [stem.removesuffix(each) for each in (CLEAN, NOISE) if stem.endswith(each)]
+        # a.wav.clean.flac was made of a.wav, a.clean.wav of any a
+        return any(
+            path.with_name(name) in stems or path.with_name(name).with_suffix("") in stems
+            for name in made
+        )
+
+    return [each for each in inputs if each.path == PIPE or not is_made(each.path)]
+
+
+def _names_file(output: str | Path) -> bool:
+    is_folder = str(output).endswith(("/", os.sep)) or os.path.isdir(output)
+    path = Path(output)
+    has_ending = extension_of(path) in (*INPUT_EXTENSIONS, "png")
+    return path != PIPE and not is_folder and (has_ending or is_special(path))
+
+
 def _expand(given: str, outputs: Sequence[Path]) -> Iterator[_Input]:
     path = Path(given)
     if path == PIPE:
         yield _Input(PIPE, Path("stdin"), True)
-    elif path.is_dir():
+    elif os.path.isdir(path):
         found = sorted(_search(path, outputs))
         if not found:
             raise SordinoError(f"{path}: no audio or video files in this folder")
         yield from (_Input(each, each.relative_to(path), False) for each in found)
-    elif not path.exists() and any(sign in given for sign in _MAGIC):
+    elif not os.path.exists(path) and any(sign in given for sign in _MAGIC):
         matches = sorted(Path(each) for each in glob.glob(given, recursive=True))
         if not matches:
             raise SordinoError(f"{given}: no file has such a name")
@@ -144,7 +200,7 @@ def _expand(given: str, outputs: Sequence[Path]) -> Iterator[_Input]:
             if match.is_dir():
                 for each in sorted(_search(match, outputs)):
                     yield _Input(each, each.relative_to(base), False)
-            elif "**" not in given or _is_input(match):
+            elif _is_wanted(match, given):
                 yield _Input(match, match.relative_to(base), False)
     else:
         yield _Input(path, Path(path.name), True)
@@ -170,10 +226,18 @@ def _search(folder: Path, outputs: Sequence[Path]) -> Iterator[Path]:
         yield from (inside / each for each in files if _is_input(inside / each))
 
 
+def _is_wanted(match: Path, pattern: str) -> bool:
+    """Leave out what an earlier run wrote, unless the pattern names it (*.clean.wav)."""
+    if "**" in pattern and not _is_input(match):
+        return False
+    names_ours = any(each in Path(pattern).name for each in (CLEAN, NOISE))
+    return names_ours or not match.stem.endswith((CLEAN, NOISE))
+
+
 def _is_input(path: Path) -> bool:
     """Tell recordings from hidden files and from what an earlier run wrote beside them."""
     is_ours = path.stem.endswith((CLEAN, NOISE))
-    return _extension(path) in EXTENSIONS and not path.name.startswith(".") and not is_ours
+    return extension_of(path) in INPUT_EXTENSIONS and not path.name.startswith(".") and not is_ours
 
 
 def _job(
@@ -187,14 +251,15 @@ def _job(
 ) -> Job:
     is_file = output is not None and single and not _is_folder(output)
     ending = extension
-    named = _extension(Path(output)) if is_file and output is not None else ""
+    named = extension_of(Path(output)) if is_file and output is not None else ""
     if ending is None and named and (raw is None or named in EXTENSIONS):
         ending = _known(named)
     raw_target = raw is not None and ending is None
-    if ending is None and str(output) == str(PIPE) and not raw_target:
+    is_stream = output is not None and (Path(output) == PIPE or is_special(Path(output)))
+    if ending is None and is_stream and not raw_target:
         ending = "wav"
     if ending is None:
-        own = _extension(given.path)
+        own = extension_of(given.path)
         ending = own if own in EXTENSIONS or raw_target else "wav"
     sound = "wav" if ending in VIDEOS or ending not in EXTENSIONS else ending
     if output is None:
@@ -218,10 +283,13 @@ def _place(output: str | Path, single: bool, relative: Path) -> Path:
 def _is_folder(output: str | Path) -> bool:
     path = Path(output)
     ends_so = str(output).endswith(("/", os.sep))
-    return path.is_dir() or ends_so or (path != PIPE and not path.suffix)
+    if is_special(path):
+        return False
+    return os.path.isdir(path) or ends_so or (path != PIPE and not path.suffix)
 
 
-def _extension(path: Path) -> str:
+def extension_of(path: Path) -> str:
+    """Return the extension of a path in lower case and without its dot."""
     return path.suffix.lower().removeprefix(".")
 
 

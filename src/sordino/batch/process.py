@@ -11,57 +11,35 @@ the next start clears away, and a batch that is started again does only what is 
 ('done', 6)
 """
 
+import os
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event
 from time import perf_counter
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, cast
 
-import numpy as np
-
-from sordino.batch.plan import PIPE, Job, plan
-from sordino.denoiser import Denoiser, warm_up_samples
+from sordino.batch.origin import Origin, is_there, read_origin, same_source, write_origin
+from sordino.batch.plan import PIPE, Job, extension_of, plan
+from sordino.batch.track import Settings, TrackDenoiser
 from sordino.errors import SordinoError
-from sordino.io.atomic import atomic_write, remove_stale_parts
-from sordino.io.audiofile import Sink, Source, StandardInput, explain, open_sink, open_source
+from sordino.io.atomic import atomic_write, is_special, remove_stale_parts
+from sordino.io.audiofile import PipeInput, Sink, Source, explain, open_sink, open_source
 from sordino.io.ffmpeg import ContainerSource
-from sordino.io.formats import CONTAINERS, VIDEOS, Interleaved, SoundInfo
-from sordino.io.remux import remux
-from sordino.levels import NoiseMeter
+from sordino.io.formats import CONTAINERS, EXTENSIONS, VIDEOS, Readable, SoundInfo
+from sordino.io.loudness import LoudnessMeter
+from sordino.io.remux import COVER_LOST, remux
+from sordino.io.tags import complete_tags, has_cover
 from sordino.model import Model, load_model
-from sordino.spectrogram import Spectrogram, check_plotting, draw
+from sordino.spectrogram import check_plotting
 
 Progress = Callable[[Job, float, float | None], None]
 """Called with a job, the seconds of sound that are done, and how many there are if known."""
-
-LISTENED = 5.0  # seconds; scores rise with up to three
-PANELS = ("Noisy", "Noise taken", "Speech left")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to denoise a recording.
-
-    Args:
-        model, strength, attenuation_limit_db: see `sordino.denoiser.Denoiser`.
-        listen: seconds of a track that are heard first, so that its first words come out as
-            clean as later ones; 0 is as in live use.
-    """
-
-    model: str | Path | Model = "default"
-    strength: float = 1.0
-    attenuation_limit_db: float | None = None
-    listen: float = LISTENED
-
-    def denoiser(self, sample_rate: int, channels: int) -> Denoiser:
-        """Make a denoiser for a track, with the rate in Hz."""
-        limit = self.attenuation_limit_db
-        return Denoiser(self.model, sample_rate, channels, self.strength, limit)
 
 
 @dataclass(frozen=True)
@@ -87,101 +65,12 @@ class FileReport:
     error: str = ""
 
 
-class TrackDenoiser:
-    """Denoises a track and watches what happens to it.
-
-    Args:
-        info: of the track.
-        settings: model and strength.
-        noise: where what is taken goes, or None.
-        has_picture: whether `draw` will be called.
-        report: called after each block with the seconds that are done; it may raise to stop.
-    """
-
-    def __init__(
-        self,
-        info: SoundInfo,
-        settings: Settings,
-        noise: Sink | None = None,
-        has_picture: bool = False,
-        report: Callable[[float], None] | None = None,
-    ) -> None:
-        self.sample_rate = info.sample_rate
-        self.meter = NoiseMeter(info.sample_rate)
-        self._denoiser = settings.denoiser(info.sample_rate, info.channels)
-        self._noise = noise
-        panels = PANELS if has_picture else ()
-        self._spectrograms = {name: Spectrogram(info.sample_rate) for name in panels}
-        self._report = report
-        self._waiting = np.zeros((0, info.channels), np.float32)  # noisy, clean not yet there
-        self._to_hear = warm_up_samples(settings.listen, info.sample_rate)
-        self._samples = 0
-
-    @property
-    def seconds(self) -> float:
-        """Length of the sound so far."""
-        return self._samples / self.sample_rate
-
-    def feed(self, block: Interleaved) -> Interleaved:
-        """Denoise a block, shape = (samples, channels); some samples come out later.
-
-        Raises:
-            SordinoError: a sample is NaN or Inf.
-        """
-        finite = np.isfinite(block).all(axis=1)
-        if not finite.all():
-            seconds = (self._samples + int(finite.argmin())) / self.sample_rate
-            raise SordinoError(
-                f"the sample at {seconds:.3f} s is not a number (NaN or Inf): export the sound "
-                "again, for instance as 24 bit"
-            )
-        self._samples += len(block)
-        self._waiting = np.concatenate([self._waiting, block])
-        if self._samples < self._to_hear:
-            return self._watched(block[:0])
-        return self._watched(self._denoiser.feed(self._listened(block)))
-
-    def flush(self) -> Interleaved:
-        """Return the samples that are still inside."""
-        held = self._denoiser.feed(self._listened(self._waiting[:0]))
-        return self._watched(np.concatenate([held, self._denoiser.flush()]))
-
-    def draw(self, path: Path, title: str) -> None:
-        """Draw what was noisy, what was taken and what is left into a PNG file."""
-        facts = [f"{self.sample_rate / 1000:g} kHz", f"model {self._denoiser.model.info.name}"]
-        if self.meter.taken_db is not None:
-            facts.append(f"pauses {self.meter.taken_db:.0f} dB quieter")
-        draw(path, self._spectrograms, title, " · ".join(facts))
-
-    def _listened(self, block: Interleaved) -> Interleaved:
-        """What to feed after a block: all that was held to be heard first, else the block."""
-        if not self._to_hear:
-            return block
-        self._denoiser.warm_up(self._waiting[: self._to_hear])
-        self._to_hear = 0
-        return self._waiting
-
-    def _watched(self, clean: Interleaved) -> Interleaved:
-        clean = clean.reshape(-1, self._denoiser.channels)
-        noisy, self._waiting = self._waiting[: len(clean)], self._waiting[len(clean) :]
-        if len(clean):
-            self.meter.feed(noisy, clean)
-            taken = noisy - clean
-            if self._spectrograms:
-                for name, sound in zip(PANELS, (noisy, taken, clean), strict=True):
-                    self._spectrograms[name].feed(sound)
-            if self._noise is not None:
-                self._noise.write(taken)
-        if self._report is not None:
-            self._report(self.seconds)
-        return clean
-
-
 def denoise_file(
-    source: str | Path,
-    target: str | Path | None = None,
+    source: str | Path | bytes | Readable,
+    target: str | Path | BinaryIO | None = None,
     settings: Settings | None = None,
     *,
+    extension: str | None = None,
     noise_out: str | Path | None = None,
     plot: str | Path | None = None,
     overwrite: bool = False,
@@ -189,18 +78,43 @@ def denoise_file(
     """Denoise one file.
 
     Args:
-        source: audio or video file.
-        target: file or folder to write; None writes NAME.clean.EXT beside the source.
+        source: audio or video file: its path, its bytes, or an open binary file, which need
+            not be seekable.
+        target: file or folder to write, or an open binary file; None writes NAME.clean.EXT
+            beside a source that is a path.
         settings: model and strength.
+        extension: format to write, such as "flac"; None keeps that of the source, and writes
+            wav into an open file.
         noise_out: file or folder for what was taken away.
         plot: PNG file or folder for a picture.
         overwrite: write the target even if it is there already.
 
     Raises:
         SordinoError: it failed; the message says why.
+
+    >>> from io import BytesIO
+    >>> from sordino import examples
+    >>> clean = BytesIO()
+    >>> denoise_file(examples.path("phone_8k").read_bytes(), clean).status
+    'done'
     """
-    jobs = plan([source], target, noise_out=noise_out, plot=plot)
-    report = denoise_files(jobs, settings, overwrite=overwrite)[0]
+    given: Readable | None = None
+    if isinstance(source, bytes | bytearray):
+        given = BytesIO(source)
+    elif not isinstance(source, str | Path):
+        given = source
+    taker = None if isinstance(target, str | Path | None) else target
+    if given is not None and target is None:
+        raise SordinoError("sound in memory has no place beside it: give a target")
+    (job,) = plan(
+        [PIPE if given is not None else cast(str | Path, source)],
+        PIPE if taker is not None else cast(str | Path | None, target),
+        noise_out=noise_out,
+        plot=plot,
+        extension=extension,
+    )
+    streams = {job: (given, taker)}
+    report = denoise_files([job], settings, overwrite=overwrite, streams=streams)[0]
     if report.status == "failed":
         raise SordinoError(report.error)
     return report
@@ -214,6 +128,7 @@ def denoise_files(
     overwrite: bool = False,
     on_progress: Progress | None = None,
     on_report: Callable[[FileReport], None] | None = None,
+    streams: Mapping[Job, tuple[Readable | None, BinaryIO | None]] | None = None,
 ) -> list[FileReport]:
     """Denoise many files; one that fails does not hold up the others.
 
@@ -224,6 +139,7 @@ def denoise_files(
         overwrite: also do the jobs whose target is there already.
         on_progress: called from the workers, about once a second of sound.
         on_report: called when a job ends.
+        streams: open files in the place of `PIPE`, to read and to write.
 
     Returns:
         Reports in the order of the jobs.
@@ -235,8 +151,7 @@ def denoise_files(
     chosen = settings or Settings()
     model = chosen.model if isinstance(chosen.model, Model) else load_model(chosen.model)
     chosen = replace(chosen, model=model)
-    chosen.denoiser(48000, 1)  # checks the values
-    warm_up_samples(chosen.listen, 48000)
+    chosen.check()
     if any(job.picture for job in jobs):
         check_plotting()
     remove_stale_parts(path.parent for job in jobs for path in job.outputs)
@@ -246,7 +161,8 @@ def denoise_files(
     with ThreadPoolExecutor(max(1, workers)) as pool:
         try:
             for job in jobs:
-                task = _Task(job, chosen, overwrite, on_progress, stop)
+                ends = (streams or {}).get(job, (None, None))
+                task = _Task(job, chosen, overwrite, on_progress, stop, ends)
                 pool.submit(task.run).add_done_callback(ended.put)
             for _ in jobs:
                 report = _first(ended).result()
@@ -258,37 +174,6 @@ def denoise_files(
             pool.shutdown(cancel_futures=True)
             raise
     return [reports[job] for job in jobs]
-
-
-def draw_file(source: Path, picture: Path, settings: Settings | None) -> None:
-    """Draw spectrograms of a file.
-
-    Args:
-        source: audio or video file.
-        picture: PNG file to write.
-        settings: how to denoise it, for a picture of what is noisy, noise taken and speech
-            left; None draws the sound as it is.
-
-    Raises:
-        SordinoError: it failed; the message says why.
-    """
-    check_plotting()
-    try:
-        with atomic_write(picture) as part, open_source(source) as sound:
-            if settings is None:
-                spectrogram = Spectrogram(sound.info.sample_rate)
-                for block in sound.blocks():
-                    spectrogram.feed(block)
-                about = f"{sound.info.sample_rate / 1000:g} kHz"
-                draw(part, {"Sound": spectrogram}, source.name, about)
-            else:
-                track = TrackDenoiser(sound.info, settings, has_picture=True)
-                for block in sound.blocks():
-                    track.feed(block)
-                track.flush()
-                track.draw(part, source.name)
-    except Exception as error:
-        raise SordinoError(explain(error, source, picture)) from error
 
 
 class _Stopped(Exception):  # noqa: N818
@@ -305,23 +190,28 @@ class _Task:
         overwrite: bool,
         on_progress: Progress | None,
         stop: Event,
+        streams: tuple[Readable | None, BinaryIO | None],
     ) -> None:
         self._job = job
+        self._given, self._taker = streams
+        is_live = job.source == PIPE and self._given is None
         # Who reads from a pipe may be waiting for what comes out.
-        self._settings = replace(settings, listen=0.0) if job.source == PIPE else settings
+        self._settings = replace(settings, warm_up=0.0) if is_live else settings
         self._overwrite = overwrite
         self._on_progress = on_progress
         self._stop = stop
         self._stack = ExitStack()
         self._tracks: list[TrackDenoiser] = []
+        self._gains: list[float] = []
+        self._passes_done, self._passes = 0, 1 if settings.loudness is None else 2
         self._notes: list[str] = []
 
     def run(self) -> FileReport:
         job = self._job
-        if not self._overwrite and job.target != PIPE and job.target.exists():
-            return FileReport(job, "skipped")
         begin = perf_counter()
         try:
+            if not self._overwrite and is_there(job):
+                return self._skipped()
             with self._stack:
                 self._denoise()
         except Exception as error:  # whatever it is, the other files go on
@@ -334,47 +224,124 @@ class _Task:
             seconds=first.seconds,
             elapsed=perf_counter() - begin,
             noise_taken_db=first.meter.taken_db,
-            notes=tuple(self._notes),
+            notes=tuple(dict.fromkeys(self._notes)),
         )
 
+    def _skipped(self) -> FileReport:
+        made, now = read_origin(self._job.target), self._origin()
+        notes: tuple[str, ...] = ()
+        if made is not None and not same_source(made, now):
+            raise SordinoError(
+                f"{self._job.target} was made from another recording: give another name or folder "
+                "with -o, or --overwrite"
+            )
+        if made is not None and made.options != now.options:
+            notes = (f"{self._job.target} was made with {made.options}: --overwrite does it again",)
+        return FileReport(self._job, "skipped", notes=notes)
+
+    def _origin(self) -> Origin:
+        settings = self._settings
+        values = {
+            "model": settings.denoiser(48000, 1).model.info.name,
+            "strength": settings.strength,
+            "attenuation limit": settings.attenuation_limit_db,
+            "warm-up": settings.warm_up,
+            "loudness": settings.loudness,
+            "from": settings.begin,
+            "to": settings.end,
+            "channel": settings.channel,
+            "track": settings.track,
+        }
+        options = ", ".join(
+            f"{name} {value}" for name, value in values.items() if value is not None
+        )
+        return Origin(os.path.abspath(self._job.source), options)
+
     def _denoise(self) -> None:
-        job = self._job
-        given = StandardInput(self._stop) if job.source == PIPE else job.source
-        target: Path | BinaryIO
-        if job.target == PIPE:
-            target = sys.stdout.buffer
-        else:
-            target = self._stack.enter_context(atomic_write(job.target))
-        with open_source(given, job.raw) as source:
-            container, encoder = (CONTAINERS | VIDEOS).get(job.extension, ("", ""))
-            keeps_pictures = job.extension in VIDEOS
-            if (
-                isinstance(source, ContainerSource)
-                and isinstance(given, Path)
-                and isinstance(target, Path)
-                and container
-                and (keeps_pictures or not source.has_pictures)
-            ):
-                self._notes += remux(given, target, container, encoder, self._track)
+        job, given = self._job, self._given
+        if job.source == PIPE and given is None:
+            given = PipeInput(sys.stdin.fileno(), self._stop)
+        with suppress(FileNotFoundError):
+            job.target.stat()  # a name that is too long fails now and not at the end
+        if self._settings.loudness is not None:
+            self._measure_loudness(self._settings.loudness)
+        sources = given or job.source
+        with open_source(sources, job.raw, self._settings.track, self._stop) as source:
+            target: Path | BinaryIO
+            if job.target == PIPE:
+                target = self._taker or sys.stdout.buffer
+            elif is_special(job.target):
+                target = self._stack.enter_context(job.target.open("wb"))
             else:
-                self._convert(source, target)
+                target = self._stack.enter_context(atomic_write(job.target))
+            self._write(source, target)
         if not self._tracks[0].seconds:
             raise SordinoError("there is no sound in it, not a single sample: record it again")
         if job.picture is not None:
             with atomic_write(job.picture) as part:
                 self._tracks[0].draw(part, job.source.name)
 
+    def _write(self, source: Source, target: Path | BinaryIO) -> None:
+        job, settings = self._job, self._settings
+        container, encoder = (CONTAINERS | VIDEOS).get(job.extension, ("", ""))
+        is_video = isinstance(source, ContainerSource) and source.has_pictures
+        keeps_pictures = job.extension in VIDEOS and not settings.takes_part
+        is_file = isinstance(target, Path) and job.source != PIPE and not is_special(job.source)
+        is_copied = container and not settings.takes_part and (keeps_pictures or not is_video)
+        if (
+            isinstance(source, ContainerSource)
+            and isinstance(target, Path)
+            and is_file
+            and is_copied
+        ):
+            self._notes += remux(source, target, container, encoder, self._track, settings.track)
+        else:
+            self._convert(source, target)
+            was_chosen = extension_of(job.source) in EXTENSIONS and job.extension not in VIDEOS
+            if is_video and not was_chosen:
+                self._notes.append("its pictures are left out: --format mkv keeps them")
+        if isinstance(target, Path) and is_file and job.extension not in VIDEOS and not job.raw:
+            lost = complete_tags(job.source, target)
+            if COVER_LOST in self._notes and ("cover" in lost or has_cover(target)):
+                self._notes.remove(COVER_LOST)
+            if lost:
+                self._notes.append(f"{job.extension} cannot hold, so left out: {', '.join(lost)}")
+        if isinstance(target, Path):
+            write_origin(target, self._origin())
+
     def _convert(self, source: Source, target: Path | BinaryIO) -> None:
-        job = self._job
+        job, settings = self._job, self._settings
         raw = job.raw if job.raw_target else None
-        sink = self._stack.enter_context(
-            _closing(open_sink(target, job.extension, source.info, raw))
-        )
-        track = self._track(source.info)
-        for block in source.blocks():
-            sink.write(track.feed(block))
-        sink.write(track.flush())
+        info = settings.part_of(source.info)
+        with _closing(open_sink(target, job.extension, info, raw)) as sink:
+            track = self._track(info)
+            for block in settings.parts(source.blocks(), info.sample_rate):
+                sink.write(track.feed(block))
+            sink.write(track.flush())
         self._notes += [*source.notes, *sink.notes]
+
+    def _measure_loudness(self, loudness: float) -> None:
+        """Denoise each track once only to find its gain."""
+        job, settings = self._job, self._settings
+        if job.source == PIPE or is_special(job.source):
+            raise SordinoError("--loudness needs to read the sound twice: give a file, not a pipe")
+        is_all = job.extension in VIDEOS and settings.track is None and not settings.takes_part
+        number, count = settings.track or 1, settings.track or 1
+        while number <= count:
+            with open_source(job.source, job.raw, number, self._stop) as source:
+                if is_all and isinstance(source, ContainerSource):
+                    count = len(source.container.streams.audio)
+                info = settings.part_of(source.info)
+                meter = LoudnessMeter(info)
+                track = TrackDenoiser(info, settings, report=self._reporter(info, number == 1))
+                for block in settings.parts(source.blocks(), info.sample_rate):
+                    meter.feed(track.feed(block))
+                meter.feed(track.flush())
+            gain, notes = meter.gain_to(loudness)
+            self._gains.append(gain)
+            self._notes += notes
+            number += 1
+        self._passes_done = 1
 
     def _track(self, info: SoundInfo) -> TrackDenoiser:
         """Begin an audio track; called once for each that a file has."""
@@ -386,18 +353,26 @@ class _Task:
         sink = None
         if noise is not None:
             part = self._stack.enter_context(atomic_write(noise))
-            extension = noise.suffix.removeprefix(".")
+            extension = extension_of(noise) or "wav"
             sink = self._stack.enter_context(_closing(open_sink(part, extension, info)))
+        gain = self._gains[len(self._tracks)] if self._gains else 1.0
         has_picture = is_first and job.picture is not None
+        report = self._reporter(info, is_first)
+        self._tracks.append(TrackDenoiser(info, self._settings, sink, gain, has_picture, report))
+        return self._tracks[-1]
+
+    def _reporter(self, info: SoundInfo, is_first: bool) -> Callable[[float], None]:
+        done, passes = self._passes_done, self._passes
 
         def report(seconds: float) -> None:
             if self._stop.is_set():
                 raise _Stopped
             if is_first and self._on_progress:
-                self._on_progress(job, seconds, info.seconds)
+                total = info.seconds
+                before = done * (total or 0.0)
+                self._on_progress(self._job, (before + seconds) / passes, total)
 
-        self._tracks.append(TrackDenoiser(info, self._settings, sink, has_picture, report))
-        return self._tracks[-1]
+        return report
 
 
 def _first(queue: "SimpleQueue[Future[FileReport]]") -> Future[FileReport]:

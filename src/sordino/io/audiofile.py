@@ -1,7 +1,7 @@
 """Files of sound <-> blocks of float32.
 
-soundfile reads and writes where it can (wav, flac, aiff, au, caf, w64, ogg), PyAV the rest
-(mp3, m4a, opus, the sound of videos, pipes).
+soundfile reads and writes what it can with one or two channels (wav, flac, aiff, au, caf, w64,
+ogg), PyAV the rest (surround, mp3, m4a, opus, the sound of videos, pipes).
 
 >>> from tempfile import mkdtemp
 >>> path = Path(mkdtemp()) / "tone.wav"
@@ -14,9 +14,10 @@ soundfile reads and writes where it can (wav, flac, aiff, au, caf, w64, ogg), Py
 """
 
 import errno
+import mmap
 import os
 import select
-import sys
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,15 +28,15 @@ import numpy as np
 import soundfile  # pyright: ignore[reportMissingTypeStubs]
 from av.error import DecoderNotFoundError, FFmpegError, InvalidDataError
 
+from sordino.arrays import Interleaved
 from sordino.errors import SordinoError
-from sordino.io.atomic import TEMPORARY
+from sordino.io.atomic import TEMPORARY, is_special
 from sordino.io.ffmpeg import ContainerSink, ContainerSource
 from sordino.io.formats import (
     CONTAINERS,
     EXTENSIONS,
     SOUNDFILE_FORMATS,
     VIDEOS,
-    Interleaved,
     RawFormat,
     Readable,
     SoundInfo,
@@ -46,8 +47,11 @@ from sordino.io.formats import (
 _PIPED = {"wav": ("wav", ""), "flac": ("flac", "flac"), "ogg": ("ogg", "libopus")} | {
     each: (CONTAINERS | VIDEOS)[each] for each in ("mp3", "opus", "aac", "mka", "mkv", "webm", "ts")
 }
+_SURROUND = {"wav": "wav", "w64": "w64", "caf": "caf", "flac": "flac"}
+"""Extension -> FFmpeg's name of the format; libsndfile cannot say which loudspeaker is which."""
 _PCM = {
     "PCM_U8": "pcm_u8",
+    "PCM_16": "pcm_s16le",
     "PCM_24": "pcm_s24le",
     "PCM_32": "pcm_s32le",
     "FLOAT": "pcm_f32le",
@@ -57,13 +61,22 @@ _PCM = {
 }
 _BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 _BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+_VORBIS_ORDER = {
+    # Count of channels -> FFmpeg's layouts, and where each channel of Vorbis is in them.
+    3: (("3.0",), (0, 2, 1)),
+    4: (("quad", "quad(side)"), (0, 1, 2, 3)),
+    5: (("5.0", "5.0(side)"), (0, 2, 1, 3, 4)),
+    6: (("5.1", "5.1(side)"), (0, 2, 1, 4, 5, 3)),
+    7: (("6.1",), (0, 2, 1, 5, 6, 4, 3)),
+    8: (("7.1",), (0, 2, 1, 6, 7, 4, 5, 3)),
+}
 _TAGS = {"title", "artist", "album", "comment", "date", "genre", "copyright", "license", "track"}
 _TAG_NAMES = {"track": "tracknumber"}  # FFmpeg's name -> libsndfile's
 _LARGEST_WAV = 4_000_000_000  # bytes; its sizes have 32 bits
 _HEADER = 1024  # bytes; what is longer must have sound in it
-_READ = 2048  # frames
+_FRAMES = 2048  # samples of each channel, read or written at a time
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile's answer for streams of unknown length
-_POLL_SECONDS = 0.2  # how soon a read of standard input can be ended
+_POLL_SECONDS = 0.2  # how soon a read of a pipe can be ended
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 _sf = cast(Any, soundfile)  # it has no types
@@ -91,29 +104,63 @@ class Sink(Protocol):
     def close(self) -> None: ...  # noqa: D102
 
 
-def open_source(file: Path | Readable, raw: RawFormat | None = None) -> Source:
+def open_source(
+    file: Path | Readable,
+    raw: RawFormat | None = None,
+    track: int | None = None,
+    stop: Event | None = None,
+) -> Source:
     """Open sound for reading, whatever its format; the content decides, not the name.
 
     Args:
-        file: a path, or an open binary file, which need not be seekable.
+        file: a path, also of a named pipe, or an open binary file, which need not be seekable.
         raw: how to read headerless samples; None reads the header.
+        track: which audio track of a container, from 1; None is the first one.
+        stop: ends the wait for a named pipe when it is set.
 
     Raises:
         SordinoError, OSError, av.error.FFmpegError: it is not sound, or cannot be read.
     """
-    if raw is None and isinstance(file, Path):
-        with file.open("rb") as opened:
-            head = opened.read(12)
+    if isinstance(file, Path) and not is_special(file):
+        return _open_file(file, raw, track)
+    return _StreamSource(PipeInput(file, stop) if isinstance(file, Path) else file, raw, track)
+
+
+def _open_file(path: Path, raw: RawFormat | None, track: int | None) -> Source:
+    if raw is not None:
+        return ContainerSource(path, raw, track)
+    with path.open("rb") as opened:
+        head = opened.read(12)
         if not head:
             raise SordinoError("the file is empty (0 bytes): copy or record it again")
-        if _is_soundfiles(head):
-            # FFmpeg has codecs that libsndfile has not, and reads what was never completed.
-            with suppress(soundfile.LibsndfileError):
-                source = SoundfileSource(file)
-                if source.info.seconds is not None or file.stat().st_size < _HEADER:
-                    return source
-                source.close()
-    return ContainerSource(file, raw)
+        size = opened.seek(0, os.SEEK_END)
+        is_wav = head[:4] == b"RIFF" and head[8:] == b"WAVE"
+        if is_wav and size >= 1 << 32:  # its header cannot say how long it is
+            return ContainerSource(path, track=track, ignores_length=True)
+        notes = _size_notes(opened, head, size)
+        is_joined = _is_joined(opened, head)
+    # FFmpeg has codecs that libsndfile has not, and reads what was never completed or is joined.
+    if _is_soundfiles(head) and not is_joined and track in (None, 1):
+        with suppress(soundfile.LibsndfileError):
+            source = SoundfileSource(path)
+            is_whole = source.info.seconds is not None or size < _HEADER
+            # It reads MPEG in wav files with complaints on standard error.
+            if is_whole and source.info.channels <= 2 and "MPEG" not in source.info.subtype:
+                source.notes += notes
+                return source
+            if is_whole and head[:4] == b"caff":
+                return source  # PyAV crashes on the layouts of some caf files
+            source.close()
+            if is_whole:
+                with suppress(SordinoError, FFmpegError):
+                    return _with_notes(ContainerSource(path, track=track), notes)
+                return SoundfileSource(path)
+    return _with_notes(ContainerSource(path, track=track), notes)
+
+
+def _with_notes(source: ContainerSource, notes: list[str]) -> ContainerSource:
+    source.notes += notes
+    return source
 
 
 def open_sink(
@@ -136,6 +183,11 @@ def open_sink(
         return ContainerSink(file, raw.encoding, f"pcm_{raw.encoding}", info)
     is_opus = info.subtype.upper() == "OPUS" and SOUNDFILE_FORMATS.get(extension) == "OGG"
     if isinstance(file, Path) and extension in SOUNDFILE_FORMATS and not is_opus:
+        is_surround = info.channels > 2 and info.layout and extension in _SURROUND
+        is_endless = extension == "wav" and info.seconds is None and info.subtype in _PCM
+        if is_surround or is_endless:
+            codec = "flac" if extension == "flac" else _PCM.get(info.subtype, "pcm_s16le")
+            return ContainerSink(file, _SURROUND[extension], codec, info)
         return SoundfileSink(file, SOUNDFILE_FORMATS[extension], info)
     known = CONTAINERS | VIDEOS | _PIPED if isinstance(file, Path) else _PIPED
     if extension not in known:
@@ -150,19 +202,20 @@ class SoundfileSource:
     """A file that libsndfile reads, in blocks of a second."""
 
     def __init__(self, path: Path) -> None:
-        self._file = _sf.SoundFile(path)
+        self._file = _sf.SoundFile(_name(path))
         self._frames: int = self._file.frames
         rate: int = self._file.samplerate
         known = 0 < self._frames < _UNKNOWN_FRAMES
+        subtype: str = self._file.subtype
         tags: dict[str, str] = self._file.copy_metadata()
         self.info = SoundInfo(
             sample_rate=rate,
             channels=self._file.channels,
-            subtype=self._file.subtype,
+            subtype=subtype,
             seconds=self._frames / rate if known else None,
             tags=tags | {key: tags[name] for key, name in _TAG_NAMES.items() if name in tags},
         )
-        self.notes = _cut_short(path, self._file.format)
+        self.notes: list[str] = []
 
     def blocks(self) -> Iterator[Interleaved]:
         """Yield the samples in blocks of about a second."""
@@ -186,7 +239,7 @@ class SoundfileSource:
 
     def _read(self) -> Interleaved:
         # Little at a time: where a file is damaged, one read is lost.
-        return self._file.read(_READ, dtype="float32", always_2d=True)
+        return self._file.read(_FRAMES, dtype="float32", always_2d=True)
 
     def close(self) -> None:
         """Close the file."""
@@ -219,9 +272,16 @@ class SoundfileSink:
         self.notes: list[str] = []
         self._path = path
         self._bits = _BITS.get(subtype)
+        self._order: tuple[int, ...] = ()
+        if container == "OGG" and info.channels in _VORBIS_ORDER:
+            layouts, self._order = _VORBIS_ORDER[info.channels]
+            if info.layout and info.layout not in layouts:
+                self.notes.append(
+                    f"ogg knows no channels {info.layout}: players take them for {layouts[0]}"
+                )
         try:
             self._file = _sf.SoundFile(
-                path, "w", info.sample_rate, info.channels, subtype, format=container
+                _name(path), "w", info.sample_rate, info.channels, subtype, format=container
             )
         except soundfile.LibsndfileError as error:
             raise SordinoError(
@@ -236,8 +296,13 @@ class SoundfileSink:
 
     def write(self, samples: Interleaved) -> None:
         """Append samples, shape = (samples, channels)."""
+        if self._order:
+            samples = samples[:, self._order]
+        prepared = samples if self._bits is None else _rounded(samples, self._bits)
         try:
-            self._file.write(samples if self._bits is None else _rounded(samples, self._bits))
+            # Little at a time: the Vorbis encoder has a whole block on its stack.
+            for start in range(0, len(prepared), _FRAMES):
+                self._file.write(prepared[start : start + _FRAMES])
         except (soundfile.LibsndfileError, AssertionError) as error:
             with self._path.open("ab") as file:
                 file.write(bytes(4096))  # libsndfile hides the reason, the system tells it
@@ -248,6 +313,97 @@ class SoundfileSink:
         self._file.close()
 
 
+class PipeInput:
+    """A pipe as a binary file that is at its end as soon as `stop` is set.
+
+    A plain read would hold up Ctrl-C until the other side of the pipe says something.
+
+    Args:
+        source: a path, or the descriptor of an open file.
+        stop: ends the wait; None waits as long as it takes.
+    """
+
+    name = "a pipe"
+
+    def __init__(self, source: Path | int, stop: Event | None = None) -> None:
+        self._stop = stop or Event()
+        is_path = isinstance(source, Path)
+        # A named pipe that nobody writes yet would hold up the opening itself.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        self._file = os.open(source, flags) if is_path else source
+        is_named = is_path and os.path.exists(os.path.realpath(source))  # not a shell's <(command)
+        self._is_begun = not (is_named and stat.S_ISFIFO(os.fstat(self._file).st_mode))
+        if is_path and os.name != "nt":
+            os.set_blocking(self._file, True)
+
+    def seekable(self) -> bool:
+        """Tell that there is no way back."""
+        return False
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, or none at the end."""
+        while not self._stop.is_set():
+            # Windows can wait for sockets only.
+            if os.name == "nt" or select.select([self._file], [], [], _POLL_SECONDS)[0]:
+                data = os.read(self._file, size)
+                if data or self._is_begun:
+                    self._is_begun = True
+                    return data
+                self._stop.wait(_POLL_SECONDS)  # nobody has opened the other end yet
+        return b""
+
+
+class _StreamSource(ContainerSource):
+    """An open file, which need not be seekable."""
+
+    def __init__(self, file: Readable, raw: RawFormat | None, track: int | None) -> None:
+        self._head = _Head(file)
+        try:
+            super().__init__(self._head, raw, track)
+        except InvalidDataError as error:
+            raise self._explained(error) from error
+
+    def blocks(self) -> Iterator[Interleaved]:
+        try:
+            yield from super().blocks()
+        except InvalidDataError as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: InvalidDataError) -> Exception:
+        if self._head.head[4:8] != b"ftyp" or self._head.seekable():
+            return error
+        return SordinoError(
+            "this mp4 has its index at its end, which a pipe cannot reach: give the file itself, "
+            "or move the index with ffmpeg -movflags faststart"
+        )
+
+
+class _Head:
+    """A stream of which the first bytes are remembered."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+        self.head = b""
+        self.name = str(getattr(file, "name", "a stream"))
+        if callable(seekable := getattr(file, "seekable", None)) and seekable():
+            self.seek: Any = cast(Any, file).seek
+            self.tell: Any = cast(Any, file).tell
+
+    def seekable(self) -> bool:
+        return hasattr(self, "seek")
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(size)
+        if len(self.head) < _HEADER:
+            self.head += data[:_HEADER]
+        return data
+
+
+def _name(path: Path) -> str | bytes:
+    # soundfile refuses names that are not UTF-8, but for bytes.
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
 def _is_soundfiles(head: bytes) -> bool:
     if head[:4] in (b"RIFF", b"RIFX", b"RF64"):
         return head[8:12] == b"WAVE"
@@ -256,17 +412,36 @@ def _is_soundfiles(head: bytes) -> bool:
     return head[:4] in (b"fLaC", b"OggS", b".snd", b"caff", b"riff")
 
 
-def _cut_short(path: Path, container: str) -> list[str]:
+def _size_notes(file: BinaryIO, head: bytes, size: int) -> list[str]:
     """Compare the size that a RIFF or FORM header promises with the size of the file."""
-    if container not in ("WAV", "WAVEX", "AIFF"):
+    if head[8:12] not in (b"WAVE", b"AIFF", b"AIFC") or head[:4] not in (b"RIFF", b"FORM"):
         return []
-    with path.open("rb") as file:
-        head = file.read(8)
-    promised = int.from_bytes(head[4:], "little" if head[:4] == b"RIFF" else "big") + 8
-    there = path.stat().st_size
-    if there >= promised or promised >= 1 << 32:  # the latter: written to a pipe, size unknown
+    promised = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big") + 8
+    if promised >= 1 << 32 or promised <= len(head):  # written to a pipe, size unknown
         return []
-    return [f"the file is cut short: only {there:,} of {promised:,} bytes"]
+    if size < promised:
+        return [f"the file is cut short: only {size:,} of {promised:,} bytes"]
+    file.seek(promised + promised % 2)
+    if file.read(4) == head[:4]:
+        return [
+            f"another recording is joined to it after {promised:,} bytes, which is left out: "
+            "split the file there"
+        ]
+    return []
+
+
+def _is_joined(file: BinaryIO, head: bytes) -> bool:
+    """Tell whether several Ogg or FLAC recordings follow each other in a file."""
+    if head[:4] not in (b"OggS", b"fLaC"):
+        return False
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if head[:4] == b"fLaC":
+            return data.find(b"fLaC\0\0\0\x22", 4) > 0 or data.find(b"fLaC\x80\0\0\x22", 4) > 0
+        begin = 0  # Ogg begins with one page for each of its tracks
+        while data[begin : begin + 6] == b"OggS\0\2":
+            segments = data[begin + 26] if begin + 26 < len(data) else 0
+            begin += 27 + segments + sum(data[begin + 27 : begin + 27 + segments])
+        return data.find(b"OggS\0\2", begin) > 0
 
 
 def _subtype(container: str, wanted: str) -> str:
@@ -285,31 +460,6 @@ def _rounded(samples: Interleaved, bits: int) -> Any:
     if bits <= 16:
         return (levels * (1 << (16 - bits))).astype(np.int16)
     return (levels * (1 << (32 - bits))).astype(np.int32)
-
-
-class StandardInput:
-    """Standard input as a binary file that is at its end as soon as `stop` is set.
-
-    A plain read would hold up Ctrl-C until the other side of the pipe says something.
-    """
-
-    name = "standard input"
-
-    def __init__(self, stop: Event) -> None:
-        self._stop = stop
-        self._file = sys.stdin.fileno()
-
-    def seekable(self) -> bool:
-        """Tell that there is no way back."""
-        return False
-
-    def read(self, size: int) -> bytes:
-        """Return up to `size` bytes, or none at the end."""
-        if os.name != "nt":  # Windows can wait for sockets only
-            while not select.select([self._file], [], [], _POLL_SECONDS)[0]:
-                if self._stop.is_set():
-                    return b""
-        return os.read(self._file, size)
 
 
 def explain(error: Exception, source: str | Path, target: str | Path) -> str:
@@ -332,11 +482,15 @@ def _explain_system(error: OSError, source: str | Path, target: str | Path) -> s
         return f"{target}: the program that was reading it has ended"
     if error.errno in _FULL:
         return f"{target}: the disk is full, or the file larger than allowed: make room and go on"
-    named = str(error.filename or "").removeprefix("file:")
+    named = os.fsdecode(error.filename or "").removeprefix("file:")
     is_target = named.endswith(TEMPORARY) or Path(named) in (Path(target), Path(target).parent)
-    if isinstance(error, FileNotFoundError) and not is_target:
-        return f"{source}: there is no such file"
     path = target if is_target else Path(named or source)
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{path}: this name is too long for the disk: give a shorter one with -o"
+    if isinstance(error, FileNotFoundError) and not is_target:
+        is_address = "://" in str(source) or ":/" in str(source)[2:]
+        hint = ": download it first" if is_address else ""
+        return f"{source}: there is no such file{hint}"
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         deed = "write here: choose another folder with -o" if is_target else "read it"
         return f"{path}: no permission to {deed}"

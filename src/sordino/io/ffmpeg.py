@@ -6,9 +6,12 @@ priming of encoders, edit lists, start offsets and gaps are accounted for here a
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
+from functools import cache
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 
 import av
 import numpy as np
@@ -19,17 +22,20 @@ from av.codec.codec import Capabilities, Codec
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Disposition, Stream
+from mutagen import MutagenError  # pyright: ignore[reportPrivateImportUsage]
+from mutagen.mp3 import MP3, BitrateMode
 
+from sordino.arrays import Interleaved
 from sordino.errors import SordinoError
 from sordino.io.formats import (
-    Interleaved,
     RawFormat,
     Readable,
     SoundInfo,
     one_second_blocks,
     truncation_notes,
 )
+from sordino.io.packets import PacketReader, is_moving_picture
+from sordino.io.tags import kept_tags, readable_tags
 
 SYNC_TOLERANCE = 0.02  # s; timestamps that jump further are gaps or overlaps, less is rounding
 LONGEST_FRAME = 4096  # samples; what an encoder may have padded the end of a track with
@@ -38,7 +44,22 @@ _ENCODERS = {"mp3": "libmp3lame", "opus": "libopus"}  # others carry the codec's
 _PRIMING = {"aac": 1024, "mp3": 1105, "ac3": 256, "eac3": 256, "mp2": 481}  # samples
 _LEAST_BIT_RATE = {"aac": 64_000, "mp3": 64_000, "opus": 32_000}  # per channel; others: below
 _OTHER_BIT_RATE = 96_000
-_SUBTYPES = {"u8": "PCM_U8", "s16": "PCM_16", "s32": "PCM_24", "flt": "FLOAT", "dbl": "DOUBLE"}
+_SUBTYPES = {
+    **{"u8": "PCM_U8", "s16": "PCM_16", "s32": "PCM_24", "s64": "PCM_32"},
+    **{"flt": "FLOAT", "dbl": "DOUBLE"},
+}
+_DURATION_IS_GUESSED = {"aac", "ac3", "eac3", "dts", "dtshd", "mlp", "truehd", "loas", "amr"}
+_NO_TIME_STAMPS = {*_DURATION_IS_GUESSED, "mp3", "flac"}
+"""Streams without a container: FFmpeg counts the time from the first frame's duration."""
+_PLAIN = ("mono", "stereo", "1c", "2c", "")
+_UNCOMMON = {"5.1(side)", "5.0(side)"}
+_LOST_LAYOUTS = {("libopus", "5.0"), ("libopus", "6.1"), ("aac", "6.1"), ("aac", "7.1(wide)")}
+"""Layouts whose channels FFmpeg's encoders confuse or leave without names (up to FFmpeg 8)."""
+_SIMILAR_LAYOUTS = {
+    # Surround loudspeakers are at the side or at the back; most codecs know one of the two.
+    **{"5.1(side)": "5.1", "5.1": "5.1(side)", "5.0(side)": "5.0", "5.0": "5.0(side)"},
+    **{"quad(side)": "quad", "quad": "quad(side)"},
+}
 _LOSSLESS = ("pcm_", "flac", "alac", "wavpack", "tta", "ape", "mlp", "truehd")
 _REFERRING = {
     *("concat", "dash", "hds", "hls", "imf", "sdp", "smoothstreaming", "webm_dash_manifest"),
@@ -52,16 +73,20 @@ _SAFE = {
 }
 
 
-def open_container(file: Path | Readable, raw: RawFormat | None = None) -> InputContainer:
+def open_container(
+    file: Path | Readable, raw: RawFormat | None = None, ignores_length: bool = False
+) -> InputContainer:
     """Open any container for reading.
 
     Args:
         file: a path, or an open binary file, which need not be seekable.
         raw: how to read headerless samples; None reads the header.
+        ignores_length: read a wav file to its end, whatever its header says.
     """
     name = f"file:{file}" if isinstance(file, Path) else file
     if raw is None:
-        return av.open(name, "r", options=_SAFE)
+        options = _SAFE | ({"ignore_length": "1"} if ignores_length else {})
+        return av.open(name, "r", options=options, metadata_errors="surrogateescape")
     options = {"sample_rate": str(raw.sample_rate), "ch_layout": f"{raw.channels}c"}
     return av.open(name, "r", format=raw.encoding, options=options)
 
@@ -71,10 +96,21 @@ class TrackDecoder:
 
     Gaps in the timestamps come out as silence and overlaps are cut, so that the position of
     every sample is `start` plus the number of samples before it.
+
+    Args:
+        stream: of a container that has just been opened.
+        packets: of the same container.
+        is_guessed: whether the container's duration is a guess from the bit rate.
+
+    Raises:
+        SordinoError: the codec is unknown, or the header is damaged.
     """
 
-    def __init__(self, stream: AudioStream) -> None:
+    def __init__(
+        self, stream: AudioStream, packets: PacketReader, is_guessed: bool = False
+    ) -> None:
         self.stream: Any = stream
+        self._packets = packets
         self.start: int | None = None  # position of the first sample; None before it is known
         self._damaged = 0  # packets that could not be decoded
         context: Any = stream.codec_context
@@ -92,10 +128,15 @@ class TrackDecoder:
             channels=stream.layout.nb_channels,
             subtype=subtype.removesuffix("float"),
             layout="" if self._layout.endswith(" channels") else self._layout,
-            bit_rate=None if lossless else stream.bit_rate,
+            bit_rate=None if lossless else _bit_rate(stream),
             seconds=_seconds(stream),
-            tags=stream.container.metadata or stream.metadata,  # ogg has them on the track
+            tags=readable_tags(stream.container.metadata or stream.metadata),  # ogg: the track's
         )
+        container = stream.container.format.name
+        self._has_time_stamps = container not in _NO_TIME_STAMPS
+        self._is_guessed = is_guessed or container in _DURATION_IS_GUESSED
+        self._resampler: AudioResampler | None = None
+        self._rates: dict[int, float] = {}  # Hz -> s, when it was first met
         self._shape: object = None
         self._next = 0
         self._end = _declared_end(stream)
@@ -109,13 +150,17 @@ class TrackDecoder:
             return
         for frame in frames:
             position = self._next
-            if frame.pts is not None and frame.time_base is not None:
+            is_stamped = self._has_time_stamps or self.start is None
+            if is_stamped and frame.pts is not None and frame.time_base is not None:
                 position = round(frame.pts * frame.time_base * self.info.sample_rate)
             if self.start is None:
                 self.start = self._next = position
             for samples in self._converted(frame):
                 yield from self._placed(samples, position)
                 position = self._next
+        if not packet.size and self._resampler is not None:
+            for samples in self._resampled(None):
+                yield from self._placed(samples, self._next)
 
     def notes(self) -> list[str]:
         """Say at the end what was wrong with the track.
@@ -126,15 +171,30 @@ class TrackDecoder:
         if self.start is None:
             raise SordinoError("no sound in it can be decoded: it is damaged or cut short")
         notes = [f"{self._damaged} damaged packet(s) could not be decoded"] if self._damaged else []
-        reached = (self._next - self.start) / self.info.sample_rate
-        return notes + truncation_notes(reached, self.info.seconds)
+        for rate, seconds in list(self._rates.items())[1:]:
+            notes.append(
+                f"its sample rate changes to {rate} Hz after {seconds:.1f} s: that part was "
+                f"resampled to {self.info.sample_rate} Hz"
+            )
+        if not self._is_guessed and not self._packets.notes:
+            reached = (self._next - self.start) / self.info.sample_rate
+            notes += truncation_notes(reached, self.info.seconds)
+        return notes + self._packets.notes
 
     def _converted(self, frame: AudioFrame) -> Iterator[Interleaved]:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:  # some broadcasts change layout on the way
             self._shape = shape
+            if self._resampler is not None:
+                yield from self._resampled(None)
             # Interleaved: PyAV crashes on planes of 8 channels and more.
             self._resampler = AudioResampler("flt", self._layout, self.info.sample_rate)
+            seconds = (self._next - (self.start or 0)) / self.info.sample_rate
+            self._rates.setdefault(frame.sample_rate, seconds)
+        yield from self._resampled(frame)
+
+    def _resampled(self, frame: AudioFrame | None) -> Iterator[Interleaved]:
+        assert self._resampler is not None
         for converted in self._resampler.resample(frame):
             yield np.asarray(converted.to_ndarray(), np.float32).reshape(-1, self.info.channels)
 
@@ -177,32 +237,21 @@ class TrackEncoder:
     ) -> None:
         self._output: Any = output
         self._rate = info.sample_rate
-        self._layout = info.layout or f"{info.channels}c"
         self._position: int | None = None
-        encoder, self.stream = self._added(codecs)
+        encoder, rate, self._layout = _choose(output.format.name, codecs, info)
+        self.stream = _add_track(output, encoder, rate, self._layout)
         self.rate: int = self.stream.rate
-        self.stream.layout = self._layout
-        self.stream.time_base = Fraction(1, self.rate)
-        self.stream.format = _sample_format(encoder, info.subtype)
+        sample_format = _sample_format(encoder, info.subtype)
+        self.stream.format = sample_format
         self.codec = name = encoder.canonical_name
+        # Encoders of 24 bits cut the others off; rounding is a bit more exact.
+        self._rounds = sample_format in ("s32", "s32p") and name != "pcm_s32le"
         self._skip = _PRIMING.get(name, 0) if skip_priming else 0
         if not name.startswith(_LOSSLESS):
             least = _LEAST_BIT_RATE.get(name, _OTHER_BIT_RATE) * info.channels
             self.stream.bit_rate = max(info.bit_rate or 0, least)
         if name == "opus":
             self.stream.bit_rate = min(self.stream.bit_rate, 256_000 * info.channels)
-
-    def _added(self, codecs: Sequence[str]) -> tuple[Codec, Any]:
-        for codec in codecs:
-            with suppress(ValueError):  # no such encoder, or not in this container
-                encoder = Codec(_ENCODERS.get(codec, codec), "w")
-                if not encoder.capabilities & Capabilities.experimental:
-                    rate = _nearest_rate(encoder, self._rate)
-                    return encoder, self._output.add_stream(encoder.name, rate=rate)
-        raise SordinoError(
-            f"this installation of FFmpeg cannot write {' or '.join(codecs)} into "
-            f"{self._output.format.name}: choose another format, for instance --format wav"
-        )
 
     def start(self, position: int) -> None:
         """Say where on the container's clock the first sample belongs; later calls do nothing."""
@@ -217,6 +266,9 @@ class TrackEncoder:
         samples = samples[skipped:]
         if not len(samples):
             return
+        if self._rounds:
+            levels: Interleaved = np.rint(samples * np.float32(1 << 23))
+            samples = levels * np.float32(1 / (1 << 23))
         interleaved = np.ascontiguousarray(samples).reshape(1, -1)
         frame = AudioFrame.from_ndarray(interleaved, "flt", self._layout)
         frame.sample_rate = self._rate
@@ -231,26 +283,71 @@ class TrackEncoder:
         self._output.mux(self.stream.encode(None))
 
 
+def _choose(container: str, codecs: Sequence[str], info: SoundInfo) -> tuple[Codec, int, str]:
+    """Choose an encoder, its sample rate and layout; many muxers refuse only their header."""
+    layout = info.layout or (f"{info.channels}c" if info.channels <= 2 else "")
+    # Unknown channels stay unknown where the format allows it, and else are what is usual.
+    layouts = [layout] if layout else [f"{info.channels} channels", f"{info.channels}c"]
+    if layout in _SIMILAR_LAYOUTS:
+        layouts.append(_SIMILAR_LAYOUTS[layout])
+        layouts.sort(key=_UNCOMMON.__contains__)
+    has_encoder = False
+    for codec in codecs:
+        with suppress(ValueError):  # no such encoder
+            encoder = Codec(_ENCODERS.get(codec, codec), "w")
+            if encoder.capabilities & Capabilities.experimental:
+                continue
+            has_encoder = True
+            rate = _nearest_rate(encoder, info.sample_rate)
+            for each in layouts:
+                if (encoder.name, each) in _LOST_LAYOUTS:
+                    continue
+                if container == "matroska" and codec.startswith("pcm_") and layout not in _PLAIN:
+                    continue  # it does not say which channel is which
+                if _can_hold(container, encoder.name, rate, each):
+                    return encoder, rate, each
+    names = " or ".join(dict.fromkeys(codecs))
+    what = f"{container} ({names}) cannot hold {info.channels} channel(s) at {info.sample_rate} Hz"
+    if not has_encoder:
+        what = f"this installation of FFmpeg cannot write {names} into {container}"
+    raise SordinoError(f"{what}: choose another format, for instance --format wav")
+
+
+@cache
+def _can_hold(container: str, encoder: str, rate: int, layout: str) -> bool:
+    try:
+        with av.open(BytesIO(), "w", format=container) as output:
+            stream = _add_track(output, Codec(encoder, "w"), rate, layout)
+            if not encoder.startswith(_LOSSLESS):
+                stream.bit_rate = _OTHER_BIT_RATE * stream.layout.nb_channels
+            output.start_encoding()
+    except (ValueError, FFmpegError):
+        return False
+    return True
+
+
+def _add_track(output: OutputContainer, encoder: Codec, rate: int, layout: str) -> Any:
+    stream: Any = cast(Any, output).add_stream(encoder.name, rate=rate)
+    stream.layout = layout
+    stream.time_base = Fraction(1, rate)
+    return stream
+
+
 def open_output(file: Path | BinaryIO, container: str, sample_rate: int) -> OutputContainer:
     """Open a container for writing, with a clock that is exact to the sample."""
     name = f"file:{file}" if isinstance(file, Path) else file
     options: dict[str, str] = {}
-    if container in ("mp4", "mov", "ipod", "3gp"):
+    if container == "wav":
+        options["rf64"] = "auto"  # if it grows beyond 4 GiB
+    if container in ("mp4", "mov", "ipod", "f4v", "3gp", "3g2"):
         # Edit lists count in units of this clock; its default is a coarse millisecond.
         options["movie_timescale"] = str(sample_rate)
     return av.open(name, "w", format=container, container_options=options)
 
 
-def kept_tags(tags: dict[str, str]) -> dict[str, str]:
-    """Leave out the tags that describe the old encoding."""
-    stale = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps")
-    stale += ("number_of_", "_statistics_", "vendor_id", "handler_name")
-    return {key: value for key, value in tags.items() if not key.lower().startswith(stale)}
-
-
-def is_moving_picture(stream: Stream) -> bool:
-    """Tell a moving picture from a cover."""
-    return not stream.disposition & Disposition.attached_pic
+def _bit_rate(stream: AudioStream) -> int | None:
+    stated = stream.metadata.get("BPS", "")  # as mkvmerge writes it
+    return stream.bit_rate or (int(stated) if stated.isdecimal() else None)
 
 
 def _seconds(stream: AudioStream) -> float | None:
@@ -285,49 +382,86 @@ def _sample_format(encoder: Codec, subtype: str) -> str:
 
 
 class ContainerSource:
-    """One audio track of any container as blocks of samples.
+    """One audio track of any container as blocks of samples; `remux` takes them all.
 
     Args:
         file: a path, or an open binary file, which need not be seekable.
         raw: see `open_container`.
+        track: which audio track, from 1; None is the first one.
+        ignores_length: see `open_container`.
 
     Raises:
-        SordinoError: there is no track of sound in it.
+        SordinoError: there is no track of sound in it, or not so many.
     """
 
-    def __init__(self, file: Path | Readable, raw: RawFormat | None = None) -> None:
-        self._container: Any = open_container(file, raw)
+    def __init__(
+        self,
+        file: Path | Readable,
+        raw: RawFormat | None = None,
+        track: int | None = None,
+        ignores_length: bool = False,
+    ) -> None:
+        self.container: Any = open_container(file, raw, ignores_length)
         self.notes: list[str] = []
         try:
-            if not self._container.streams.audio:
+            self.packets = PacketReader(self.container)
+            tracks = self.container.streams.audio
+            if not tracks:
                 raise SordinoError(
                     "there is no sound in it: give an audio file, or a video with sound"
                 )
-            self._decoder = TrackDecoder(self._container.streams.audio[0])
+            if track is not None and not 1 <= track <= len(tracks):
+                raise SordinoError(f"there is no audio track {track}: it has {len(tracks)}")
+            self._is_guessed = self.container.format.name == "mp3" and not _has_frame_count(file)
+            self._decoder = self.decoder(tracks[(track or 1) - 1], isinstance(file, Path))
         except BaseException:
             self.close()
             raise
         self.info = self._decoder.info
-        self.has_pictures = any(is_moving_picture(each) for each in self._container.streams.video)
-        if len(self._container.streams.audio) > 1:
-            self.notes.append("of several audio tracks only the first one was taken")
+        if ignores_length:
+            self.info = replace(self.info, seconds=None)
+        self.has_pictures = any(is_moving_picture(each) for each in self.container.streams.video)
+        if len(tracks) > 1 and track is None:
+            self.notes.append(
+                f"of {len(tracks)} audio tracks only the first one was taken: --track chooses"
+            )
+
+    def decoder(self, stream: AudioStream, measures_bit_rate: bool = True) -> TrackDecoder:
+        """Return a decoder for one of the audio tracks."""
+        decoder = TrackDecoder(stream, self.packets, self._is_guessed)
+        info = decoder.info
+        is_lossy = not stream.codec_context.name.startswith(_LOSSLESS)
+        if measures_bit_rate and is_lossy and not info.bit_rate:
+            decoder.info = replace(info, bit_rate=self.packets.bit_rate(stream.index))
+        return decoder
 
     def blocks(self) -> Iterator[Interleaved]:
         """Yield the samples in blocks of about a second."""
-        packets = self._container.demux(self._decoder.stream)
+        index = self._decoder.stream.index
+        packets = (packet for packet in self.packets if packet.stream.index == index)
         parts = (part for packet in packets for part in self._decoder.decode(packet))
         yield from one_second_blocks(parts, self.info.sample_rate)
         self.notes += self._decoder.notes()
 
     def close(self) -> None:
         """Close the file."""
-        self._container.close()
+        self.container.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _has_frame_count(file: Path | Readable) -> bool:
+    """Tell whether an mp3 file says in its first frame how long it is (Xing, VBRI)."""
+    if not isinstance(file, Path):
+        return False
+    with suppress(MutagenError):
+        info: Any = MP3(file).info
+        return info.bitrate_mode != BitrateMode.UNKNOWN
+    return False
 
 
 class ContainerSink:
@@ -349,7 +483,7 @@ class ContainerSink:
         try:
             self._track = TrackEncoder(self._output, [codec], info)
             self._output.start_encoding()
-        except (ValueError, FFmpegError) as error:
+        except ValueError as error:
             if isinstance(error, OSError):  # the disk's fault, not the sound's
                 raise
             raise SordinoError(

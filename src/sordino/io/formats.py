@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sordino.arrays import Interleaved
 
 SOUNDFILE_FORMATS = {
     "wav": "WAV",
@@ -27,12 +28,16 @@ CONTAINERS = {
     "mp3": ("mp3", "libmp3lame"),
     "m4a": ("ipod", "aac"),
     "m4b": ("ipod", "aac"),
+    "m4r": ("ipod", "aac"),
     "aac": ("adts", "aac"),
     "opus": ("opus", "libopus"),
+    "weba": ("webm", "libopus"),
     "mka": ("matroska", "flac"),
     "wv": ("wv", "wavpack"),
+    "tta": ("tta", "tta"),
     "wma": ("asf", "wmav2"),
     "ac3": ("ac3", "ac3"),
+    "eac3": ("eac3", "eac3"),
     "mp2": ("mp2", "mp2"),
 }
 """Extension -> FFmpeg's names of the format and of its usual encoder; sound only."""
@@ -46,26 +51,38 @@ VIDEOS = {
     "avi": ("avi", "libmp3lame"),
     "ts": ("mpegts", "aac"),
     "mts": ("mpegts", "aac"),
+    "m2t": ("mpegts", "aac"),
     "m2ts": ("mpegts", "aac"),
     "mpg": ("mpeg", "mp2"),
     "mpeg": ("mpeg", "mp2"),
+    "vob": ("vob", "mp2"),
     "flv": ("flv", "aac"),
+    "f4v": ("f4v", "aac"),
     "3gp": ("3gp", "aac"),
+    "3g2": ("3g2", "aac"),
     "wmv": ("asf", "wmav2"),
+    "asf": ("asf", "wmav2"),
     "ogv": ("ogg", "libopus"),
 }
 """Extension -> FFmpeg's names of the format and of its usual audio encoder; with pictures."""
 
 EXTENSIONS = (*SOUNDFILE_FORMATS, *CONTAINERS, *VIDEOS)
+"""All that can be written."""
+
+READ_ONLY = (
+    *("amr", "awb", "3ga", "ape", "mpc", "mp1", "mpa", "m2a", "shn", "tak", "spx", "voc", "oma"),
+    *("aa3", "ra", "dts", "dtshd", "thd", "mlp", "ec3", "dss", "qcp", "sph", "nist", "gsm"),
+    *("mxf", "dv", "rm", "rmvb", "ogm", "divx", "mk3d", "mj2", "trp", "wtv", "nut"),
+)
+"""What a folder is searched for besides; sound from these is written as wav."""
+
+INPUT_EXTENSIONS = (*EXTENSIONS, *READ_ONLY)
 
 RAW_ENCODINGS = (
     *("s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "u8", "s8"),
     *("f32le", "f32be", "f64le", "f64be", "alaw", "mulaw"),
 )
 """FFmpeg's names for samples without a header."""
-
-Interleaved = NDArray[np.float32]
-"""Shape = (samples, channels), full scale +-1."""
 
 
 class Readable(Protocol):

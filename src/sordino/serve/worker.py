@@ -20,11 +20,13 @@ from typing import Any, BinaryIO
 
 from av.error import FFmpegError
 
+from sordino.arrays import Interleaved
 from sordino.batch.plan import Job
-from sordino.batch.process import Settings, TrackDenoiser, denoise_files
+from sordino.batch.process import denoise_files
+from sordino.batch.track import Settings, TrackDenoiser
 from sordino.errors import SordinoError
 from sordino.io.audiofile import Sink, explain, open_sink, open_source
-from sordino.io.formats import Interleaved, RawFormat, SoundInfo
+from sordino.io.formats import RawFormat, SoundInfo
 
 try:
     import resource
@@ -52,7 +54,7 @@ class Task:
         model: name of a packaged one.
         strength: share of the noise to take.
         attenuation_limit_db: see `sordino.denoiser.Denoiser`.
-        warm_up: seconds, see `sordino.batch.process.Settings.listen`.
+        warm_up: seconds, see `sordino.batch.track.Settings`.
         raw: encoding, rate in Hz and channels of headerless samples; None if there is a header.
         max_sound_seconds: of audio.
         max_output_bytes: of any file it writes.

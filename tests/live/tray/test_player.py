@@ -7,7 +7,7 @@ import pytest
 
 from support.desktop import application, require_qt, spin_until
 from support.signals import tone
-from support.sound_servers import RATE, Recorder, Server
+from support.sound_servers import RATE, Recorder, Server, undisturbed
 
 require_qt()
 pytestmark = [pytest.mark.slow, pytest.mark.audio]
@@ -52,18 +52,6 @@ def played(player, do=lambda: None, sample_rate=RATE):
         do()
         spin_until(lambda: not player.playing, "the end")
         return recorder.read(2 * SECONDS + 0.5)
-
-
-def undisturbed(attempt, check, attempts=5):
-    """Repeat what is played until the sound server drops nothing, as it may on a busy machine.
-
-    A fault of the player would be in each attempt.
-    """
-    for _ in range(attempts - 1):
-        sound = attempt()
-        if check(sound):
-            return sound
-    return attempt()
 
 
 def test_plays_noisy_then_clean(player):

@@ -10,7 +10,8 @@ import soundfile as sf
 
 from sordino.errors import SordinoError
 from sordino.train.data.corpus import BASE_RATE, WIDE_RATE, Corpus, CorpusConfig, Pool, Source
-from sordino.train.data.decode import find_events, measure_bandwidth, resample
+from sordino.train.data.decode import decode, find_events, measure_bandwidth, resample
+from support.media import rumble, write_sound
 from support.signals import noise, tone
 
 
@@ -31,6 +32,18 @@ def config(tmp_path, **kinds):
 
 def open_speech(tmp_path, folder):
     return Corpus.open(config(tmp_path, speech=(Source(str(folder)),)), progress=False).speech
+
+
+def test_all_that_is_denoised_is_trained_on(tmp_path, folder):
+    write_sound(folder / "dora-00.m4a", rumble(32000), 16000, "aac", "ipod")
+    right = np.stack([np.zeros(16000, "f4"), tone(440, 16000)], 1)
+    sf.write(folder / "emil-00.wav", right, 16000)  # its first channel is silent
+    pool = open_speech(tmp_path, folder)
+    clips = {clip.path: clip for clip in pool.clips}
+    assert clips["dora-00.m4a"].seconds == pytest.approx(2, abs=0.1)
+    assert np.array_equal(
+        decode(folder / "emil-00.wav")[0], sf.read(folder / "emil-00.wav")[0][:, 1]
+    )
 
 
 def test_clips_carry_speaker_length_and_rates(tmp_path, folder):

@@ -62,7 +62,8 @@ class CommandServer(QObject):
         self._server.close()
 
     def _accept(self) -> None:
-        while (socket := self._server.nextPendingConnection()) is not None:
+        while self._server.hasPendingConnections():
+            socket = self._server.nextPendingConnection()
             socket.disconnected.connect(socket.deleteLater)
             socket.readyRead.connect(partial(self._obey, socket))
             self._obey(socket)  # what has arrived already

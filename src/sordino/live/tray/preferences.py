@@ -3,6 +3,7 @@
 import plistlib
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,8 @@ class Preferences:
             try:
                 number = name in ("strength", "attenuation_limit_db")
                 value = float(text) if number else text
-                wanted = Settings(**{**vars(settings), name: value})
+                changed: dict[str, Any] = {name: value}
+                wanted = replace(settings, **changed)
                 if name == "model":
                     wanted.load_models()
                 settings = wanted

@@ -145,9 +145,10 @@ class SpectrogramView(QWidget):
     def append(self, levels: Levels) -> None:
         """Show columns as the newest ones; shape = (ROWS, columns), dB."""
         levels = levels[:, -COLUMNS:]
-        places = (self._next + np.arange(levels.shape[1])) % COLUMNS
+        count = levels.shape[1]
+        places = np.arange(self._next, self._next + count, dtype=np.int64) % COLUMNS
         self._pixels[:, places] = image(levels, DARKEST_DB, BRIGHTEST_DB)
-        self._next = (self._next + levels.shape[1]) % COLUMNS
+        self._next = (self._next + count) % COLUMNS
         self.update()
 
     def clear(self) -> None:

@@ -192,11 +192,9 @@ class Window(QWidget):
         self.mute.toggled.connect(controller.set_muted)
         controller.muted_changed.connect(self.mute.setChecked)
         self.strength.valueChanged.connect(self._set_strength)
-        self.input.activated.connect(lambda index: controller.set_input(self.input.itemData(index)))
+        self.input.activated.connect(self._choose_input)
         self.model.activated.connect(self._choose_model)
-        self.limit.activated.connect(
-            lambda index: controller.set_attenuation_limit(self.limit.itemData(index))
-        )
+        self.limit.activated.connect(self._choose_limit)
         self.record.clicked.connect(self._record)
         self.open_folder.clicked.connect(self._open_folder)
         self.autostart.toggled.connect(self._set_autostart)
@@ -224,6 +222,12 @@ class Window(QWidget):
 
     def _show_strength(self) -> None:
         self.strength_text.setText(f"{self.strength.value()} %")
+
+    def _choose_input(self, index: int) -> None:
+        self._controller.set_input(self.input.itemData(index))
+
+    def _choose_limit(self, index: int) -> None:
+        self._controller.set_attenuation_limit(self.limit.itemData(index))
 
     def _choose_model(self, index: int) -> None:
         try:

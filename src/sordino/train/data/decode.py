@@ -16,17 +16,21 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import soundfile as sf
 import soxr
+from av.error import FFmpegError
 from scipy.signal import get_window
 
 from sordino.errors import SordinoError
+from sordino.io.audiofile import open_source
+from sordino.io.formats import INPUT_EXTENSIONS
 from sordino.train.data.signal import FloatArray, frame_power
 
 log = logging.getLogger("sordino")
 
-AUDIO_SUFFIXES = {".aif", ".oga", ".opus"} | {
+AUDIO_SUFFIXES = {"." + name for name in INPUT_EXTENSIONS} | {
     "." + name.lower() for name in sf.available_formats() if name != "RAW"
 }
-UNREADABLE = (sf.SoundFileError, ValueError, OSError)  # what a broken file may raise
+# What a broken file may raise.
+UNREADABLE = (sf.SoundFileError, FFmpegError, SordinoError, ValueError, OSError)
 
 
 class Recording(NamedTuple):
@@ -51,17 +55,37 @@ def audio_files(root: Path) -> list[Path]:
 
 
 def decode(file: Path | BinaryIO) -> tuple[FloatArray, int]:
-    """First channel of an audio file, shape `(samples,)`, and its rate in Hz.
+    """First channel with sound of an audio file, shape `(samples,)`, and its rate in Hz.
 
     Raises:
-        soundfile.SoundFileError, ValueError, OSError: it is broken or holds no sound.
+        One of `UNREADABLE`: it is broken or holds no sound.
     """
-    x, rate = sf.read(file, dtype="float32", always_2d=True)
+    x, rate = _read(file)
+    return _channel(x, _first_with_sound(x)), rate
+
+
+def _read(file: Path | BinaryIO) -> tuple[FloatArray, int]:
+    """All channels, shape `(samples, channels)`, and the rate in Hz."""
+    if isinstance(file, Path):
+        with open_source(file) as source:
+            blocks = [np.zeros((0, source.info.channels), np.float32), *source.blocks()]
+            x, rate = np.concatenate(blocks), source.info.sample_rate
+    else:
+        x, rate = sf.read(file, dtype="float32", always_2d=True)
     if len(x) < rate // 100:
         raise ValueError("it is shorter than 10 ms")
     if not np.isfinite(x).all():
         raise ValueError("it has samples that are not numbers")
-    return np.ascontiguousarray(x[:, 0], np.float32), rate
+    return x, rate
+
+
+def _first_with_sound(x: FloatArray) -> int:
+    """Index of a channel; recorders leave the first one silent at times."""
+    return int(x.any(axis=0).argmax())
+
+
+def _channel(x: FloatArray, index: int) -> FloatArray:
+    return np.ascontiguousarray(x[:, min(index, x.shape[1] - 1)], np.float32)
 
 
 def decode_pair(
@@ -72,12 +96,12 @@ def decode_pair(
     Raises:
         ValueError: their rates differ; and what `decode` raises.
     """
-    x, rate = decode(noisy)
-    y, clean_rate = decode(clean)
+    x, rate = _read(noisy)
+    y, clean_rate = _read(clean)
     if clean_rate != rate:
         raise ValueError(f"its clean partner has {clean_rate} Hz and not {rate} Hz")
-    length = min(len(x), len(y))
-    return (x[:length], y[:length]), rate
+    length, index = min(len(x), len(y)), _first_with_sound(y)
+    return (_channel(x[:length], index), _channel(y[:length], index)), rate
 
 
 def read_files(
