@@ -58,7 +58,7 @@ class Preferences:
         Raises:
             SordinoError: an option is not valid.
         """
-        settings = Settings(**options, wait=True)
+        settings = Settings(**options)
         settings.load_models()
         for name in REMEMBERED:
             if name in options or not self._store.contains(name):
