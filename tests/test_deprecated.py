@@ -23,6 +23,9 @@ NAMES = {
     "sordino.files": ["denoise_files", "FileReport"],
     "sordino.meter": ["NoiseMeter"],
     "sordino.plot": ["Spectrogram", "draw"],
+    "sordino.train.corpus": ["CorpusConfig"],
+    "sordino.train.mixing": ["MixConfig", "Mixer", "Batch"],
+    "sordino.train.shards": ["write_shards"],
     "sordino.spectrum": ["SpectrumConfig", "SpectrumStream", "NATIVE_RATES", "native_rate"],
 }
 

@@ -55,6 +55,7 @@ def test_the_requirements_without_extras_hold_nothing_heavy() -> None:
     assert not HEAVY & plain
 
 
+@pytest.mark.slow
 def test_installing_without_extras_resolves_to_nothing_heavy(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     pip("install", "--dry-run", "--ignore-installed", "--report", report, ROOT)
@@ -64,6 +65,7 @@ def test_installing_without_extras_resolves_to_nothing_heavy(tmp_path: Path) -> 
     assert not any(name.startswith("nvidia") for name in found)
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_weights_examples_and_types_but_no_tests(tmp_path: Path) -> None:
     pip("wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT)
     (wheel,) = tmp_path.glob("*.whl")

@@ -36,6 +36,9 @@ MODULES = {
     "sordino.meter": "sordino.levels",
     "sordino.plot": "sordino.spectrogram",
     "sordino.spectrum": "sordino.stft",
+    "sordino.train.corpus": "sordino.train.data.corpus",
+    "sordino.train.mixing": "sordino.train.data.mixing",
+    "sordino.train.shards": "sordino.train.data.decode",
     "sordino.video": "sordino.io.remux",
 }
 """Old name -> new name."""

@@ -156,8 +156,6 @@ def test_a_bad_clip_is_named_and_the_others_go_on(dataset, half, tmp_path):
         (["set", "--band", "inf"], "band ends at inf"),
         (["set", "--warm-up", "-1"], "warm-up is -1"),
         (["set", "--warm-up", "inf"], "expected 0 to 600 seconds"),
-        (["set", "--strength", "nan"], "strength"),
-        (["set", "--attenuation-limit", "nan"], "attenuation limit"),
         (["set", "--condition", "underwater"], "Unknown condition 'underwater'"),
         (["set", "--condition", "warm", "--warm-up", "5"], "leave --level, --band and --warm-up"),
         (["set/noisy/clip0.wav"], "no folder"),
@@ -178,6 +176,13 @@ def test_bad_input_gives_one_clear_line(dataset, monkeypatch, arguments, message
     assert isinstance(error, SordinoError)
     assert message in str(error)
     assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("option", ["--strength", "--attenuation-limit"])
+def test_numbers_that_are_none_are_refused(dataset, option):
+    result = command(dataset, option, "nan")
+    assert result.exit_code == 2
+    assert option in result.stderr
 
 
 def test_a_pair_without_its_reference_is_named(dataset):

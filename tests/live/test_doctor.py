@@ -14,6 +14,8 @@ from sordino.live import doctor
 from sordino.live.config import Settings
 from support.sound_servers import PATIENCE, Player, Server, wait_for
 
+pytestmark = pytest.mark.slow
+
 SORDINO = [sys.executable, "-c", "from sordino.cli import main; main()"]
 RATE = 48000
 NAMES = [

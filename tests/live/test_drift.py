@@ -183,6 +183,7 @@ def _purity_db(sound, frequency, rate):
 
 
 @pytest.mark.parametrize("ppm", [200, -200])
+@pytest.mark.slow
 def test_a_drift_is_followed_for_minutes(ppm):
     world = World(tone(1000, RATE), ppm, jitter=0.001)
     world.run(60)

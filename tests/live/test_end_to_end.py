@@ -24,6 +24,10 @@ from support.meeting import (
 from support.sound_servers import RATE, Listener, Player, wait_for
 from support.speech import aligned, delay_of, example, si_sdr
 
+pytestmark = pytest.mark.slow
+
+OURS = ["module-null-sink", "module-null-sink", "module-remap-source"]
+
 
 def test_live_is_as_good_as_offline(server):
     noisy, clean = example("noisy")[: 4 * RATE], example("clean")[: 4 * RATE]
@@ -113,9 +117,9 @@ def test_a_killed_program_leaves_nothing_behind(server):
         server.set_default_source(NAME)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert ours(server) == ["module-null-sink", "module-remap-source"]
+        assert ours(server) == OURS
     with command() as process:
-        assert ours(server) == ["module-null-sink", "module-remap-source"]
+        assert ours(server) == OURS
         wait_for(lambda: server.defaults()[0] == "microphone", "the default from before")
         server.set_default_source(NAME)
         process.send_signal(signal.SIGTERM)

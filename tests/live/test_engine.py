@@ -219,6 +219,7 @@ def quick_fallback(monkeypatch):
 
 
 @pytest.mark.usefixtures("quick_fallback")
+@pytest.mark.slow
 def test_too_slow_a_model_gives_way_and_comes_back():
     """From the best model to the lighter one, to none, and up again."""
     frequency, amplitude = 100, 0.4

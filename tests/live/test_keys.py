@@ -8,6 +8,7 @@ import termios
 
 import pytest
 
+from support.sound_servers import wait_for
 from support.terminal import Terminal
 
 PROGRAM = """
@@ -89,9 +90,9 @@ def test_keys_work_again_after_a_stop():
         os.waitpid(terminal.process.pid, os.WUNTRACED)
         terminal.set_mode(terminal.mode_before)  # as a shell does
         terminal.send(signal.SIGCONT)
+        wait_for(lambda: echoes(terminal.mode()) == (False, False), "keys at once, not echoed")
         terminal.type("b")
         terminal.expect("pressed 'b'", end)
-        assert echoes(terminal.mode()) == (False, False)
         terminal.type("q")
         assert terminal.wait() == 0
         assert terminal.mode() == terminal.mode_before

@@ -50,6 +50,7 @@ def eager_switching():
 
 
 @pytest.mark.usefixtures("eager_switching")
+@pytest.mark.slow
 def test_two_threads_lose_and_repeat_nothing():
     total, ring = 200_000, RingBuffer(1021)
     sound = (np.arange(total) % 65521).astype(np.float32)

@@ -22,6 +22,7 @@ from sordino.live.backends.base import Device, DeviceLost
 from sordino.live.config import Settings
 from sordino.live.session import Session
 from support.file_backend import FileBackend
+from support.meeting import attempts
 from support.models import constant_mask_bytes
 from support.rig import MemorySink, MemorySource
 from support.signals import agreement_db, level_db, noise
@@ -51,6 +52,7 @@ def resident_mib():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.slow
 def test_an_hour_in_constant_memory(tmp_path, identity, record_property):
     rate, hop = 16000, 160
     microphone, recording = tmp_path / "minute.wav", tmp_path / "hour.wav"
@@ -99,6 +101,7 @@ class Bench:
     """A system whose devices are plugged and unplugged by the test."""
 
     name = "bench"
+    notice = ""
 
     def __init__(self, sound):
         self.inputs = ["usb"]
@@ -128,7 +131,7 @@ class Bench:
             raise DeviceLost("there is no loudspeaker")
         return Device(name or "speaker", "speaker", "output", RATE, 1)
 
-    def open_input(self, name, rate):
+    def open_input(self, name, rate, channel=None):
         self.find_input(name)
         source = MemorySource(self._sound, rate, realtime=True)
         source.name = name
@@ -187,13 +190,23 @@ def test_a_microphone_that_comes_back_is_heard_within_two_seconds(bench, setting
         flows(session)
         bench.unplug("usb")
         wait_until(lambda: session.status().state == "waiting")
-        assert "plug one in" in session.status().reason
+        wait_until(lambda: "plug one in" in session.status().reason)
         assert session.status().input_dbfs == -100
         assert bench.virtual, "meeting programs stay connected"
-        bench.inputs.append("usb")
-        back = time.monotonic()
-        flows(session)
-        assert time.monotonic() - back < 2
+
+        def come_back():
+            bench.inputs.append("usb")
+            back = time.monotonic()
+            flows(session)
+            return time.monotonic() - back
+
+        def measure():
+            if bench.inputs:
+                bench.unplug("usb")
+                wait_until(lambda: session.status().state == "waiting")
+            return come_back()
+
+        assert attempts(measure, lambda seconds: seconds < 2) < 2
     assert not bench.virtual
     assert all(not each._thread.is_alive() for each in bench.sources + bench.sinks)
 
@@ -204,10 +217,16 @@ def test_a_server_that_comes_back_gets_its_virtual_device_again(bench, settings)
         bench.stop_server()
         wait_until(lambda: session.status().state == "waiting")
         wait_until(lambda: "server" in session.status().reason)
-        bench.has_server = True
-        back = time.monotonic()
-        flows(session)
-        assert time.monotonic() - back < 2
+
+        def measure():
+            bench.stop_server()
+            wait_until(lambda: session.status().state == "waiting")
+            bench.has_server = True
+            back = time.monotonic()
+            flows(session)
+            return time.monotonic() - back
+
+        assert attempts(measure, lambda seconds: seconds < 2) < 2
         assert bench.virtual == ["virtual"]
         assert session.status().output_name == "virtual"
 
@@ -373,6 +392,7 @@ with Session(Settings(model=Path(model), record=Path(folder) / "kept"), system) 
 
 
 @pytest.mark.parametrize("ending", ["SIGTERM handled", "SIGTERM", "SIGKILL"])
+@pytest.mark.slow
 def test_a_recording_survives(ending, tmp_path, identity):
     soundfile.write(tmp_path / "noise.wav", noise(RATE), RATE)
     handles = "handles" if "handled" in ending else "default"

@@ -12,7 +12,7 @@ from livekit import rtc
 import sordino
 from sordino import examples
 from sordino.errors import SordinoError
-from sordino.model import Model
+from sordino.inference import MaskStream
 from sordino.plugins.livekit import SPEECH_PROBABILITY, SordinoFrameProcessor
 from support.fences import fenced, run
 from support.signals import noise
@@ -140,13 +140,13 @@ def test_frames_come_back_clean_a_constant_later(processor):
 
 def test_inference_never_runs_on_the_callers_thread(processor, monkeypatch):
     names = set()
-    run = Model.run
+    run = MaskStream.process
 
     def spied(self, *args):
         names.add(threading.current_thread().name)
         return run(self, *args)
 
-    monkeypatch.setattr(Model, "run", spied)
+    monkeypatch.setattr(MaskStream, "process", spied)
     through(processor, frames_of(clip(seconds=1)))
     assert names == {"sordino_0"}
 
@@ -198,17 +198,17 @@ def test_frames_may_grow_and_shrink(processor):
 def test_the_event_loop_never_waits_for_the_frame_that_it_brings(processor, sizes, monkeypatch):
     """Frames that have become longer: inference of the newest one need not be done."""
     gate = threading.Event()
-    run = Model.run
+    run = MaskStream.process
 
     def slow(self, *args):
         assert gate.wait(60)
         return run(self, *args)
 
     for size in (*sizes, *sizes[-1:] * 3):
-        monkeypatch.setattr(Model, "run", run)
+        monkeypatch.setattr(MaskStream, "process", run)
         if processor._pending is not None:
             processor._pending.result(60)  # the frame before is cleaned long before the next comes
-        monkeypatch.setattr(Model, "run", slow)
+        monkeypatch.setattr(MaskStream, "process", slow)
         gate.clear()
         with ThreadPoolExecutor(1) as caller:
             returned = caller.submit(through, processor, frames_of(clip()[:size], size=size))

@@ -31,7 +31,7 @@ from pipecat.workers.runner import WorkerRunner
 import sordino
 from sordino import examples
 from sordino.errors import SordinoError
-from sordino.model import Model
+from sordino.inference import MaskStream
 from sordino.plugins.pipecat import (
     SPEECH_PROBABILITY,
     SordinoFilter,
@@ -155,13 +155,13 @@ def microphone(audio_filter):
 def inference_threads(monkeypatch):
     """Names of the threads in which networks run."""
     names = set()
-    run = Model.run
+    run = MaskStream.process
 
     def spied(self, *args):
         names.add(threading.current_thread().name)
         return run(self, *args)
 
-    monkeypatch.setattr(Model, "run", spied)
+    monkeypatch.setattr(MaskStream, "process", spied)
     return names
 
 
@@ -210,7 +210,7 @@ def test_a_frame_that_cannot_be_cleaned_is_passed_on(monkeypatch):
     def fail(*_):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(Model, "run", fail)
+    monkeypatch.setattr(MaskStream, "process", fail)
     sent = list(frames_of(sound))
     noisy = [frame.audio for frame in sent]
     heard, _ = asyncio.run(through(microphone(SordinoFilter()), sent))

@@ -121,6 +121,7 @@ class FileBackend:
     """
 
     name = "files"
+    notice = ""
 
     def __init__(
         self,
@@ -150,7 +151,7 @@ class FileBackend:
         path = self._loudspeaker
         return Device(str(path), path.name, "output", 48000, 1, default=True)
 
-    def open_input(self, name: str | None, rate: int) -> FileSource:
+    def open_input(self, name: str | None, rate: int, channel: int | None = None) -> FileSource:
         """See `Backend`."""
         source = FileSource(self._microphone, self._speed, self._loops)
         source.open()

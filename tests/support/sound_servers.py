@@ -160,7 +160,7 @@ class Server:
             The number of the module that makes it, for `remove`.
         """
         arguments = f"sink_name={name} {_FORMAT} norewinds=1"
-        return self._load("module-null-sink", arguments, name)
+        return self.load("module-null-sink", arguments, name)
 
     def add_microphone(self, name="microphone", room="room"):
         """Add a microphone that hears what is played into a sink; return its module's number."""
@@ -168,9 +168,10 @@ class Server:
             f"source_name={name} master={room}.monitor {_FORMAT} "
             f"source_properties=device.description={name}"
         )
-        return self._load("module-remap-source", arguments, name)
+        return self.load("module-remap-source", arguments, name)
 
-    def _load(self, module, arguments, name):
+    def load(self, module, arguments, name):
+        """Load a module and wait for the device that it makes; return its number."""
         with pulsectl.Pulse("test") as pulse:
             number = pulse.module_load(module, arguments)
         wait_for(lambda: name in self.sinks() | self.sources(), f"the device {name}")
@@ -216,14 +217,20 @@ class Server:
 
 
 class Player:
-    """Plays float32 mono at 48 kHz into a sink, as a program that is none of ours does.
+    """Plays float32 at 48 kHz into a sink, as a program that is none of ours does.
 
-    With `repeat` it goes on for as long as it lives.
+    Shape = (samples,), or (samples, channels) with a channel map.  With `repeat` it goes on for
+    as long as it lives.
     """
 
-    def __init__(self, sink, sound, repeat=False):
+    def __init__(self, sink, sound, channel_map="mono", repeat=False):
         self._repeat = repeat
-        self._process = _pipe("pacat", "--playback", sink, latency=200, stdin=subprocess.PIPE)
+        self._process = _pipe(
+            *("pacat", "--playback", sink),
+            latency=200,
+            channel_map=channel_map,
+            stdin=subprocess.PIPE,
+        )
         self._sound = np.asarray(sound, np.float32).tobytes()
 
     def __enter__(self):
@@ -301,7 +308,8 @@ class Listener(Recorder):
         return float(np.median(self._stamps))
 
 
-def _pipe(program, mode, device, latency, **pipes):
+def _pipe(program, mode, device, latency, channel_map="mono", **pipes):
     return subprocess.Popen(
-        [program, mode, "--raw", "--format=float32le", f"--rate={RATE}", "--channels=1",
+        [program, mode, "--raw", "--format=float32le", f"--rate={RATE}",
+         f"--channels={channel_map.count(',') + 1}", f"--channel-map={channel_map}",
          f"--latency-msec={latency}", f"--device={device}"], **pipes)  # fmt: skip

@@ -5,6 +5,7 @@ import time
 from abc import ABC, abstractmethod
 
 from sordino.live.backends.base import RING_SECONDS
+from sordino.live.channels import ChannelPicker
 from sordino.live.ring_buffer import RingBuffer
 
 
@@ -21,6 +22,7 @@ class ThreadPort(ABC):
 
     def __init__(self, name: str, sample_rate: int, speed: float | None) -> None:
         self.name, self.sample_rate, self.clocked = name, sample_rate, speed is not None
+        self.picker = ChannelPicker(1, sample_rate)
         self.buffer = RingBuffer(round(RING_SECONDS * sample_rate))
         self._stopping = threading.Event()
         self._speed, self._begun = speed, 0.0

@@ -11,7 +11,12 @@ import typer
 from sordino.errors import SordinoError, install_command
 from sordino.evaluate.asr import recogniser_installed
 from sordino.evaluate.baselines import BASELINES, Baseline
-from sordino.evaluate.conditions import CONDITIONS, WHOLE_CLIP, Condition
+from sordino.evaluate.conditions import (
+    CONDITIONS,
+    MAX_WARM_UP_SECONDS,
+    WHOLE_CLIP,
+    Condition,
+)
 from sordino.evaluate.curve import Cost
 from sordino.evaluate.dataset import MIXTURE, TRANSCRIPT, Clip
 from sordino.evaluate.results import Records, read_figures, read_macs, read_records, read_versions
@@ -213,6 +218,10 @@ def chosen_conditions(
     """
     if unknown := [name for name in some if name not in CONDITIONS]:
         raise SordinoError(f"Unknown condition {unknown[0]!r}: choose {', '.join(CONDITIONS)}.")
+    if warm_up == WHOLE_CLIP:  # only --heard-before means that
+        raise SordinoError(
+            f"the warm-up is {warm_up} s: expected 0 to {MAX_WARM_UP_SECONDS:g} seconds"
+        )
     if heard_before:
         typer.echo("--heard-before is now --warm-up SECONDS; it will be removed", err=True)
         warm_up = WHOLE_CLIP if warm_up is None else warm_up

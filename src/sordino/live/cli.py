@@ -34,6 +34,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 @app.command()
 def live(
     input: Input = None,
+    channel: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Of the microphone, from 1; else the one with sound."),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", metavar="NAME", help="Play there, see `sordino devices`."),
@@ -65,8 +69,12 @@ def live(
         typer.Option(metavar="DIR", help="Record all of it there, noisy and clean."),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(metavar="S", help="Stop after so many seconds of sound.")
+        float | None, typer.Option(metavar="S", help="Stop after so many seconds.")
     ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Wait for a device or a sound server that is not there."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the state as JSON, one line a second.")
     ] = False,
@@ -86,6 +94,7 @@ def live(
 
     settings = Settings(
         input=input,
+        channel=channel,
         output=output,
         model=model,
         strength=strength,
@@ -95,6 +104,7 @@ def live(
         speaker=speaker,
         record=record,
         seconds=seconds,
+        wait=wait or install_service,  # at login the sound server may come later
         sample_rate=rate,
     )
     settings.load_models()
@@ -130,6 +140,7 @@ def devices(as_json: Json = False) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "kind", "label", "name", "Hz", "channels", ""):
@@ -140,7 +151,8 @@ def devices(as_json: Json = False) -> None:
             "Sordino's own" if each.virtual else "records a loudspeaker" if each.monitor else ""
         )
         row = (each.kind, each.label, each.name, str(each.rate), str(each.channels), remark)
-        table.add_row("*" if each.default else "", *row)
+        # A label may hold brackets: it is no markup.
+        table.add_row("*" if each.default else "", *map(Text, row))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 

@@ -1,6 +1,7 @@
 """What the user wants of a live session."""
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE
@@ -18,6 +19,7 @@ class Settings:
     Args:
         input: name of the microphone, as `sordino devices` lists it; None is the system's
             default, followed when it changes.
+        channel: of the microphone, counted from 1; None: the one with sound.
         output: name of the device that plays the clean sound; None is the virtual microphone
             (or, if there is to be none, the default output).
         model: name of a packaged model, or path of an .onnx file.
@@ -27,7 +29,10 @@ class Settings:
         virtual_mic: make the device that meeting programs can choose as their microphone.
         speaker: the other direction: clean what the others send, before the loudspeaker.
         record: folder in which to record all of the session, noisy and clean; None: nowhere.
-        seconds: when to stop, in seconds of sound; None: when told to.
+        seconds: when to stop, in seconds from the first sound, or from the start where none
+            comes; None: when told to.
+        wait: at the start, wait for a sound server or for devices of the given names that are
+            not there, instead of raising.
         sample_rate: at which the engine works and devices are asked to run, in Hz.
 
     Raises:
@@ -38,6 +43,7 @@ class Settings:
     """
 
     input: str | None = None
+    channel: int | None = None
     output: str | None = None
     model: str | Path = "default"
     strength: float = 1.0
@@ -47,13 +53,18 @@ class Settings:
     speaker: bool = False
     record: Path | None = None
     seconds: float | None = None
+    wait: bool = False
     sample_rate: int = 48000
 
     def __post_init__(self) -> None:
         check_strength(self.strength)
+        if self.channel is not None and self.channel < 1:
+            raise SordinoError(f"the channel is {self.channel}: they are counted from 1")
         check_attenuation_limit(self.attenuation_limit_db)
-        if self.seconds is not None and not self.seconds > 0:
-            raise SordinoError(f"seconds is {self.seconds}: expected more than 0, or leave it out")
+        if self.seconds is not None and not 0 < self.seconds < inf:
+            raise SordinoError(
+                f"seconds is {self.seconds}: expected more than 0, or leave it out for no end"
+            )
         if not LOWEST_RATE <= self.sample_rate <= HIGHEST_RATE:
             raise SordinoError(
                 f"the sample rate is {self.sample_rate} Hz: expected {LOWEST_RATE} to "

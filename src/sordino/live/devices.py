@@ -3,7 +3,8 @@
 import time
 from contextlib import AbstractContextManager, suppress
 
-from sordino.live.backends.base import Backend, DeviceLost, Sink, Source
+from sordino.errors import SordinoError
+from sordino.live.backends.base import Backend, Device, DeviceLost, Sink, Source
 from sordino.live.config import Settings
 
 STALL_SECONDS = 1.0  # without any sound, after which a device counts as lost
@@ -26,6 +27,8 @@ class AudioIO:
         self.input = settings.input
         """Name or label of the microphone; None: the default.  It may be changed at any time
         and takes effect at the next `connect`; `loss` says when that is due."""
+        self.channel = settings.channel
+        """Of the microphone, counted from 1; None: the one with sound.  See `input`."""
         self._settings, self._backend = settings, backend
         self._source: Source | None = None
         self._sink: Sink | None = None
@@ -46,7 +49,7 @@ class AudioIO:
         try:
             self._make_virtual()
             self._devices = self._find()
-            source = self._source = self._backend.open_input(self._devices[0], rate)
+            source = self._source = self._open_input(rate)
             sink = self._sink = self._backend.open_output(self._devices[1], rate)
         except BaseException:
             self.disconnect()
@@ -110,13 +113,31 @@ class AudioIO:
         self._compared, self._checked = time.perf_counter(), time.time()
         return ""
 
+    def _open_input(self, rate: int) -> Source:
+        channel = None if self._settings.speaker else self.channel
+        return self._backend.open_input(self._devices[0], rate, channel)
+
     def _find(self) -> tuple[str, str]:
         """Return the names of the devices that are to be used now."""
         settings, backend = self._settings, self._backend
+        output = backend.find_output(
+            settings.output if settings.speaker else self._virtual_name or settings.output
+        )
+        if output.managed:
+            raise SordinoError(
+                f"{output.label!r} belongs to another `sordino`: choose another output, or end it"
+            )
         if settings.speaker:
-            return self._virtual_name, backend.find_output(settings.output).name
-        output = self._virtual_name or settings.output
-        return backend.find_input(self.input).name, backend.find_output(output).name
+            _check_no_loop(self._virtual_name, output)
+            return self._virtual_name, output.name
+        input = backend.find_input(self.input)
+        if input.virtual:
+            raise SordinoError(
+                f"{input.label!r} carries what Sordino has cleaned already: choose a real "
+                "microphone, or --speaker to clean what others send"
+            )
+        _check_no_loop(input.name, output)
+        return input.name, output.name
 
     def _make_virtual(self) -> None:
         settings, backend = self._settings, self._backend
@@ -138,3 +159,12 @@ class AudioIO:
         if virtual:
             with suppress(DeviceLost):
                 virtual.__exit__(None, None, None)
+
+
+def _check_no_loop(input: str, output: Device) -> None:
+    """Raise SordinoError if the input records what the output plays."""
+    if input == f"{output.name}.monitor":
+        raise SordinoError(
+            f"the input records what {output.label!r} plays, which would go round and round: "
+            "choose another input or output"
+        )

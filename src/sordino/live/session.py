@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Self
 from sordino.arrays import Mono
 from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
-from sordino.live.backends.base import Backend, DeviceLost
+from sordino.live.backends.base import Backend, DeviceLost, ServerLost, UnknownDevice
 from sordino.live.config import Settings, check_attenuation_limit, check_strength
 from sordino.live.devices import AudioIO
 from sordino.live.engine import Controls, Engine
@@ -18,6 +18,7 @@ from sordino.live.monitor import SILENCE_DBFS, Monitor
 from sordino.live.recorder import Recorder
 
 CHECK_SECONDS = 0.1  # between two checks whether all is well
+GRACE_SECONDS = 0.5  # that sound may come late without being cut off
 RETRY_SECONDS = 0.5  # between two attempts to open what is not there
 
 State = Literal["active", "bypassed", "muted", "waiting"]
@@ -31,6 +32,7 @@ class Status:
         state: "active" (cleaning), "bypassed" (the sound passes as it is), "muted" (silence), or
             "waiting" (a device is not there).
         reason: why, in words for the user; "" if active with the model that the user chose.
+        notice: what the user should know besides, while all works; "" if nothing.
         input_dbfs, output_dbfs: level (RMS) of the last 0.1 s in dB re full scale.
         taken_db: by how many dB the pauses are quieter; None if nothing was heard yet.
         speech_probability: that the newest frame holds speech, 0..1; None if the model does not
@@ -44,6 +46,8 @@ class Status:
             algorithm, ring buffers.
         input_name, output_name: of the devices, for people; "" while there is none.
         input_rate, output_rate: of the devices, in Hz; 0 while there is none.
+        channel, channels: which channel of the input is used, counted from 1, and of how many;
+            0 while there is none.
         seconds: of sound since the start.
         drift_ppm: by how much the output's clock runs slower than the input's, in parts per
             million, as compensated now.
@@ -51,6 +55,7 @@ class Status:
 
     state: State = "waiting"
     reason: str = ""
+    notice: str = ""
     input_dbfs: float = SILENCE_DBFS
     output_dbfs: float = SILENCE_DBFS
     taken_db: float | None = None
@@ -64,6 +69,8 @@ class Status:
     output_name: str = ""
     input_rate: int = 0
     output_rate: int = 0
+    channel: int = 0
+    channels: int = 0
     seconds: float = 0.0
     drift_ppm: float = 0.0
 
@@ -99,6 +106,7 @@ class Session:
         self._monitor = Monitor(settings.sample_rate)
         seconds = settings.seconds
         self._until = None if seconds is None else round(seconds * settings.sample_rate)
+        self._deadline: float | None = None  # by `time.monotonic`
         self._engine: Engine | None = None
         self._io = AudioIO(settings, backend)
         self._waiting_for = "starting"
@@ -115,20 +123,33 @@ class Session:
         """Begin; returns when sound flows, or when it is known what has to be waited for.
 
         Raises:
-            SordinoError: something is missing that will not come by itself.
+            SordinoError: something is missing that will not come by itself, or, unless the
+                settings say to wait, no device has the given name or no server answers.
         """
         try:
             if self.settings.record:
                 self._recording = Recorder(self.settings.record, self.settings.sample_rate)
                 self._add(self._recording)
             self._changes = self.backend.changes()
-            with suppress(DeviceLost):
-                self.backend.clean_up()  # what a crashed run left, with or without a new one
-                self._connect()
+            self._begin()
         except BaseException:
             self._end()
             raise
         self._supervisor.start()
+
+    def _begin(self) -> None:
+        try:
+            self.backend.clean_up()  # what a crashed run left, with or without a new one
+            self._connect()
+        except (ServerLost, UnknownDevice) as error:
+            if not self.settings.wait:
+                hint = ": `sordino doctor` says what mends it" if ":" not in str(error) else ""
+                raise SordinoError(f"{error}{hint}; --wait waits for it") from error
+            self._waiting_for = str(error)
+        except DeviceLost as error:
+            self._waiting_for = str(error)
+        if self.settings.seconds is not None:
+            self._deadline = time.monotonic() + self.settings.seconds + GRACE_SECONDS
 
     def stop(self) -> None:
         """End: recordings are completed, virtual devices removed.  May be called twice."""
@@ -215,9 +236,31 @@ class Session:
         """Change over to another microphone; the virtual device stays.
 
         Args:
-            name: name or label; None: the system's default.
+            name: name or label; None: the system's default.  Its channel is found anew.
         """
         self._io.input = name
+        self._io.channel = None
+        self._restart = True
+
+    @property
+    def channel(self) -> int | None:
+        """Channel of the microphone, counted from 1; None: the one with sound."""
+        return self._io.channel
+
+    def set_channel(self, channel: int | None) -> None:
+        """Change over to another channel of the microphone.
+
+        Args:
+            channel: counted from 1; None: the one with sound.
+
+        Raises:
+            SordinoError: the microphone has no such channel.
+        """
+        engine = self._engine
+        channels = engine.source.picker.channels if engine else channel
+        if channel is not None and not 1 <= channel <= (channels or channel):
+            raise SordinoError(f"the microphone has {channels} channels: there is no {channel}")
+        self._io.channel = channel
         self._restart = True
 
     @property
@@ -278,7 +321,8 @@ class Session:
         return replace(
             status,
             state=state,
-            reason=reason or (self._recording.problem if self._recording else ""),
+            reason=reason,
+            notice=(self._recording.problem if self._recording else "") or self.backend.notice,
             input_dbfs=monitor.input_dbfs,
             output_dbfs=monitor.output_dbfs,
             taken_db=monitor.taken_db,
@@ -291,6 +335,8 @@ class Session:
             output_name=engine.sink.name,
             input_rate=engine.source.sample_rate,
             output_rate=engine.sink.sample_rate,
+            channel=engine.source.picker.channel,
+            channels=engine.source.picker.channels,
             drift_ppm=engine.output.drift_ppm,
         )
 
@@ -322,6 +368,8 @@ class Session:
         tried = time.monotonic()
         while not self._stopping.wait(CHECK_SECONDS):
             self._drop_recorders()
+            if self._is_over():
+                return
             if self._engine and self._engine.finished.is_set():
                 if self._engine.failure:
                     raise self._engine.failure
@@ -340,6 +388,11 @@ class Session:
             tried = time.monotonic()
             with suppress(DeviceLost):
                 self._connect()
+
+    def _is_over(self) -> bool:
+        """Whether the time is up, where sound comes in real time or not at all."""
+        clocked = self._engine is None or self._engine.source.clocked
+        return clocked and self._deadline is not None and time.monotonic() > self._deadline
 
     def _connect(self) -> None:
         """Open the devices and start an engine between them; see `AudioIO.connect`."""

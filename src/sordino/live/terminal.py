@@ -114,12 +114,16 @@ class LineView(View):
 
     def __init__(self) -> None:
         self._shown = Status()
+        self._notice = ""
         self._when = -QUIET_SECONDS
 
     def show(self, status: Status) -> None:
         """Print what is new."""
         self.say_devices(status)
         now = time.monotonic()
+        if status.notice and status.notice != self._notice:
+            print(f"note: {status.notice}", flush=True)
+        self._notice = status.notice
         changed = state_line(status) != state_line(self._shown)
         worse = status.underruns > self._shown.underruns and now >= self._when + QUIET_SECONDS
         if changed or worse:
@@ -221,6 +225,8 @@ def panel(status: Status, keys: bool, note: str = "") -> RenderableType:
     ]
     state = Text(state_line(status), f"bold {_COLOURS[status.state]}")
     lines: list[RenderableType] = [state, "", table, "", Text(" · ".join(facts))]
+    if status.notice:
+        lines.append(Text(status.notice, "yellow"))
     if keys:
         lines.append(_keys())
     if note:
@@ -231,11 +237,14 @@ def panel(status: Status, keys: bool, note: str = "") -> RenderableType:
 
 def device_lines(status: Status) -> list[str]:
     """Return what sound goes from where to where; nothing while there is no device."""
-    ports = {
-        "input": (status.input_name, status.input_rate),
-        "output": (status.output_name, status.output_rate),
-    }
-    return [f"{what:8} {name}, {rate} Hz" for what, (name, rate) in ports.items() if name]
+    lines: list[str] = []
+    if status.input_name:
+        several = status.channels > 1
+        channel = f", channel {status.channel} of {status.channels}" if several else ""
+        lines.append(f"input    {status.input_name}, {status.input_rate} Hz{channel}")
+    if status.output_name:
+        lines.append(f"output   {status.output_name}, {status.output_rate} Hz")
+    return lines
 
 
 def state_line(status: Status) -> str:

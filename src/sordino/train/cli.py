@@ -9,7 +9,7 @@ from rich.console import Console
 from sordino.errors import SordinoError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
-console = Console()
+console = Console(markup=False)  # recipes and paths are the user's
 
 
 def _overrides(settings: list[str]) -> dict[str, str]:

@@ -32,10 +32,10 @@ class Monitor:
         self.count = 0
         self.started = self.shown = time.monotonic()
         self.first_hours: float | None = None
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, markup=False)
         self.writer = SummaryWriter(str(folder / "logs")) if rank == 0 else None
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed}/{task.total}  loss {task.fields[loss]:.4f}"),
             TextColumn("{task.fields[speed]:.0f} x real time"),

@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from sordino.errors import SordinoError
+from sordino.live.channels import ChannelPicker
 from sordino.live.ring_buffer import RingBuffer
 
 Kind = Literal["input", "output"]
@@ -41,6 +43,10 @@ class UnknownDevice(DeviceLost):
     """No device has the name that the user gave, though the backend answers."""
 
 
+class ServerLost(DeviceLost):
+    """The sound server does not answer."""
+
+
 @dataclass(frozen=True)
 class Device:
     """A microphone or a loudspeaker, or what looks like one to programs.
@@ -54,6 +60,7 @@ class Device:
         default: it is the one that programs use if nothing is chosen.
         monitor: it is no microphone but records what a loudspeaker plays.
         virtual: it is one of Sordino's own, or the cable that serves as one.
+        managed: another `sordino` that is running has made it.
     """
 
     name: str
@@ -64,6 +71,7 @@ class Device:
     default: bool = False
     monitor: bool = False
     virtual: bool = False
+    managed: bool = False
 
 
 class Port(Protocol):
@@ -115,7 +123,10 @@ class Port(Protocol):
 
 
 class Source(Port, Protocol):
-    """A microphone, or something like it: it writes into its buffer."""
+    """A microphone, or something like it: it writes one channel into its buffer."""
+
+    picker: ChannelPicker
+    """Knows which channel that is, and how many there are."""
 
 
 class Sink(Port, Protocol):
@@ -128,6 +139,11 @@ class Backend(Protocol):
     @property
     def name(self) -> str:
         """For people: "pulseaudio 16.1"."""
+        ...
+
+    @property
+    def notice(self) -> str:
+        """What the user should know of the devices while all works; "" if nothing.  Cheap."""
         ...
 
     def devices(self) -> list[Device]:
@@ -156,11 +172,17 @@ class Backend(Protocol):
         """
         ...
 
-    def open_input(self, name: str | None, rate: int) -> Source:
+    def open_input(self, name: str | None, rate: int, channel: int | None = None) -> Source:
         """Return an open source on what `find_input` finds, mono, at `rate` Hz if it can.
+
+        Args:
+            name: see `find_input`.
+            rate: in Hz.
+            channel: of the device, counted from 1; None: the one with sound.
 
         Raises:
             DeviceLost: there is none now.
+            SordinoError: it has no such channel.
         """
         ...
 
@@ -233,6 +255,15 @@ def choose_device(devices: list[Device], kind: Kind, name: str | None) -> Device
         if wanted in (device.name.casefold(), device.label.casefold()):
             return device
     raise UnknownDevice(f"there is no {what} {name!r} now: `sordino devices` lists what there is")
+
+
+def check_channel(device: Device, channel: int | None) -> None:
+    """Raise SordinoError if a device has no such channel."""
+    if channel is not None and not 1 <= channel <= device.channels:
+        has = "1 channel" if device.channels == 1 else f"{device.channels} channels"
+        raise SordinoError(
+            f"{device.label} has {has}: channel {channel} is not among them, choose from 1 on"
+        )
 
 
 def virtual_end(backend: Backend, kind: Kind, label: str) -> Device | None:

@@ -11,7 +11,7 @@ turn whether there is something to move.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from sordino.arrays import Mono
 from sordino.live.backends.base import raise_priority
 
 LIBRARY = "libpulse.so.0"
+MONO = (0,)  # channel map
 SAMPLE_BYTES = 4  # float32
 OPENING_SECONDS = 3.0  # a server that has not answered by then counts as not there
 
@@ -33,6 +34,7 @@ typedef struct pa_context pa_context;
 typedef struct pa_stream pa_stream;
 typedef struct pa_proplist pa_proplist;
 typedef struct { int format; uint32_t rate; uint8_t channels; } pa_sample_spec;
+typedef struct { uint8_t channels; int map[32]; } pa_channel_map;
 typedef struct {
     uint32_t maxlength; uint32_t tlength; uint32_t prebuf; uint32_t minreq; uint32_t fragsize;
 } pa_buffer_attr;
@@ -55,7 +57,7 @@ void pa_context_disconnect(pa_context *c);
 void pa_context_unref(pa_context *c);
 
 pa_stream *pa_stream_new_with_proplist(pa_context *c, const char *name,
-    const pa_sample_spec *spec, void *map, pa_proplist *p);
+    const pa_sample_spec *spec, const pa_channel_map *map, pa_proplist *p);
 int pa_stream_connect_record(pa_stream *s, const char *dev, const pa_buffer_attr *a, int flags);
 int pa_stream_connect_playback(pa_stream *s, const char *dev, const pa_buffer_attr *a,
     int flags, void *volume, pa_stream *sync);
@@ -102,7 +104,7 @@ def library() -> Any:
 
 
 class Stream:
-    """One mono stream of float32 between a device and this process, in a thread of its own.
+    """One stream of float32 between a device and this process, in a thread of its own.
 
     Args:
         direction: "record" from a source or "playback" to a sink.
@@ -110,10 +112,13 @@ class Stream:
         rate: in Hz; the server converts from and to the device's.
         block_seconds: how much sound is wanted at once.  Recording comes in halves of it, since
             PipeWire keeps one fragment back; playback has half of it more, to bridge a delay.
-        exchange: called in the thread with an array.  Recording: what came in; it is valid
-            only during the call.  Playback: to be filled.
+        exchange: called in the thread with an array, shape = (samples,) or, where there are
+            several channels, (samples * channels,), interleaved.  Recording: what came in; it
+            is valid only during the call.  Playback: to be filled.
         title: what mixers show beside "Sordino".
         properties: more of the stream's property list.
+        channel_map: positions of the channels (`pa_channel_position_t`).  With the map of the
+            device itself its channels come unmixed.
     """
 
     def __init__(
@@ -125,8 +130,11 @@ class Stream:
         exchange: Callable[[Mono], object],
         title: str,
         properties: Mapping[str, str] | None = None,
+        channel_map: Sequence[int] = MONO,
     ) -> None:
         self.device, self.rate = device, rate
+        self.channels = len(channel_map)
+        self._map = _ffi.new("pa_channel_map *", (self.channels, list(channel_map)))
         self.failure: PulseError | None = None
         self.latency = 0.0  # seconds of sound between the device and this process
         self._recording = direction == "record"
@@ -138,7 +146,7 @@ class Stream:
         self._loop: Any = None
         self._lock = threading.Lock()  # guards _loop against being freed while it is woken
         # What moving sound needs, made once.
-        self._block = np.zeros(rate, np.float32)
+        self._block = np.zeros(rate * self.channels, np.float32)
         self._start = _ffi.from_buffer(self._block)
         self._data, self._size = _ffi.new("const void **"), _ffi.new("size_t *")
         self._delay, self._negative = _ffi.new("uint64_t *"), _ffi.new("int *")
@@ -229,17 +237,17 @@ class Stream:
         return context
 
     def _started(self, pulse: Any, loop: Any, context: Any) -> Any:
-        spec = _ffi.new("pa_sample_spec *", (_FLOAT32LE, self.rate, 1))
+        spec = _ffi.new("pa_sample_spec *", (_FLOAT32LE, self.rate, self.channels))
         properties = _proplist(pulse, self._properties)
         stream = pulse.pa_stream_new_with_proplist(
-            context, self._title.encode(), spec, _ffi.NULL, properties
+            context, self._title.encode(), spec, self._map, properties
         )
         pulse.pa_proplist_free(properties)
         if not stream:
             raise _error(pulse, context)
         device = self.device.encode()
         if self._recording:
-            sizes = (_SERVER_DECIDES,) * 4 + (self._half_block,)
+            sizes = (_SERVER_DECIDES,) * 4 + (self._half_block * self.channels,)
             attr = _ffi.new("pa_buffer_attr *", sizes)
             failed = pulse.pa_stream_connect_record(stream, device, attr, _FLAGS)
         else:
@@ -271,8 +279,7 @@ class Stream:
             pulse.pa_stream_peek(stream, self._data, self._size)
             data, size = self._data[0], self._size[0]
             if data == _ffi.NULL:  # a hole: sound that got lost
-                self._block[:] = 0
-                self._exchange(self._block[: size // SAMPLE_BYTES])
+                self._exchange(np.zeros(size // SAMPLE_BYTES, np.float32))
             else:
                 self._exchange(np.frombuffer(_ffi.buffer(data, size), np.float32))
             pulse.pa_stream_drop(stream)

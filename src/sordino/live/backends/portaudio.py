@@ -28,12 +28,17 @@ from sordino.live.backends.base import (
     Kind,
     Sink,
     Source,
+    check_channel,
     choose_device,
 )
+from sordino.live.channels import ChannelPicker
 from sordino.live.ring_buffer import RingBuffer
 
 Listing = tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
 """Devices and host APIs, as `sounddevice.query_devices` and `query_hostapis` return them."""
+
+
+MAX_CHANNELS = 32  # of a microphone; ALSA's plugins claim to have any number
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,8 @@ class PortAudioBackend:
         cable: the driver to look for; its host API is the one that is used.
     """
 
+    notice = ""
+
     def __init__(self, cable: Cable) -> None:
         self.name = cable.host_api
         self._cable = cable
@@ -106,9 +113,10 @@ class PortAudioBackend:
         """See `Backend`."""
         return choose_device(self._current(), "output", name)
 
-    def open_input(self, name: str | None, rate: int) -> Source:
+    def open_input(self, name: str | None, rate: int, channel: int | None = None) -> Source:
         """See `Backend`."""
-        source = PortAudioSource(self._number("input", name), rate)
+        check_channel(self.find_input(name), channel)
+        source = PortAudioSource(self._number("input", name), rate, channel)
         source.open()
         self._ports.append(source)
         return source
@@ -250,6 +258,7 @@ class _PortAudioPort(ABC):
     """
 
     _kind: str
+    _max_channels: int
     xruns = 0
     clocked = True
     ended = False
@@ -260,8 +269,7 @@ class _PortAudioPort(ABC):
         self._stream: Any = None
         info = self._info()
         self.name = str(info["name"])
-        # A device with a single channel is rare; of more, the first is taken, or all are fed.
-        self._channels = min(2, int(info[f"max_{self._kind}_channels"]))
+        self._channels = min(self._max_channels, int(info[f"max_{self._kind}_channels"]))
         if not self._rate_works(rate):
             self.sample_rate = round(float(info["default_samplerate"]))
         self.buffer = RingBuffer(round(RING_SECONDS * self.sample_rate))
@@ -322,19 +330,31 @@ class _PortAudioPort(ABC):
 
 
 class PortAudioSource(_PortAudioPort, Source):
-    """A microphone; its first channel."""
+    """A microphone, as a `Source`.
+
+    Args:
+        device, rate: see `_PortAudioPort`.
+        channel: counted from 1; None: the one with sound.
+    """
 
     _kind = "input"
+    _max_channels = MAX_CHANNELS
+
+    def __init__(self, device: int | None, rate: int, channel: int | None = None) -> None:
+        super().__init__(device, rate)
+        self.picker = ChannelPicker(self._channels, self.sample_rate, channel)
 
     def _exchange(self, block: NDArray[np.float32], count: int, time: Any, status: Any) -> None:  # noqa: ARG002
-        if self.buffer.write(block[:, 0]) < count:
+        mono = block[:, 0] if self._channels == 1 else self.picker(block)
+        if self.buffer.write(mono) < count:
             self.xruns += 1
 
 
 class PortAudioSink(_PortAudioPort, Sink):
-    """A loudspeaker, or a cable to other programs; every channel gets the same."""
+    """A loudspeaker, or a cable to other programs; both channels get the same."""
 
     _kind = "output"
+    _max_channels = 2
 
     def _exchange(self, block: NDArray[np.float32], count: int, time: Any, status: Any) -> None:  # noqa: ARG002
         got = self.buffer.read(block[:, 0])

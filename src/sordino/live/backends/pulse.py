@@ -1,7 +1,8 @@
 """PulseAudio and PipeWire, through the protocol that both speak."""
 
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pulsectl
@@ -18,10 +19,20 @@ from sordino.live.backends.base import (
     Kind,
     Sink,
     Source,
+    check_channel,
     choose_device,
 )
 from sordino.live.backends.libpulse import PulseError, Stream
-from sordino.live.backends.pulse_server import PREFIX, Defaults, Watch, connection
+from sordino.live.backends.pulse_server import (
+    OWNER_PROPERTY,
+    PREFIX,
+    Defaults,
+    FeedGuard,
+    Watch,
+    connection,
+    owner_token,
+)
+from sordino.live.channels import ChannelPicker
 from sordino.live.ring_buffer import RingBuffer
 
 
@@ -30,6 +41,7 @@ class PulseBackend:
 
     def __init__(self) -> None:
         self._before = Defaults()  # the last ones that were not Sordino's own
+        self._guards: list[FeedGuard] = []
         self._watch: Watch | None = None
         self._lock = threading.Lock()  # guards the making of _watch
 
@@ -42,6 +54,11 @@ class PulseBackend:
                 return f"{info.server_name} {info.server_version}"
         except DeviceLost:
             return "no sound server"
+
+    @property
+    def notice(self) -> str:
+        """See `Backend`."""
+        return next(filter(None, [guard.notice for guard in self._guards]), "")
 
     def devices(self) -> list[Device]:
         """See `Backend`."""
@@ -59,9 +76,16 @@ class PulseBackend:
         """See `Backend`."""
         return choose_device(self.devices(), "output", name)
 
-    def open_input(self, name: str | None, rate: int) -> Source:
+    def open_input(self, name: str | None, rate: int, channel: int | None = None) -> Source:
         """See `Backend`."""
-        source = PulseSource(self.find_input(name), rate)
+        device = self.find_input(name)
+        check_channel(device, channel)
+        with connection() as pulse:
+            try:
+                info: Any = pulse.get_source_by_name(device.name)
+            except pulsectl.PulseIndexError:
+                raise DeviceLost(f"{device.label} has gone") from None
+        source = PulseSource(device, rate, info.channel_list_raw, channel)
         source.open()
         return source
 
@@ -71,9 +95,17 @@ class PulseBackend:
         sink.open()
         return sink
 
-    def virtual_microphone(self, label: str = MICROPHONE) -> AbstractContextManager[str]:
-        """See `Backend`."""
-        return pulse_server.microphone(label, self._defaults())
+    @contextmanager
+    def virtual_microphone(self, label: str = MICROPHONE) -> Iterator[str]:
+        """See `Backend`; no other program can play into it."""
+        with pulse_server.microphone(label, self._defaults()) as feed:
+            guard = FeedGuard(feed)
+            self._guards.append(guard)
+            try:
+                yield feed
+            finally:
+                self._guards.remove(guard)
+                guard.close()
 
     def virtual_loudspeaker(self, label: str = LOUDSPEAKER) -> AbstractContextManager[str]:
         """See `Backend`."""
@@ -122,6 +154,7 @@ def _device(info: Any, kind: Kind, default: str) -> Device:
         default=info.name == default,
         monitor=kind == "input" and info.monitor_of_sink_name is not None,
         virtual=info.name.startswith(PREFIX),
+        managed=info.proplist.get(OWNER_PROPERTY, owner_token()) != owner_token(),
     )
 
 
@@ -129,19 +162,11 @@ class _PulsePort:
     clocked = True
     ended = False
     xruns = 0
+    _stream: Stream
 
     def __init__(self, device: Device, rate: int) -> None:
         self.name, self.sample_rate = device.label, rate
         self.buffer = RingBuffer(round(RING_SECONDS * rate))
-        recording = device.kind == "input"
-        self._stream = Stream(
-            "record" if recording else "playback",
-            device.name,
-            rate,
-            BLOCK_SECONDS,
-            self._take if recording else self._give,
-            title="microphone" if recording else "clean sound",
-        )
 
     @property
     def alive(self) -> bool:
@@ -166,25 +191,47 @@ class _PulsePort:
         """See `Port`."""
         self._stream.close()
 
+
+class PulseSource(_PulsePort):
+    """A microphone or a monitor, as a `Source`; the server converts to `rate`.
+
+    Args:
+        device: an input of the server.
+        rate: in Hz.
+        channel_map: the device's own; see `Stream`.
+        channel: counted from 1; None: the one with sound.
+    """
+
+    def __init__(
+        self, device: Device, rate: int, channel_map: Sequence[int], channel: int | None = None
+    ) -> None:
+        super().__init__(device, rate)
+        self.picker = ChannelPicker(len(channel_map), rate, channel)
+        self._stream = Stream(
+            *("record", device.name, rate, BLOCK_SECONDS, self._take, "microphone"),
+            properties={OWNER_PROPERTY: owner_token()},
+            channel_map=channel_map,
+        )
+
     def _take(self, block: Mono) -> None:
+        if self._stream.channels > 1:
+            block = self.picker(block.reshape(-1, self._stream.channels))
         if self.buffer.write(block) < len(block):
             self.xruns += 1
+
+
+class PulseSink(_PulsePort):
+    """A loudspeaker or the feed of a virtual microphone, as a `Sink`; see `PulseSource`."""
+
+    def __init__(self, device: Device, rate: int) -> None:
+        super().__init__(device, rate)
+        self._stream = Stream(
+            *("playback", device.name, rate, BLOCK_SECONDS, self._give, "clean sound"),
+            properties={OWNER_PROPERTY: owner_token()},
+        )
 
     def _give(self, block: Mono) -> None:
         count = self.buffer.read(block)
         if count < len(block):
             block[count:] = 0
             self.xruns += 1
-
-
-class PulseSource(_PulsePort):
-    """A microphone or a monitor, as a `Source`; the server converts to `rate` and to mono.
-
-    Args:
-        device: an input of the server.
-        rate: in Hz.
-    """
-
-
-class PulseSink(_PulsePort):
-    """A loudspeaker or the feed of a virtual microphone, as a `Sink`; see `PulseSource`."""

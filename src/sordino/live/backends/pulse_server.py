@@ -5,31 +5,43 @@ sound; its monitor, remapped, is a source that programs take for a microphone.  
 monitors, hence the second module.)  Arguments of the modules name the process that owns them and
 the default devices from before: whoever finds modules whose owner is no more can remove them and
 leave everything as it was.
+
+A second null sink, silent, keeps the sound of other programs out of the microphone: where the last
+loudspeaker disappears, servers make another sink the default one, and this one is preferred to
+the feed.
 """
 
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 
 import pulsectl
 from pulsectl._pulsectl import LibPulse
 
 from sordino.errors import SordinoError
-from sordino.live.backends.base import DeviceLost
+from sordino.live.backends.base import DeviceLost, ServerLost
 
 RETRY_SECONDS = 0.2  # between two attempts to reach a server that has gone
 PREFIX = "sordino_"
 """What the names of all sinks and sources begin with that Sordino makes."""
 
+SILENCE = "_silence"
+"""What the names of silent sinks end with."""
+
+OWNER_PROPERTY = "sordino.owner"
+"""Property of all devices and streams that are Sordino's."""
+
+NOTICE_SECONDS = 30.0  # that a notice of a stream that was moved is shown
+
 _FORMAT = "rate=48000 channels=1 channel_map=mono"  # as the engine makes it: nothing to convert
-_MARK = re.compile(
-    r"sordino\.owner=(?P<pid>\d+):(?P<start>\d+) "
-    r"sordino\.source=(?P<source>\S*) sordino\.sink=(?P<sink>[^\s\"']*)"
-)
+_OWNER = re.compile(r"sordino\.owner=(?P<pid>\d+):(?P<start>\d+)")
+_BEFORE = re.compile(r"sordino\.source=(?P<source>[\w.%~-]*) sordino\.sink=(?P<sink>[\w.%~-]*)")
 
 # pulsectl has no public base class of its failures: a call that the library refuses raises this
 # inner one.
@@ -47,13 +59,13 @@ def connection() -> Iterator[pulsectl.Pulse]:
     Short connections cost about 2 ms, are safe in any thread and know no restarts.
 
     Raises:
-        DeviceLost: the server does not answer, or goes away meanwhile.
+        ServerLost: the server does not answer, or goes away meanwhile.
     """
     try:
         with pulsectl.Pulse("Sordino") as pulse:
             yield pulse
     except _FAILURES:
-        raise DeviceLost("the sound server (PipeWire or PulseAudio) does not answer") from None
+        raise ServerLost("the sound server (PipeWire or PulseAudio) does not answer") from None
 
 
 class Watch:
@@ -94,6 +106,79 @@ class Watch:
             self.count += 1
 
 
+class FeedGuard:
+    """Keeps the sound of other programs out of the feed of a virtual microphone.
+
+    The feed is made so that no server chooses it, but a program or its user may.  Such a stream
+    is moved to the default loudspeaker at once, or else to the silent sink; one that cannot be
+    moved is muted.  A feed that was made the default loudspeaker is so no longer.
+
+    Args:
+        feed: name of the sink.
+    """
+
+    def __init__(self, feed: str) -> None:
+        self._feed, self._silence = feed, feed.removesuffix("_feed") + SILENCE
+        self._moved, self._moved_at = "", 0.0
+        self._silent = False
+        self._pending = False
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="feed guard", daemon=True)
+        self._thread.start()
+
+    @property
+    def notice(self) -> str:
+        """What the user should know now; "" if nothing."""
+        if self._moved and time.monotonic() - self._moved_at < NOTICE_SECONDS:
+            return f"{self._moved} tried to play into the virtual microphone and was kept out"
+        if self._silent:
+            return "there is no loudspeaker: other programs are silent meanwhile"
+        return ""
+
+    def close(self) -> None:
+        """Stop; does nothing the second time."""
+        self._closed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            with suppress(DeviceLost), connection() as pulse:
+                pulse.event_mask_set("sink_input", "sink", "server")
+                pulse.event_callback_set(self._note)
+                while not self._closed.is_set():
+                    self._pending = False
+                    with suppress(pulsectl.PulseIndexError, pulsectl.PulseOperationFailed):
+                        self._check(pulse)
+                    if not self._pending:
+                        pulse.event_listen(timeout=0.5)
+            self._closed.wait(RETRY_SECONDS)
+
+    def _note(self, _: Any) -> None:
+        self._pending = True
+        raise pulsectl.PulseLoopStop
+
+    def _check(self, pulse: pulsectl.Pulse) -> None:
+        sinks: dict[str, Any] = {sink.name: sink for sink in pulse.sink_list()}
+        default = defaults(pulse).sink
+        if self._feed not in sinks or self._silence not in sinks:
+            return
+        if default == self._feed:
+            real = [name for name in sinks if not name.startswith(PREFIX)]
+            default = real[0] if real else self._silence
+            pulse.sink_default_set(sinks[default])
+        self._silent = default == self._silence
+        target = sinks.get(default, sinks[self._silence])
+        for stream in pulse.sink_input_list():
+            owner = stream.proplist.get(OWNER_PROPERTY)
+            if stream.sink == sinks[self._feed].index and owner != owner_token():
+                self._moved_at = time.monotonic()
+                self._moved = stream.proplist.get("application.name") or stream.name or "a program"
+                try:
+                    pulse.sink_input_move(stream.index, target.index)
+                except pulsectl.PulseOperationFailed:
+                    pulse.sink_input_mute(stream.index, True)
+
+
 class Defaults(NamedTuple):
     """Names of the default source and sink; "" if there is none."""
 
@@ -122,13 +207,14 @@ def microphone(label: str, before: Defaults) -> Iterator[str]:
         SordinoError: another process has such a device, or the server cannot make it.
     """
     name, mark = _name(label), _mark(before)
-    feed = f"{name}_feed"
+    feed, silence = f"{name}_feed", f"{name}{SILENCE}"
     source = (
         f"source_name={name} master={feed}.monitor {_FORMAT} "
         f"source_properties='device.description=\"{label}\" {mark}'"
     )
     with _having(
-        (feed, "module-null-sink", _sink(feed, f"{label} (feed)", mark)),
+        (silence, "module-null-sink", _sink(silence, "Silence (no loudspeaker)", mark, -100)),
+        (feed, "module-null-sink", _sink(feed, f"{label} (feed)", mark, -200)),
         (name, "module-remap-source", source),
     ):
         yield feed
@@ -194,13 +280,22 @@ def _load(pulse: pulsectl.Pulse, module: str, arguments: str) -> None:
         _load(pulse, module, arguments.replace("norewinds=1", ""))
 
 
-def _sink(name: str, label: str, mark: str) -> str:
+def _sink(name: str, label: str, mark: str, priority: int | None = None) -> str:
+    """Return the arguments of a null sink.
+
+    Args:
+        name, label: of the sink.
+        mark: see `_mark`.
+        priority: for WirePlumber, which makes the sink of the highest one the default.
+            PulseAudio goes by the class, where "modem" is the least, and then by age.
+    """
+    last = "" if priority is None else f" device.class=modem priority.session={priority}"
     # PulseAudio fills a null sink two seconds ahead while nobody needs it sooner, and whoever
     # then listens hears nothing for so long; without rewinds it is 50 ms.  PulseAudio before 15
     # does not know the option, PipeWire does not need it.
     return (
         f"sink_name={name} {_FORMAT} norewinds=1 "
-        f"sink_properties='device.description=\"{label}\" {mark}'"
+        f"sink_properties='device.description=\"{label}\" {mark}{last}'"
     )
 
 
@@ -209,11 +304,12 @@ def _modules(pulse: pulsectl.Pulse) -> list[_Module]:
     found = []
     for module in pulse.module_list():
         arguments = module.argument or ""
-        if mark := _MARK.search(arguments):
+        if owner_mark := _OWNER.search(arguments):
             device = re.search(r"(?:sink|source)_name=(\S+)", arguments)
-            owner = int(mark["pid"])
-            alive = _start(owner) == mark["start"]
-            before = Defaults(mark["source"], mark["sink"])
+            owner = int(owner_mark["pid"])
+            alive = _start(owner) == owner_mark["start"]
+            names = _BEFORE.search(arguments)
+            before = Defaults(*map(unquote, names.groups())) if names else Defaults()
             name = device[1] if device else ""
             found.append(_Module(module.index, name, owner, alive, before))
     return sorted(found)
@@ -245,11 +341,21 @@ def _names(devices: list[Any]) -> set[str]:
     return {device.name for device in devices}
 
 
+def owner_token() -> str:
+    """Return what tells this process from all others, as a value of OWNER_PROPERTY."""
+    return f"{os.getpid()}:{_start(os.getpid())}"
+
+
 def _mark(before: Defaults) -> str:
-    pid = os.getpid()
+    """Return properties that name the owner and the devices from before.
+
+    Names of devices may hold anything on PipeWire; percent-encoded they are letters, digits and
+    a few signs, which no server takes for syntax.
+    """
     return (
-        f"sordino.owner={pid}:{_start(pid)} "
-        f"sordino.source={before.source} sordino.sink={before.sink}"
+        f"{OWNER_PROPERTY}={owner_token()} "
+        f"sordino.source={quote(before.source, safe='')} "
+        f"sordino.sink={quote(before.sink, safe='')}"
     )
 
 

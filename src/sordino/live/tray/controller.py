@@ -1,5 +1,6 @@
 """What the icon, its menu and the window have in common: the session and the user's choices."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QStandardPaths, Signal
@@ -30,7 +31,7 @@ class Controller(QObject):
     ) -> None:
         super().__init__()
         self.backend = backend
-        self.session = Session(settings, backend)
+        self.session = Session(replace(settings, wait=True), backend)
         self._preferences = preferences
 
     def start(self) -> None:
