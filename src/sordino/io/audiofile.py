@@ -136,7 +136,8 @@ def _open_file(path: Path, raw: RawFormat | None, track: int | None) -> Source:
         size = opened.seek(0, os.SEEK_END)
         is_wav = head[:4] == b"RIFF" and head[8:] == b"WAVE"
         if is_wav and size >= 1 << 32:  # its header cannot say how long it is
-            return ContainerSource(path, track=track, ignores_length=True)
+            # As a stream: FFmpeg would look for more chunks in the middle of the sound.
+            return ContainerSource(PipeInput(path), track=track, ignores_length=True)
         notes = _size_notes(opened, head, size)
         is_joined = _is_joined(opened, head)
     # FFmpeg has codecs that libsndfile has not, and reads what was never completed or is joined.
