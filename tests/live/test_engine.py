@@ -276,8 +276,13 @@ def test_slow_files_are_denoised_all_the_same():
 
 def test_a_failure_is_kept_for_who_asks():
     class Broken(SlowModel):
-        def run(self, spectrum, voice, state):
-            raise RuntimeError("broken")
+        def open(self, channels, strength):
+            def fail(spectra):
+                raise RuntimeError("broken")
+
+            stream = super().open(channels, strength)
+            stream.process = fail
+            return stream
 
     source, sink = MemorySource(noise(RATE)), MemorySink()
     engine = Engine(source, sink, [Broken(0)], Controls(), Monitor(RATE))

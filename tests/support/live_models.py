@@ -14,7 +14,15 @@ class SlowModel(Model):
         self.seconds = seconds
         self.stall = 0.0  # more, for the next step alone
 
-    def run(self, spectrum, voice, state):
-        stall, self.stall = self.stall, 0.0
-        time.sleep(self.seconds * spectrum.shape[1] + stall)
-        return super().run(spectrum, voice, state)
+    def open(self, channels, strength):
+        """Return a stream that takes its time with every frame."""
+        stream = super().open(channels, strength)
+        process = stream.process
+
+        def slow_process(spectra):
+            stall, self.stall = self.stall, 0.0
+            time.sleep(self.seconds * spectra.shape[1] + stall)
+            return process(spectra)
+
+        stream.process = slow_process
+        return stream

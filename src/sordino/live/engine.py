@@ -18,7 +18,8 @@ from sordino.resample import Resampler
 FRAMES_PER_SECOND = 100
 MAX_FRAMES = 5  # at once, when the engine has fallen behind
 MAX_FILE_FRAMES = 100  # at once, between files
-MAX_SLEEP, MIN_SLEEP = 0.005, 0.0005  # seconds
+MAX_SLEEP = 0.1  # seconds, for sound that does not come
+MAX_FILE_SLEEP = 0.005  # seconds, between files: their end is no write
 LOUDEST = 100.0  # beyond this a sample is a device's mistake
 
 
@@ -124,6 +125,7 @@ class Engine:
     def stop(self) -> None:
         """End; returns when the thread has."""
         self._stopping.set()
+        self.source.buffer.arrived.set()
         if self._thread.ident:
             self._thread.join()
 
@@ -133,6 +135,7 @@ class Engine:
             if self.source.clocked:  # what came before the sink was open is late already
                 self.source.buffer.skip(self.source.buffer.readable)
             while not self._stopping.is_set():
+                self.source.buffer.arrived.clear()  # before it is read, so that no write is missed
                 ended = self.source.ended  # read first: what it wrote before that is there
                 if self._take():
                     self._work()
@@ -165,12 +168,25 @@ class Engine:
         self._rest = np.concatenate([self._rest, samples])
 
     def _sleep(self) -> None:
-        """Sleep until the next frame should be there."""
+        """Sleep until the next frame should be there, or until anything has been written.
+
+        Blocks of half a frame and more wake the engine by themselves.  Smaller ones would wake it
+        too often, so it sleeps until the frame is due and only then waits for a write.
+        """
+        if self._stopping.is_set():
+            return
         buffer = self.source.buffer
+        if not self.source.clocked:
+            buffer.arrived.wait(MAX_FILE_SLEEP)
+            return
         missing = (self._frame - len(self._rest)) / self._rate
         missing -= buffer.readable / self.source.sample_rate
-        due = buffer.written_at + missing - time.perf_counter() if self.source.clocked else 0.0
-        self._stopping.wait(min(max(due, MIN_SLEEP), MAX_SLEEP))
+        small = buffer.block < 0.5 * self._frame / self._rate * self.source.sample_rate
+        due = buffer.written_at + missing - time.perf_counter()
+        if small and due > 0:
+            self._stopping.wait(min(due, MAX_SLEEP))
+        else:
+            buffer.arrived.wait(MAX_SLEEP)
 
     def _work(self) -> None:
         frames = min(len(self._rest), self._max_samples) // self._frame

@@ -1,5 +1,6 @@
-"""A ring buffer between two threads: one writes, one reads, neither ever waits."""
+"""A ring buffer between two threads: one writes, one reads, neither waits for the other."""
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -35,8 +36,12 @@ class RingBuffer:
         """Samples ever read or skipped; only the reader changes it."""
         self.requested = 0
         """Samples that the reader requested the last time; the size of its blocks."""
+        self.block = 0
+        """Samples that the writer wrote the last time."""
         self.written_at = self.taken_at = clock()
         """When that last happened.  A device reads or writes in step with its own clock."""
+        self.arrived = threading.Event()
+        """Set by each write; a reader that clears it before it reads can sleep until the next."""
         self._clock = clock
         self._data = np.zeros(capacity, np.float32)
 
@@ -61,7 +66,9 @@ class RingBuffer:
         self._data[start : start + first] = samples[:first]
         self._data[: count - first] = samples[first:count]
         self.written += count
+        self.block = count
         self.written_at = self._clock()
+        self.arrived.set()
         return count
 
     def read(self, out: Mono) -> int:

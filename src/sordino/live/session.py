@@ -37,8 +37,8 @@ class Status:
         taken_db: by how many dB the pauses are quieter; None if nothing was heard yet.
         speech_probability: that the newest frame holds speech, 0..1; None if the model does not
             estimate it, or does not run.
-        cpu_share: time that the engine worked / time of the sound, over the last second.  From 1
-            on it cannot keep up.
+        cpu_share: processor time of the whole process / time that went by, over the last second or
+            more; 1 is all of one core.
         underruns: how often the output found no sound to play, since the start.
         model: name of the one in use now; "" while none is.
         strength: share of the noise that is taken away, 0..1.
@@ -84,6 +84,23 @@ class Recent(NamedTuple):
     """In Hz."""
 
 
+class ProcessorUse:
+    """Processor time of this process, all its threads, as a share of one core."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter(), time.process_time()
+        self._share = 0.0
+
+    def share(self) -> float:
+        """Return the share since the call a second or more ago that began the measurement."""
+        wall, used = time.perf_counter(), time.process_time()
+        seconds = wall - self._since[0]
+        if seconds >= 1:
+            self._share = (used - self._since[1]) / seconds
+            self._since = wall, used
+        return self._share
+
+
 class Session:
     """Takes the noise out of a microphone, or of what others send, until it is stopped.
 
@@ -110,6 +127,7 @@ class Session:
         self._engine: Engine | None = None
         self._io = AudioIO(settings, backend)
         self._waiting_for = "starting"
+        self._processor = ProcessorUse()
         self._changes = 0
         self._restart = False  # devices and engine, with what the user has chosen meanwhile
         self._underruns = 0  # of engines that are no more
@@ -327,7 +345,7 @@ class Session:
             output_dbfs=monitor.output_dbfs,
             taken_db=monitor.taken_db,
             speech_probability=engine.fallback.speech_probability,
-            cpu_share=engine.cpu_share,
+            cpu_share=self._processor.share(),
             underruns=self._underruns + engine.output.underruns,
             model=engine.fallback.model,
             latency_seconds=engine.latency,

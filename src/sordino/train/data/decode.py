@@ -76,7 +76,7 @@ def _read(file: Path | BinaryIO) -> tuple[FloatArray, int]:
         raise ValueError("it is shorter than 10 ms")
     if not np.isfinite(x).all():
         raise ValueError("it has samples that are not numbers")
-    return x, rate
+    return np.asarray(x, np.float32), rate
 
 
 def _first_with_sound(x: FloatArray) -> int:
