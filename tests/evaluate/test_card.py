@@ -27,7 +27,7 @@ def trained(tmp_path):
     training = {
         "hours": 12.4,
         "step": 4500,
-        "recipe": {"loss": {"opinion": 0.02, "disturbance": 0.0, "envelope": 0.3}},
+        "recipe": {"loss": {"dnsmos": 0.02, "disturbance": 0.0, "envelope": 0.3}},
     }
     path = tmp_path / "mine.onnx"
     path.write_bytes(

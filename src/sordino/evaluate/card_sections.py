@@ -26,10 +26,10 @@ GROUPED = ("pesq", "sisdr", "ovrl", "nr_db", "att_db")
 SINGLE = ("pesq", "sisdr", "ovrl", "att_db")  # of one clip
 # Terms of a loss, their meaning, and the measures that are biased by them.
 IN_LOSS = {
-    "opinion": ("DNSMOS P.835", ("sig", "bak", "ovrl")),
-    "disturbance": ("A model near PESQ", ("pesq", "csig", "cbak", "covl")),
-    "intelligibility": ("ESTOI", ("stoi", "estoi")),
-    "envelope": ("The log-likelihood ratio", ("llr", "csig", "covl")),
+    "dnsmos": ("DNSMOS P.835", ("sig", "bak", "ovrl")),
+    "pesq": ("A model near PESQ", ("pesq", "csig", "cbak", "covl")),
+    "estoi": ("ESTOI", ("stoi", "estoi")),
+    "llr": ("The log-likelihood ratio", ("llr", "csig", "covl")),
 }
 COLUMNS = {"snr_db": "SNR", "snr": "SNR", "noise_category": "noise", "category": "noise"}
 SHORT = {"pesq": "PESQ", "nr_db": "NR dB"}
@@ -322,7 +322,16 @@ def _training(info: ModelInfo) -> str:
     return f"{hours:,.0f} hours of mixed audio, {step:,} updates"
 
 
+_OLD_TERMS = {
+    "dnsmos": "opinion",
+    "pesq": "disturbance",
+    "estoi": "intelligibility",
+    "llr": "envelope",
+}  # in models exported before 0.12
+
+
 def _weight(info: ModelInfo, term: str) -> float:
     """Return the weight of a term in the loss that the model was trained with."""
     recipe: Any = info.training.get("recipe", {})
-    return float(recipe.get("loss", {}).get(term, 0))
+    loss = recipe.get("loss", {})
+    return float(loss.get(term, loss.get(_OLD_TERMS[term], 0)))
