@@ -8,12 +8,13 @@ SYSTEM := pulseaudio pulseaudio-utils pipewire pipewire-bin pipewire-pulse wirep
 	libportaudio2 libasound2-plugins chromium fonts-dejavu-core libegl1 libgl1 libxkbcommon0 libdbus-1-3 \
 	libfontconfig1 libglib2.0-0
 MARKS ?= not cluster and not tools
+DEVICES := tests/live tests/plugins tests/web
 EXAMPLE := src/sordino/examples/noisy/office_48k.flac
 
 # `make test-tools` needs these, too: a proxy, a TURN server and what the bundlers run on.
 TOOLS := nginx-light coturn $(if $(shell command -v npm),,nodejs npm)
 
-.PHONY: help demo test test-tools coverage lint docs web release-dry clean
+.PHONY: help demo test test-devices test-rest test-tools coverage lint docs web release-dry clean
 
 help:
 	@echo "make demo   take the noise out of a bundled recording, into out/"
@@ -33,8 +34,15 @@ demo: $(VENV)/.demo
 	@echo "After:   out/demo.wav"
 	@echo "Picture: out/demo.png (noisy, noise taken, speech left)"
 
+# Two halves side by side: what has sound servers, plugins and a browser waits more than it computes.
 test: $(VENV)/.dev $(VENV)/.system
-	$(BIN)/python -m pytest -m "$(MARKS)"
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going test-devices test-rest
+
+test-devices:
+	$(BIN)/python -m pytest -m "$(MARKS)" $(DEVICES)
+
+test-rest:
+	$(BIN)/python -m pytest -m "$(MARKS)" $(DEVICES:%=--ignore=%)
 
 test-tools: $(VENV)/.dev $(VENV)/.docs $(VENV)/.tools
 	$(BIN)/python -m pytest -m tools

@@ -245,12 +245,12 @@ def test_old_option_names_work_with_one_line(dataset, half):
 def test_names_of_systems_and_clips_are_no_markup(dataset, half, tmp_path):
     name = "[/red] [bold]"
     for folder in (dataset / "noisy", dataset / "clean"):
-        (folder / "clip0.wav").rename(folder / "[red]clip[/].wav")
+        (folder / "clip0.wav").rename(folder / "[red]clip[bold].wav")
     outputs = ("--outputs", f"{name}={dataset / 'noisy'}")
     result = command(dataset, "--model", half, *outputs, "--metrics", "sisdr", name="compare")
     assert result.exit_code == 0, result.exception
     assert name in result.stdout
-    assert "[red]clip[/]" in result.stdout
+    assert "[red]clip[bold]" in result.stdout
 
 
 @pytest.mark.slow

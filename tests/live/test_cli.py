@@ -315,4 +315,4 @@ def test_install_service(tmp_path):
     assert done.returncode == 0
     unit = tmp_path / ".config/systemd/user/sordino.service"
     assert done.stdout.startswith(f"{unit}: written, but not started")
-    assert '"live" "--strength=0.8"\n' in unit.read_text()
+    assert '"live" "--strength=0.8" "--wait"\n' in unit.read_text()

@@ -61,7 +61,7 @@ def test_a_way_of_known_length(seconds):
 
 
 def test_a_way_that_leads_nowhere(monkeypatch):
-    monkeypatch.setattr("sordino.live.latency.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("sordino.live.latency.TIMEOUT_SECONDS", 0.05)
     with Way(10.0) as way:
         assert list(clicks(way.sink, way.source)) == []
 

@@ -31,5 +31,5 @@ def test_takes_a_light_and_a_dark_picture(tmp_path):
     # The last second and a half of the noisy sound are there, below "Microphone".
     grey = light.convertToFormat(QImage.Format.Format_Grayscale8)
     rows = np.frombuffer(grey.constBits(), np.uint8).reshape(grey.height(), grey.bytesPerLine())
-    picture = rows[400:580, : grey.width()].astype(float)
-    assert picture[:, 700:760].mean() > picture[:, 60:400].mean() + 50
+    picture = rows[500:680, : grey.width()].astype(float)
+    assert picture[:, 730:790].mean() > picture[:, 60:400].mean() + 50
