@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -267,6 +268,7 @@ def test_ctrl_c_is_clean(tmp_path, half):
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals there")
 def test_ctrl_c_does_not_wait_for_the_pipe(talk, half, tmp_path):
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
     process = subprocess.Popen(
         [*SORDINO, "denoise", "-", "-o", tmp_path / "y.wav", "-m", half],
         stdin=subprocess.PIPE,
@@ -274,8 +276,10 @@ def test_ctrl_c_does_not_wait_for_the_pipe(talk, half, tmp_path):
     )
     process.stdin.write(talk.read_bytes()[:40_000])
     process.stdin.flush()
-    while not list(tmp_path.glob(".*")) and process.poll() is None:
+    waiting = array("i", [1])  # bytes in the pipe that the command has not taken yet
+    while waiting[0] and process.poll() is None:
         time.sleep(0.02)
+        fcntl.ioctl(process.stdin, termios.FIONREAD, waiting)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=10) == 130
     assert process.stderr.read() == b"1 not done (the same command goes on with the rest)\n"
