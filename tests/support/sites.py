@@ -38,6 +38,8 @@ class FolderSite:
         self.folder = folder
         self.headers = dict(headers or {})
         self.requested: list[str] = []
+        self.refused: set[str] = set()
+        """Paths that are answered with status 503, as by a busy server."""
         """Paths that were asked for, in order."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, site=self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -96,6 +98,9 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._site.requested.append(self.path)
+        if unquote(self.path.partition("?")[0]) in self._site.refused:
+            self.send_error(503)
+            return
         found = self._site.locate(unquote(self.path.partition("?")[0]))
         if not isinstance(found, tuple):
             super().do_GET()
