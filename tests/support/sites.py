@@ -38,9 +38,9 @@ class FolderSite:
         self.folder = folder
         self.headers = dict(headers or {})
         self.requested: list[str] = []
+        """Paths that were asked for, in order."""
         self.refused: set[str] = set()
         """Paths that are answered with status 503, as by a busy server."""
-        """Paths that were asked for, in order."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, site=self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
