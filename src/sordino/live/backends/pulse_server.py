@@ -159,7 +159,9 @@ class FeedGuard:
 
     def _check(self, pulse: pulsectl.Pulse) -> None:
         sinks: dict[str, Any] = {sink.name: sink for sink in pulse.sink_list()}
-        default = defaults(pulse).sink
+        # PipeWire may tell a new default to programs that connect now, and to them only (`Watch`).
+        with connection() as fresh:
+            default = defaults(fresh).sink
         if self._feed not in sinks or self._silence not in sinks:
             return
         if default == self._feed:
