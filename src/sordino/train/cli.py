@@ -104,12 +104,16 @@ def mix(
 ) -> None:
     """Draw a batch as the network will get it, to look at the data before training."""
     from sordino.train.data.corpus import Corpus
-    from sordino.train.data.mixing import Mixer
     from sordino.train.data.picture import draw_batch
+    from sordino.train.loop import make_mixer
     from sordino.train.recipe import load_recipe
+    from sordino.train.voice_encoder import VOICE_ENCODER
 
     chosen = load_recipe(recipe, _overrides(settings or []))
-    batch = Mixer(chosen.mix, Corpus.open(chosen.data)).batch(chosen.train.seed, index, size)
+    if chosen.kind == VOICE_ENCODER:
+        raise SordinoError(f"{recipe}: a voice encoder learns from recordings, not from mixtures")
+    mixer = make_mixer(chosen, Corpus.open(chosen.data))
+    batch = mixer.batch(chosen.train.seed, index, size)
     draw_batch(batch, out)
     console.print(f"{out}: {size} examples at {batch.sample_rate} Hz", soft_wrap=True)
 

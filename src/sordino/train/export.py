@@ -35,6 +35,8 @@ from sordino.train.checkpoint import (
 from sordino.train.objective import make_objective
 from sordino.train.recipe import Recipe, to_tree
 from sordino.train.unet import UNet
+from sordino.train.voice_encoder import VOICE_ENCODER, VoiceEncoderNetwork
+from sordino.voice_encoder import MELS, SIZE
 
 _TRIALS = ({"batch": 2, "time": 3, "bins": 257}, {"batch": 5, "time": 7, "bins": 385})
 
@@ -134,6 +136,8 @@ def count_macs(network: nn.Module, *inputs: Any) -> int:
             positions = (result if isinstance(layer, nn.Conv2d) else args[0]).numel()
             inner = layer.in_channels if isinstance(layer, nn.Conv2d) else layer.out_channels
             total += positions * inner // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
+        elif isinstance(layer, nn.Conv1d):
+            total += result.numel() * layer.in_channels * layer.kernel_size[0]
         elif isinstance(layer, nn.RNNBase):
             steps = args[0].shape[0] * args[0].shape[1]
             weights = sum(w.numel() for n, w in layer.named_parameters() if n.startswith("weight"))
@@ -160,6 +164,7 @@ class Graph(NamedTuple):
     axes: dict[str, dict[int, str]]  # names of the dynamic axes of inputs and outputs
     facts: dict[str, Any]  # metadata
     half: bool = False  # keep the weights in 16 bits, which halves the file
+    bytes: bool = False  # keep them in 8 bits
 
 
 class _Flat(nn.Module):
@@ -173,7 +178,8 @@ class _Flat(nn.Module):
     def forward(self, spectrum: Tensor, voice: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         output = self.network(spectrum, voice, dict(zip(self.names, state, strict=True)))
         following = [output.state[name] for name in self.names]
-        return output.mask, torch.sigmoid(output.speech), *following
+        target = () if output.target is None else (output.target,)
+        return output.mask, torch.sigmoid(output.speech), *target, *following
 
 
 def export_checkpoint(
@@ -200,7 +206,7 @@ def export_checkpoint(
     with atomic_write(path) as part:
         _write(graph, part)
         metadata = {
-            "format": FORMAT,
+            "format": FORMAT if "target" in graph.outputs else 1,
             "kind": recipe.kind,
             "name": recipe.name,
             "version": version,
@@ -219,6 +225,8 @@ def export_checkpoint(
             _store_sparsely(model)
         if graph.half:
             _halve_weights(model)
+        if graph.bytes:
+            _quantize_weights(model)
         entry = model.metadata_props.add()
         entry.key, entry.value = "sordino", json.dumps(metadata)
         onnx.checker.check_model(model)
@@ -273,10 +281,11 @@ def _unet_graph(network: UNet) -> Graph:
     names, size = flat.names, network.config.voice_size
     state = network.initial_state(2)
     inputs = ["spectrum", "voice", *(f"state.{n}" for n in names)]
-    outputs = ["mask", "speech", *(f"next.{n}" for n in names)]
+    heads = ["speech"] if network.target is None else ["speech", "target"]
+    outputs = ["mask", *heads, *(f"next.{n}" for n in names)]
     axes = {name: {0: "batch"} for name in inputs + outputs}
     axes["spectrum"] = axes["mask"] = {0: "batch", 1: "time", 2: "bins"}
-    axes["speech"] = {0: "batch", 1: "time"}
+    axes |= {name: {0: "batch", 1: "time"} for name in heads}
     example = (torch.zeros(2, 3, bins(16000), 2), torch.zeros(2, size), *state.values())
     second = torch.zeros(1, FRAMES_PER_SECOND, bins(max(NATIVE_RATES)), 2)
     facts = {
@@ -290,7 +299,19 @@ def _unet_graph(network: UNet) -> Graph:
             network, second, torch.zeros(1, size), network.initial_state()
         ),
     }
-    return Graph(flat, example, inputs, outputs, axes, facts)
+    return Graph(flat, example, inputs, outputs, axes, facts, half=network.target is not None)
+
+
+def _encoder_graph(network: VoiceEncoderNetwork) -> Graph:
+    second = torch.zeros(1, FRAMES_PER_SECOND, MELS)
+    facts = {
+        "voice_size": SIZE,
+        "bands": MELS,
+        "macs_per_second": count_macs(network, second),
+    }
+    axes = {"features": {0: "batch", 1: "time"}, "embedding": {0: "batch"}}
+    example = (torch.zeros(2, 3 * FRAMES_PER_SECOND, MELS),)
+    return Graph(network, example, ["features"], ["embedding"], axes, facts, bytes=True)
 
 
 def _poc_graph(network: PocUNet) -> Graph:
@@ -319,6 +340,24 @@ def _halve_weights(model: onnx.ModelProto) -> None:
             cast = helper.make_node("Cast", [name], [weight.name], to=TensorProto.FLOAT)
             graph.node.insert(0, cast)
             graph.initializer.remove(weight)
+
+
+def _quantize_weights(model: onnx.ModelProto) -> None:
+    """Store weight matrices as int8 with a scale for each row; put together when it is loaded."""
+    graph = model.graph
+    for weight in [w for w in graph.initializer if w.data_type == TensorProto.FLOAT]:
+        values = numpy_helper.to_array(weight)
+        if values.ndim < 2 or values.size < 1000:
+            continue
+        rows = tuple(range(1, values.ndim))
+        scale = np.maximum(np.abs(values).max(rows, keepdims=True) / 127, 1e-12).astype("float32")
+        names = [f"{weight.name}.{part}" for part in ("bytes", "scale", "whole")]
+        whole = np.round(values / scale).astype("int8")
+        graph.initializer.append(numpy_helper.from_array(whole, names[0]))
+        graph.initializer.append(numpy_helper.from_array(scale, names[1]))
+        graph.node.insert(0, helper.make_node("Mul", [names[2], names[1]], [weight.name]))
+        graph.node.insert(0, helper.make_node("Cast", [names[0]], [names[2]], to=TensorProto.FLOAT))
+        graph.initializer.remove(weight)
 
 
 def _store_sparsely(model: onnx.ModelProto) -> None:
@@ -372,4 +411,5 @@ def _write(graph: Graph, path: Path) -> None:
 _GRAPHS: dict[str, Callable[[Any], Graph]] = {
     NOISE_MASK: _unet_graph,
     SLICE_MAGNITUDE: _poc_graph,
+    VOICE_ENCODER: _encoder_graph,
 }

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, distributed, nn
@@ -29,9 +30,11 @@ from sordino.train.checkpoint import (
     save_checkpoint,
 )
 from sordino.train.data.corpus import Corpus
-from sordino.train.data.mixing import Batch, Mixer
+from sordino.train.data.enrolment import EncoderMixer
+from sordino.train.data.mixing import Mixer
+from sordino.train.data.talkers import TalkerMixer
 from sordino.train.monitor import Monitor
-from sordino.train.objective import TensorBatch, make_objective
+from sordino.train.objective import Objective, make_objective
 from sordino.train.optim import (
     AveragedWeights,
     learning_rate,
@@ -39,6 +42,7 @@ from sordino.train.optim import (
     set_learning_rate,
 )
 from sordino.train.recipe import Recipe
+from sordino.train.voice_encoder import VOICE_ENCODER
 
 LAST = "last.safetensors"
 
@@ -52,13 +56,34 @@ class Place:
     device: torch.device
 
 
-class Batches(Dataset[Batch]):
+class BatchSource(Protocol):
+    """What batches are drawn from: a mixer of the recipe's kind."""
+
+    def batch(self, seed: int, index: int, size: int, first: int = 0) -> Any:
+        """Batch number `index` of the run `seed`, from example `first` on."""
+        ...
+
+
+def make_mixer(recipe: Recipe, corpus: Corpus) -> BatchSource:
+    """The mixer of a recipe's kind.
+
+    Raises:
+        SordinoError: the corpus has nothing for it.
+    """
+    if recipe.kind == VOICE_ENCODER:
+        return EncoderMixer(recipe.enrolment, corpus)
+    if recipe.network.voice_units:
+        return TalkerMixer(recipe.mix, recipe.talkers, recipe.enrolment, corpus)
+    return Mixer(recipe.mix, corpus)
+
+
+class Batches(Dataset[Any]):
     """Batches by step number; each process has its own examples of the common batch."""
 
-    def __init__(self, mixer: Mixer, seed: int, size: int, place: Place) -> None:
+    def __init__(self, mixer: BatchSource, seed: int, size: int, place: Place) -> None:
         self.mixer, self.seed, self.size, self.place = mixer, seed, size, place
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> Any:
         first = self.place.rank * self.size
         return self.mixer.batch(self.seed, step, self.size, first)
 
@@ -100,8 +125,8 @@ def train(recipe: Recipe, folder: Path, init: str | Path | None = None) -> Path:
         model = objective
         if place.world > 1:
             model = DistributedDataParallel(objective)
-        mixer = Mixer(recipe.mix, Corpus.open(recipe.data, progress=place.rank == 0))
-        run = _Run(recipe, folder, place, model, network, average, optimizer, progress)
+        mixer = make_mixer(recipe, Corpus.open(recipe.data, progress=place.rank == 0))
+        run = _Run(recipe, folder, place, model, objective, average, optimizer, progress)
         return run(mixer)
 
 
@@ -114,17 +139,18 @@ class _Run:
         folder: Path,
         place: Place,
         model: nn.Module,
-        network: nn.Module,
+        objective: Objective,
         average: AveragedWeights,
         optimizer: torch.optim.Optimizer,
         progress: Progress,
     ) -> None:
         self.recipe, self.folder, self.place = recipe, folder, place
-        self.model, self.network, self.average = model, network, average
+        self.model, self.objective, self.average = model, objective, average
+        self.network = objective.network
         self.optimizer, self.progress = optimizer, progress
         self.stopped = False
 
-    def __call__(self, mixer: Mixer) -> Path:
+    def __call__(self, mixer: BatchSource) -> Path:
         config = self.recipe.train
         steps = range(self.progress.step, config.steps)
         loader = DataLoader(
@@ -138,13 +164,13 @@ class _Run:
         saved = time.monotonic()
         with _stop_signals(self), Monitor(self.recipe, self.folder, self.place.rank) as monitor:
             for step, raw in zip(steps, loader, strict=True):
-                batch = TensorBatch(*raw).to(self.place.device)
+                batch = self.objective.tensors(raw, self.place.device)
                 rate = learning_rate(step, config)
                 loss, terms, estimate, norm = self._step(batch, step, rate)
                 self.progress = Progress(step + 1, self.progress.hours + hours)
                 scalars = {"loss": loss, **terms, "gradient": norm}
                 monitor.step(self.progress, scalars, rate)
-                if self.progress.step % config.media_every == 0:
+                if self.progress.step % config.media_every == 0 and hasattr(batch, "noisy"):
                     monitor.media(self.progress.step, batch, estimate)
                 if time.monotonic() - saved > config.save_every:
                     self._save()
@@ -154,7 +180,7 @@ class _Run:
         return self._save()
 
     def _step(
-        self, batch: TensorBatch, step: int, rate: float
+        self, batch: Any, step: int, rate: float
     ) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
         set_learning_rate(self.optimizer, rate)
         outcome = self.model(batch)

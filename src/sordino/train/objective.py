@@ -11,10 +11,11 @@ import logging
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sordino.errors import SordinoError
 from sordino.model import NOISE_MASK, SLICE_MAGNITUDE
@@ -29,6 +30,7 @@ from sordino.train.losses.spectral import total_loss
 from sordino.train.recipe import Recipe
 from sordino.train.stft import istft, stft, subtract
 from sordino.train.unet import UNet
+from sordino.train.voice_encoder import VOICE_ENCODER, VoiceEncoderNetwork, distillation_loss
 
 log = logging.getLogger("sordino")
 
@@ -96,6 +98,7 @@ DNSMOS_EXAMPLES = (
     2  # examples of a batch that an opinion is predicted of: two cost a quarter of a step
 )
 PERCEIVED = ("pesq", "estoi", "llr", "dnsmos")  # terms of the loss at 16 kHz
+RELATION = 2.0  # weight of the likeness of embeddings to each other
 SILENT = 1e-9  # mean square of a target without speech, -90 dBFS
 
 
@@ -138,6 +141,10 @@ class Objective(nn.Module):
         self.network = network
         self.run = torch.compile(network) if recipe.train.compile else network
         self.bf16 = recipe.train.bf16
+
+    def tensors(self, raw: Any, device: torch.device) -> Any:
+        """A batch of the recipe's mixer, as the objective takes it."""
+        return TensorBatch(*raw).to(device)
 
 
 class MaskObjective(Objective):
@@ -234,6 +241,106 @@ class MaskObjective(Objective):
         return (5 - scores.float()).mean()
 
 
+class VoiceBatch(NamedTuple):
+    """A batch as tensors; see `sordino.train.data.talkers.TalkerBatch` for the fields."""
+
+    noisy: Tensor
+    clean: Tensor
+    sample_rate: int
+    bandwidth: Tensor
+    speech: Tensor
+    voice: Tensor
+    target: Tensor
+
+
+class VoiceObjective(MaskObjective):
+    """The causal U-Net with an enrolled voice: keep that voice, take out all else.
+
+    Examples with a voice of zeros are the universal network's: they learn from the teacher, too,
+    so that no voice stays any voice.
+
+    Args:
+        recipe: its `network` has `voice_units` and a `target` head.
+
+    Raises:
+        SordinoError: see `MaskObjective`; or batches are chained.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        if self.chain != 1 or not recipe.network.target:
+            raise SordinoError(
+                "recipe: with network.voice_units, train.chain is 1 and network.target more than 0"
+            )
+
+    def tensors(self, raw: Any, device: torch.device) -> Any:
+        """A batch of `TalkerMixer`."""
+        moved = (v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for v in raw)
+        return VoiceBatch(*moved)
+
+    def forward(self, batch: VoiceBatch) -> Step:
+        """Loss of a batch at its own sample rate."""
+        device, rate, size = batch.noisy.device, batch.sample_rate, len(batch.noisy)
+        noisy = stft(batch.noisy, rate)
+        state = self.network.initial_state(size, device)
+        with autocast(device, self.bf16):
+            output = self.run(noisy, batch.voice, state)
+        estimate = istft(subtract(noisy, output.mask), rate)
+        universal = (batch.voice == 0).all(1)
+        loss, terms = estimate.new_zeros(()), dict[str, Tensor]()
+        for name, chosen in (("voice", ~universal), ("universal", universal)):
+            rows = chosen.nonzero()[:, 0]
+            if len(rows):
+                part, own = self._part(batch, rows, noisy, estimate[rows], output)
+                loss = loss + part * (len(rows) / size)
+                terms |= own if name == "voice" else {"universal": part.detach()}
+        return Step(loss, terms, estimate)
+
+    def _part(
+        self, batch: VoiceBatch, rows: Tensor, noisy: Tensor, estimate: Tensor, output: Any
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of some rows of a batch, all with a voice or all without."""
+        rate, clean = batch.sample_rate, batch.clean[rows]
+        logits = output.speech[rows], output.noise[rows]
+        target = batch.target[rows]
+
+        def compare(clean: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            parts = (batch.noisy[rows], clean, batch.bandwidth[rows], batch.speech[rows])
+            return total_loss(estimate, parts, logits, rate, self.config, target)
+
+        loss, terms = compare(clean)
+        if self.teacher is not None and not batch.voice[rows[0]].any():
+            taught = self.teacher(noisy[rows], rate)
+            other, _ = compare(torch.cat([taught, clean[:, taught.shape[-1] :]], -1))
+            loss = torch.lerp(loss, other, self.config.teacher)
+        said = functional.binary_cross_entropy_with_logits(output.target[rows], target)
+        return loss + self.config.target * said, terms | {"target": said}
+
+
+class EncoderObjective(Objective):
+    """The voice encoder: come near the teacher's embeddings.
+
+    Args:
+        recipe: its `encoder` section.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(VoiceEncoderNetwork(recipe.encoder), recipe)
+
+    def tensors(self, raw: Any, device: torch.device) -> Any:
+        """A batch of `EncoderMixer`."""
+        features, teacher = raw
+        return features.to(device), teacher.to(device)
+
+    def forward(self, batch: tuple[Tensor, Tensor]) -> Step:
+        """Loss of a batch."""
+        features, teacher = batch
+        with autocast(features.device, self.bf16):
+            embedding = self.run(features)
+        terms = distillation_loss(embedding.float(), teacher)
+        return Step(terms["cosine"] + RELATION * terms["relation"], terms, embedding)
+
+
 class SliceObjective(Objective):
     """The proof of concept: compare pictures of the noise, pixel by pixel.
 
@@ -263,9 +370,14 @@ class SliceObjective(Objective):
         return Step(loss, terms, without_noise(pictures.spectra, noise.detach()))
 
 
+def _mask_objective(recipe: Recipe) -> MaskObjective:
+    return (VoiceObjective if recipe.network.voice_units else MaskObjective)(recipe)
+
+
 OBJECTIVES: dict[str, Callable[[Recipe], Objective]] = {
-    NOISE_MASK: MaskObjective,
+    NOISE_MASK: _mask_objective,
     SLICE_MAGNITUDE: SliceObjective,
+    VOICE_ENCODER: EncoderObjective,
 }
 
 

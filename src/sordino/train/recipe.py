@@ -15,9 +15,12 @@ from typing import Any, get_args, get_origin, get_type_hints
 from sordino.errors import SordinoError
 from sordino.train.baselines.poc_unet import PocUNetConfig
 from sordino.train.data.corpus import CorpusConfig
+from sordino.train.data.enrolment import EnrolmentConfig
 from sordino.train.data.mixing import MixConfig
+from sordino.train.data.talkers import TalkersConfig
 from sordino.train.losses.spectral import LossConfig
 from sordino.train.unet import UNetConfig
+from sordino.train.voice_encoder import EncoderConfig
 
 RETIRED = frozenset({"mix.creatures", "mix.creature_speed"})
 """Keys of earlier recipes and checkpoints that have no effect any more."""
@@ -95,9 +98,13 @@ class Recipe:
     Attributes:
         name: of the model that comes out.
         description: one sentence for the model card.
-        kind: "noise-mask" (the causal U-Net) or "slice-magnitude" (the proof of concept).
+        kind: "noise-mask" (the causal U-Net), "voice-encoder", or "slice-magnitude" (the proof
+            of concept).
         data, mix, train: what is heard, and how it is learnt from.
         network, loss: of the causal U-Net.
+        talkers: who speaks in mixtures for an enrolled voice (`network.voice_units`).
+        enrolment: recordings that voices are enrolled from.
+        encoder: of the voice encoder.
         poc: of the proof of concept's network.
     """
 
@@ -108,6 +115,9 @@ class Recipe:
     mix: MixConfig = field(default_factory=MixConfig)
     network: UNetConfig = field(default_factory=UNetConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    talkers: TalkersConfig = field(default_factory=TalkersConfig)
+    enrolment: EnrolmentConfig = field(default_factory=EnrolmentConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
     poc: PocUNetConfig = field(default_factory=PocUNetConfig)
     train: LoopConfig = field(default_factory=LoopConfig)
 

@@ -17,7 +17,7 @@ cost more than all the rest; FiLM (Perez et al., 2018).
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ from torch.nn import functional
 
 from sordino.stft import analysis_window
 from sordino.train.bands import merge_matrix, spread_matrix
+from sordino.train.conditioning import Conditioning, Target, modulate
 
 State = dict[str, Tensor]
 
@@ -49,6 +50,10 @@ class UNetConfig:
             0 leaves it out.
         presence: units of the recurrence that tells whether there is speech, and noise.
         voice_size: length of a speaker embedding.
+        voice_units: units that an enrolled voice is projected to before it conditions the
+            network at several depths; 0: at the bottleneck alone, and straight.
+        voice_blocks: further recurrent blocks, which start by changing nothing.
+        target: units of the recurrence that tells whether the enrolled voice speaks; 0: none.
     """
 
     bands: int = 128
@@ -63,6 +68,9 @@ class UNetConfig:
     expansion: int = 0
     presence: int = 32
     voice_size: int = 192
+    voice_units: int = 0
+    voice_blocks: int = 0
+    target: int = 0
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -83,12 +91,14 @@ class Output(NamedTuple):
         speech: logit of the presence of speech, shape = (B, T).
         noise: logit of the presence of noise, shape = (B, T).
         state: to be handed to the next call.
+        target: logit that the enrolled voice speaks, shape = (B, T); None without such a head.
     """
 
     mask: Tensor
     speech: Tensor
     noise: Tensor
     state: State
+    target: Tensor | None = None
 
 
 class Features(nn.Module):
@@ -270,7 +280,7 @@ class UNet(nn.Module):
 
     OPEN = 5.0  # logit of a gate that has learnt nothing yet: -0.06 dB
 
-    identities = ("noise.", "presence.")
+    identities = ("noise.", "presence.", "conditioning.", "voice_blocks.", "target.")
 
     spread: Tensor
     real: Tensor
@@ -290,6 +300,17 @@ class UNet(nn.Module):
         self.film = nn.Linear(config.voice_size, 2 * channels, bias=False)
         nn.init.zeros_(self.film.weight)
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.blocks)])
+        self.voice_blocks = nn.ModuleList([Block(config) for _ in range(config.voice_blocks)])
+        for block in self.voice_blocks:
+            for layer in (block.freq_out, block.time_out):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        self.conditioning: Conditioning | None = None
+        if config.voice_units:
+            count = config.blocks + config.voice_blocks
+            widths = (bottom, *[channels] * count, *config.channels[::-1])
+            self.conditioning = Conditioning(config.voice_size, config.voice_units, widths)
+        self.target = Target(channels, config.target) if config.target else None
         self.speech, self.gate, self.noise = (nn.Linear(channels, 1) for _ in range(3))
         for head in (self.gate, self.noise):
             nn.init.zeros_(head.weight)
@@ -316,9 +337,11 @@ class UNet(nn.Module):
         for i, width in enumerate((3, *c.channels[:-1])):
             shapes[f"down{i}"] = (past, bands, width)
             bands //= c.factors[i]
-        for i in range(c.blocks):
+        for i in range(c.blocks + c.voice_blocks):
             for name in self._memory(i):
                 shapes[name] = (bands, c.hidden)
+        if c.target:
+            shapes["target_hidden"] = shapes["target_cell"] = (c.target,)
         shapes["presence_hidden"] = shapes["presence_cell"] = (c.presence,)
         for i, width in enumerate(c.channels[::-1]):
             shapes[f"up{i}"] = (past, bands, width)
@@ -354,9 +377,15 @@ class UNet(nn.Module):
             skips.append(x)
         b, t, f, width = x.shape
         scale, shift = self.film(voice)[:, None].chunk(2, -1)
+        films = iter(self.conditioning(voice) if self.conditioning is not None else ())
         x = x.reshape(b, t, f * width).transpose(0, 1).reshape(t, b, f, width)
-        x = ((x + self.position) * (1 + scale) + shift).reshape(-1, f, width)
-        for i, block in enumerate(self.blocks):
+        x = (x + self.position) * (1 + scale) + shift
+        for film in islice(films, 1):  # over the bands
+            x = modulate(x, (film[0].transpose(1, 2), film[1].transpose(1, 2)))
+        x = x.reshape(-1, f, width)
+        for i, block in enumerate((*self.blocks, *self.voice_blocks)):
+            for film in islice(films, 1):
+                x = modulate(x.reshape(t, b, f, width), film).reshape(-1, f, width)
             names = self._memory(i)
             x, *following = block(x, *(state[name] for name in names))
             new.update(zip(names, following, strict=True))
@@ -368,10 +397,20 @@ class UNet(nn.Module):
         weight = torch.cat([head.weight for head in heads])
         bias = torch.cat([head.bias for head in heads])
         present = _single(functional.linear(pooled, weight, bias) + past).transpose(0, 1)
+        target: Tensor | None = None
+        if self.target is not None:
+            y, *following = self.target(
+                x.reshape(t, b, f, width), state["target_hidden"], state["target_cell"]
+            )
+            new["target_hidden"], new["target_cell"] = map(_single, following)
+            target, closing = _single(y).transpose(0, 1).split(1, 2)
+            target, present = target[..., 0], present + functional.pad(closing, (1, 1))
         x = x.reshape(t, b, f * width).transpose(0, 1).reshape(b, t, f, width)
         for i, (up, skip) in enumerate(zip(self.up, self.skip, strict=True)):
-            y = skip(skips[-1 - i].reshape(-1, x.shape[3])).reshape(x.shape)
-            x, new[f"up{i}"] = up(x + y, state[f"up{i}"])
+            y = x + skip(skips[-1 - i].reshape(-1, x.shape[3])).reshape(x.shape)
+            for film in islice(films, 1):
+                y = modulate(y, (film[0][:, None], film[1][:, None]))
+            x, new[f"up{i}"] = up(y, state[f"up{i}"])
             n = self.config.factors[-1 - i]
             x = x.reshape(b, t, n * x.shape[2], x.shape[3] // n)
         # head(x + input_skip(planes)), without a wide tensor for the planes.
@@ -387,4 +426,4 @@ class UNet(nn.Module):
             high = bands[..., single:] @ self.spread[:, : spectrum.shape[2] - single]
             mask = torch.cat([bands[..., :single], high], 3)
         mask = mask.flatten(2).reshape(mask.shape).transpose(2, 3)
-        return Output(mask, present[..., 0], present[..., 2], new)
+        return Output(mask, present[..., 0], present[..., 2], new, target)

@@ -17,6 +17,7 @@ from sordino.train.data.augment import (
 )
 from sordino.train.data.codecs import (
     PACKETS,
+    Codec,
     automatic_gain,
     draw_codec,
     draw_losses,
@@ -98,10 +99,10 @@ class Mixer:
             size: examples; none depends on how many others there are.
             first: number of the first example, for processes that share a batch.
         """
-        rates = self.config.rates
-        weights = np.array(list(rates.values())) / sum(rates.values())
-        rate = int(_rng(seed, index, 0).choice(list(rates), p=weights))
-        examples = [self._example(_rng(seed, index, 1 + first + i), rate) for i in range(size)]
+        rate = self.rate(seed, index)
+        examples = [
+            self._example(random_numbers(seed, index, 1 + first + i), rate) for i in range(size)
+        ]
         noisy, clean, bandwidth, speech = zip(*examples, strict=True)
         return Batch(
             noisy=np.stack(noisy),
@@ -111,67 +112,98 @@ class Mixer:
             speech=np.stack(speech),
         )
 
-    def _example(self, rng: Rng, rate: int) -> tuple[FloatArray, FloatArray, float, FloatArray]:
-        """(noisy, clean, bandwidth in Hz, speech activity) of one example.
+    def rate(self, seed: int, index: int) -> int:
+        """Sample rate in Hz of a batch."""
+        rates = self.config.rates
+        weights = np.array(list(rates.values())) / sum(rates.values())
+        return int(random_numbers(seed, index, 0).choice(list(rates), p=weights))
 
-        What happens behind the microphone is here: clipping, gain, level, codec, packets, mute.
-        """
+    def _example(self, rng: Rng, rate: int) -> tuple[FloatArray, FloatArray, float, FloatArray]:
+        """(noisy, clean, bandwidth in Hz, speech activity) of one example."""
         config = self.config
         samples = round(config.seconds * rate)
         if rng.random() < config.silence:
             silence = np.zeros(samples, np.float32)
             frames = samples // (rate // HOPS_PER_SECOND)
             return silence, silence.copy(), rate / 2, np.zeros(frames, np.float32)
-        limit = rate / 2
-        if rng.random() < config.band_limit:
-            limit = min(limit, float(rng.choice(config.band_limits)))
-        codec = None
-        if rng.random() < config.codec:
-            codec = draw_codec(rng, config.opus_kbps)
-            limit = min(limit, codec.bandwidth)
+        limit, codec = self._channel(rng, rate)
         only_pairs = self.corpus.speech is None or self.corpus.noise is None
         if self.corpus.pairs is not None and (only_pairs or rng.random() < config.pairs):
             noisy, clean, bandwidth = self._pair(rng, samples, rate, limit)
         else:
             noisy, clean, bandwidth = self._mixture(rng, samples, rate, limit)
+        noisy, (clean,), curve = self._captured(rng, noisy, (clean,), rate, codec)
+        return noisy, clean, bandwidth, self._activity(clean, curve, rate)
+
+    def _channel(self, rng: Rng, rate: int) -> tuple[float, Codec | None]:
+        """The bandwidth in Hz of what is between speaker and network, and its codec."""
+        config, limit, codec = self.config, rate / 2, None
+        if rng.random() < config.band_limit:
+            limit = min(limit, float(rng.choice(config.band_limits)))
+        if rng.random() < config.codec:
+            codec = draw_codec(rng, config.opus_kbps)
+            limit = min(limit, codec.bandwidth)
+        return limit, codec
+
+    def _captured(
+        self,
+        rng: Rng,
+        noisy: FloatArray,
+        parts: tuple[FloatArray, ...],
+        rate: int,
+        codec: Codec | None,
+    ) -> tuple[FloatArray, tuple[FloatArray, ...], FloatArray]:
+        """What happens behind the microphone: clipping, gain, level, codec, packets, mute.
+
+        Args:
+            rng: random numbers.
+            noisy: what comes to the microphone.
+            parts: the target, and other parts of it, which get the same gain.
+            rate: Hz.
+            codec: of `_channel`.
+
+        Returns:
+            The mixture, its parts, and the curve of the automatic gain.
+        """
+        config, samples = self.config, len(noisy)
         if rng.random() < config.clipping:
             noisy = clip_peaks(noisy, rng.uniform(*config.clipping_db))
         curve = np.ones(1, np.float32)
         if rng.random() < config.agc:
             most, attack = rng.uniform(*config.agc_db), rng.uniform(*config.agc_attack)
             curve = automatic_gain(noisy, rate, most, attack, rng.uniform(*config.agc_release))
-            noisy, clean = noisy * curve, clean * curve
+            noisy, parts = noisy * curve, tuple(part * curve for part in parts)
         power = float(np.dot(noisy, noisy)) / samples
-        peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)
+        peak = max(1e-9, *(float(np.abs(x).max()) for x in (noisy, *parts)))
         gain = db(rng.uniform(*config.level_dbfs)) / np.sqrt(max(power, 1e-18))
         gain = np.float32(min(gain, config.peak / peak))
-        noisy, clean = noisy * gain, clean * gain
+        noisy, parts = noisy * gain, tuple(part * gain for part in parts)
         if codec is not None:
             noisy = np.clip(through_codec(noisy, rate, codec), -1, 1)
         if rng.random() < config.packet_loss:
-            noisy, clean = self._packets(rng, noisy, clean, rate)
+            noisy, *parts = self._packets(rng, (noisy, *parts), rate)
         if rng.random() < config.offset:
             offset = log_uniform(rng, *config.offset_level) * rng.choice([-1.0, 1.0])
             noisy = np.clip(noisy + np.float32(offset), -1, 1)
         if rng.random() < config.mute:
             start, stop = draw_mute(rng, samples, rate, config.mute_seconds)
-            noisy[start:stop] = clean[start:stop] = 0
-        # What automatic gain pumps up in the pauses of the target is no speech.
-        speech = activity(clean / curve, rate, config.active_range_db, config.active_floor_dbfs)
-        return noisy, clean, bandwidth, speech
+            for x in (noisy, *parts):
+                x[start:stop] = 0
+        return noisy, tuple(parts), curve
 
-    def _packets(
-        self, rng: Rng, noisy: FloatArray, clean: FloatArray, rate: int
-    ) -> tuple[FloatArray, FloatArray]:
-        """Both with the same packets lost, and concealed in the same way."""
+    def _activity(self, x: FloatArray, curve: FloatArray, rate: int) -> FloatArray:
+        """1 for each frame of 10 ms in which somebody speaks, else 0."""
+        # What automatic gain pumps up in the pauses of the target is no speech.
+        return activity(x / curve, rate, self.config.active_range_db, self.config.active_floor_dbfs)
+
+    def _packets(self, rng: Rng, signals: tuple[FloatArray, ...], rate: int) -> list[FloatArray]:
+        """All with the same packets lost, and concealed in the same way."""
         config = self.config
         seconds = float(rng.choice(PACKETS))
         share = rng.uniform(*config.packet_loss_share)
         burst = rng.uniform(*config.packet_loss_burst)
         lost = draw_losses(rng, int(config.seconds / seconds), share, burst)
-        both = np.stack([noisy, clean])
-        noisy, clean = lose_packets(both, lost, rate, seconds, rng.random() < 0.7)
-        return noisy, clean
+        return list(lose_packets(np.stack(signals), lost, rate, seconds, rng.random() < 0.7))
 
     def _pair(
         self, rng: Rng, samples: int, rate: int, limit: float
@@ -298,5 +330,6 @@ class Mixer:
         return source, target, clip.label, bandwidth
 
 
-def _rng(seed: int, *key: int) -> Rng:
+def random_numbers(seed: int, *key: int) -> Rng:
+    """Random numbers of a run that depend on nothing but these arguments."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))

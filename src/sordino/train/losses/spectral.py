@@ -38,6 +38,7 @@ class LossConfig:
         residual: weight of the level that noise keeps where there is no speech, per dB.
         speech: weight of the cross entropy of the speech probability.
         noise: weight of the cross entropy of the presence of noise.
+        target: weight of the cross entropy of the enrolled voice's activity.
         teacher: share of all terms above that compares with the estimate of a teacher instead of
             the clean speech, where a run has one.
         start: extra weight of the first second of an example in the spectral terms and in the
@@ -65,6 +66,7 @@ class LossConfig:
     residual: float = 0.0
     speech: float = 0.02
     noise: float = 0.05
+    target: float = 0.0
     teacher: float = 0.5
     start: float = 0.0
     dnsmos: float = 0.0
@@ -265,6 +267,7 @@ def total_loss(
     logits: tuple[Tensor, Tensor],
     rate: int,
     config: LossConfig,
+    target: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum of all terms.
 
@@ -274,6 +277,7 @@ def total_loss(
         logits: of the presence of speech and of noise, shape = (B, T) each.
         rate: sample rate in Hz.
         config: weights.
+        target: activity of what is to be kept (B, T), where that is not all speech.
 
     Returns:
         The loss and its unweighted terms.
@@ -286,7 +290,8 @@ def total_loss(
     terms = spectral_loss(estimate, clean, bandwidth, rate, config)
     terms |= waveform_loss(estimate, clean)
     terms["bands"] = band_distortion(estimate, clean, bandwidth, rate)
-    terms["residual"] = residual_loss(estimate, noise, speech, rate)
+    kept = speech if target is None else target
+    terms["residual"] = residual_loss(estimate, noise, kept, rate)
     for name, logit, there in (
         ("speech", logits[0], speech),
         ("noise", logits[1], noise_presence(noise, rate)),
