@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import soxr
+import soxr  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import ArrayLike, NDArray
 
 from sordino.arrays import Interleaved, Mono
@@ -87,7 +87,8 @@ def enrol(recordings: Sequence[Recording], encoder: VoiceEncoder | None = None) 
         )
     weights = np.array([len(part) for part in windows], np.float32)
     mean = weights @ embeddings
-    return Enrolled(mean / np.linalg.norm(mean), seconds, encoder.id)
+    embedding = (mean / np.linalg.norm(mean)).astype(np.float32)
+    return Enrolled(embedding, seconds, encoder.id)
 
 
 def voice_similarity(embeddings: NDArray[np.float32]) -> float:

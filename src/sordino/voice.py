@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ FORMAT, VERSION = "sordino-voice", 1
 SUFFIX = ".voice"
 VOICE_MODEL = "default-voice"
 MAX_VOICES = 8  # each is one more run of the network
+_safe_open = cast(Any, safe_open)  # it has no types
 _NAME = re.compile(r"\w[\w .-]{0,63}")
 _RESERVED = ("auto", "none")
 
@@ -75,7 +76,7 @@ class Voice:
         if name:
             check_name(name)
         single = isinstance(recordings, str | Path | tuple)
-        given = [cast(Recording, recordings)] if single else cast(Sequence[Recording], recordings)
+        given = [cast(Recording, recordings)] if single else recordings
         enrolled = enrol(given, encoder)
         return cls(enrolled.embedding, enrolled.encoder, name, enrolled.seconds)
 
@@ -87,27 +88,18 @@ class Voice:
             SordinoError: there is none, or the file is not a voice profile.
         """
         path = _find(name_or_path)
+        about, embedding = _read(path)
         try:
-            with safe_open(path, "numpy") as file:
-                about = dict(file.metadata() or {})
-                known = about.get("format") == FORMAT
-                embedding = file.get_tensor("embedding") if known else None
-        except OSError as error:
-            raise SordinoError(f"cannot read the voice {path}: {error.strerror or error}") from None
-        except SafetensorError:
-            embedding, about = None, {}
-        if embedding is None:
-            raise SordinoError(
-                f"{path} is not a voice profile: `sordino enroll RECORDING --name NAME` makes one"
-            )
-        if int(about.get("version", "0")) > VERSION:
+            known = about["format"] == FORMAT
+            is_newer = int(about["version"]) > VERSION
+            voice = cls(embedding, about["encoder"], about["name"], float(about["seconds"]))
+        except (KeyError, ValueError):
+            known = is_newer = False
+            voice = None
+        if is_newer:
             raise SordinoError(f"{path} is newer than this version of Sordino: update it")
-        voice = cls(
-            np.asarray(embedding, np.float32),
-            about["encoder"],
-            about.get("name", ""),
-            float(about.get("seconds", 0)),
-        )
+        if voice is None or not known:
+            raise _no_profile(path)
         return _checked(voice, str(path))
 
     def save(self, path: str | Path | None = None) -> Path:
@@ -307,6 +299,23 @@ def _find(name_or_path: str | Path) -> Path:
     if is_name and not os.path.exists(given):
         return _saved(given)
     return Path(name_or_path)
+
+
+def _read(path: Path) -> tuple[dict[str, str], NDArray[np.float32]]:
+    """Return what a file says about itself, and its numbers."""
+    try:
+        with _safe_open(path, "numpy") as file:
+            return dict(file.metadata() or {}), np.asarray(file.get_tensor("embedding"), np.float32)
+    except OSError as error:
+        raise SordinoError(f"cannot read the voice {path}: {error.strerror or error}") from None
+    except SafetensorError:
+        raise _no_profile(path) from None
+
+
+def _no_profile(path: Path) -> SordinoError:
+    return SordinoError(
+        f"{path} is not a voice profile: `sordino enroll RECORDING --name NAME` makes one"
+    )
 
 
 def _checked(voice: Voice, source: str) -> Voice:

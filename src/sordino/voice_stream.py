@@ -11,7 +11,6 @@ from math import log10
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sordino.inference import Array, MaskNetwork, MaskStream
 from sordino.stft import FRAMES_PER_SECOND, Spectra
@@ -258,5 +257,4 @@ def least_attenuating(spectra: Spectra, noises: Spectra) -> Spectra:
 
 def sigmoid(logits: Array) -> Array:
     """Return the probability of logits, which are held to +-30."""
-    probabilities: NDArray[np.float32] = 1 / (1 + np.exp(-logits.clip(-30, 30)))
-    return probabilities
+    return (1 / (1 + np.exp(-logits.clip(-30, 30)))).astype(np.float32)
