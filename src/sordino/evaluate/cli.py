@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 
 from sordino.errors import SordinoError
 from sordino.evaluate import options as o
@@ -30,6 +31,7 @@ from sordino.evaluate.tables import (
     summary_table,
     worst_table,
 )
+from sordino.evaluate.voice_clips import find_voice_clips
 
 app = typer.Typer(add_completion=False)
 
@@ -73,6 +75,7 @@ def evaluate(
     macs: o.Macs = None,
     export_inputs: o.ExportInputs = None,
     print_json: o.Json = False,
+    voice: o.Voice = False,
 ) -> None:
     """Measure models on a folder of clips, beside the unprocessed input and other systems.
 
@@ -83,7 +86,12 @@ def evaluate(
     Figures are taken at 16 kHz; files are denoised at their own rate.
 
     Example: sordino evaluate dev/16k --model default --csv figures.csv --report report.html
+
+    With --voice the folder holds two-talker clips: mixture/, target/, enrolment/ and META.csv.
     """
+    if voice:
+        _evaluate_voice(folder, model or ["default-voice"], limit, by or [], csv, print_json)
+        return
     ours: list[System] = []
     if model or not outputs:
         ours = [*networks(model or ["default"], strength, attenuation_limit)]
@@ -155,6 +163,36 @@ def compare(
     evaluation = o.prepared(folder, clips, systems, under, figures, beside or [], by or [])
     results = _Results(metrics, by or [], csv, parquet, resume, report, print_json, versus, True)
     _run(evaluation, results, jobs, _Curve(curve, curve_measure, macs or []), export_inputs)
+
+
+def _evaluate_voice(
+    folder: Path,
+    models: Sequence[str],
+    limit: int | None,
+    by: Sequence[str],
+    csv: Path | None,
+    print_json: bool,
+) -> None:
+    """Measure how well one model keeps enrolled voices."""
+    from sordino.evaluate import voice
+
+    if len(models) > 1:
+        raise SordinoError("--voice measures one --model at a time")
+    clips = find_voice_clips(folder, limit)
+    if missing := [column for column in by if column not in clips[0].traits]:
+        raise SordinoError(f"--by {missing[0]}: META.csv has no such column")
+    evaluation = voice.VoiceEvaluation(clips, models[0])
+    console = Console()
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("measuring", total=len(clips))
+        evaluation.run(lambda: bar.advance(task))
+    if csv:
+        voice.write_figures(evaluation, csv)
+    if print_json:
+        typer.echo(json.dumps(evaluation.rows, indent=2))
+        return
+    for table in voice.tables(evaluation, by):
+        print_table(console, table)
 
 
 @dataclass(frozen=True)

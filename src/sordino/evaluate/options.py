@@ -73,6 +73,10 @@ Level = Annotated[
     float | None, typer.Option(metavar="DBFS", help="Bring the input to this RMS level.")
 ]
 Band = Annotated[float | None, typer.Option(metavar="HZ", help="Low-pass the input at this.")]
+Voice = Annotated[
+    bool,
+    typer.Option("--voice", help="Measure how well an enrolled voice is kept and others go."),
+]
 WarmUp = Annotated[
     float | None,
     typer.Option(metavar="SECONDS", help="Play so much of a clip before it, not scored."),

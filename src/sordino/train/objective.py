@@ -174,7 +174,7 @@ class MaskObjective(Objective):
         self.dnsmos: dnsmos.Dnsmos | None = None  # loaded when a loss is wanted for
         self.teacher = Teacher(recipe.train.teacher) if recipe.train.teacher else None
 
-    def forward(self, batch: TensorBatch) -> Step:
+    def forward(self, batch: Any) -> Step:
         """Loss of a batch at its own sample rate."""
         device, rate = batch.noisy.device, batch.sample_rate
         noisy = stft(batch.noisy, rate)
@@ -275,14 +275,20 @@ class VoiceObjective(MaskObjective):
 
     def tensors(self, raw: Any, device: torch.device) -> Any:
         """A batch of `TalkerMixer`."""
-        moved = (v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for v in raw)
-        return VoiceBatch(*moved)
+        batch = VoiceBatch(*raw)
+        return batch._replace(
+            **{
+                name: value.to(device, non_blocking=True)
+                for name, value in batch._asdict().items()
+                if isinstance(value, Tensor)
+            }
+        )
 
     def forward(self, batch: VoiceBatch) -> Step:
         """Loss of a batch at its own sample rate."""
         device, rate, size = batch.noisy.device, batch.sample_rate, len(batch.noisy)
         noisy = stft(batch.noisy, rate)
-        state = self.network.initial_state(size, device)
+        _, state = self.start(size, device)
         with autocast(device, self.bf16):
             output = self.run(noisy, batch.voice, state)
         estimate = istft(subtract(noisy, output.mask), rate)
@@ -361,7 +367,7 @@ class SliceObjective(Objective):
         super().__init__(PocUNet(recipe.poc), recipe)
         self.limit_db = recipe.poc.limit_db
 
-    def forward(self, batch: TensorBatch) -> Step:
+    def forward(self, batch: Any) -> Step:
         """Loss of the whole pictures of a batch."""
         pictures = draw_pictures(batch.noisy, batch.clean, self.limit_db)
         with autocast(batch.noisy.device, self.bf16):

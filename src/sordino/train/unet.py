@@ -207,9 +207,13 @@ class Block(nn.Module):
     """Mixes frequencies inside a frame, then remembers over time, each as a residual.
 
     With an expansion, a layer over the channels of each band follows.
+
+    Args:
+        config: of the network.
+        identity: whether it starts by changing nothing.
     """
 
-    def __init__(self, config: UNetConfig) -> None:
+    def __init__(self, config: UNetConfig, identity: bool = False) -> None:
         super().__init__()
         bands, channels, hidden = config.bottom, config.channels[-1], config.hidden
         self.norm_freq = nn.LayerNorm(channels)
@@ -228,6 +232,10 @@ class Block(nn.Module):
                 nn.LeakyReLU(0.1),
                 nn.Linear(wide, channels),
             )
+        if identity:
+            ends = [self.freq_out, self.time_out, *([] if self.mix is None else [self.mix[-1]])]
+            for weight in (w for end in ends for w in end.parameters()):
+                nn.init.zeros_(weight)
 
     def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """(T * B, F, C) to the same; the states, h and, of an LSTM, c, are (B, F, hidden)."""
@@ -300,11 +308,9 @@ class UNet(nn.Module):
         self.film = nn.Linear(config.voice_size, 2 * channels, bias=False)
         nn.init.zeros_(self.film.weight)
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.blocks)])
-        self.voice_blocks = nn.ModuleList([Block(config) for _ in range(config.voice_blocks)])
-        for block in self.voice_blocks:
-            for layer in (block.freq_out, block.time_out):
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
+        self.voice_blocks = nn.ModuleList(
+            [Block(config, identity=True) for _ in range(config.voice_blocks)]
+        )
         self.conditioning: Conditioning | None = None
         if config.voice_units:
             count = config.blocks + config.voice_blocks

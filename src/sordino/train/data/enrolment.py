@@ -144,7 +144,7 @@ def distort(rng: Rng, x: FloatArray, corpus: Corpus, config: EnrolmentConfig) ->
             snr_db = rng.uniform(*config.snr_db) + (10 if talker else 0)
             level = active_level(noise, RATE)
             if level > -150:
-                y = y + noise * db(active_level(y, RATE) - snr_db - level)
+                y += noise * db(active_level(y, RATE) - snr_db - level)
     if rng.random() < config.clipping:
         y = clip_peaks(y, rng.uniform(1, 12))
     if rng.random() < config.codec:

@@ -181,7 +181,8 @@ class Mixer:
         if codec is not None:
             noisy = np.clip(through_codec(noisy, rate, codec), -1, 1)
         if rng.random() < config.packet_loss:
-            noisy, *parts = self._packets(rng, (noisy, *parts), rate)
+            noisy, *others = self._packets(rng, (noisy, *parts), rate)
+            parts = tuple(others)
         if rng.random() < config.offset:
             offset = log_uniform(rng, *config.offset_level) * rng.choice([-1.0, 1.0])
             noisy = np.clip(noisy + np.float32(offset), -1, 1)
@@ -189,7 +190,7 @@ class Mixer:
             start, stop = draw_mute(rng, samples, rate, config.mute_seconds)
             for x in (noisy, *parts):
                 x[start:stop] = 0
-        return noisy, tuple(parts), curve
+        return noisy, parts, curve
 
     def _activity(self, x: FloatArray, curve: FloatArray, rate: int) -> FloatArray:
         """1 for each frame of 10 ms in which somebody speaks, else 0."""

@@ -215,7 +215,9 @@ class TalkerMixer(Mixer):
         weights = np.array([getattr(talkers, kind) for kind in KINDS])
         self.weights = weights / weights.sum()
 
-    def batch(self, seed: int, index: int, size: int, first: int = 0) -> TalkerBatch:
+    def batch(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, seed: int, index: int, size: int, first: int = 0
+    ) -> TalkerBatch:
         """Batch number `index` of the run `seed`, see `Mixer.batch`."""
         rate = self.rate(seed, index)
         examples = [
@@ -269,7 +271,8 @@ class TalkerMixer(Mixer):
                 break
         in_room = self.corpus.rirs is not None and rng.random() < config.room
         rooms = self._rooms(rng, size, rate) if in_room else [None, None]
-        clean = wet = others = np.zeros(samples, np.float32)
+        silence: FloatArray = np.zeros(samples, np.float32)
+        clean, wet, others = silence, silence, silence.copy()
         bandwidth = limit
         if kind != "absent":
             clip = self.pool.clips[speakers.cuts.number[row]]
@@ -285,7 +288,8 @@ class TalkerMixer(Mixer):
                     x[lead:] for x in self._voice(rng, other, size, rate, limit, rooms[1])
                 )
                 gain = self._gain(rng, clean, dry, rate)
-                others, noisy = others + dry * gain, noisy + heard * gain
+                others += dry * gain
+                noisy = noisy + heard * gain
         with_noise = kind in ("noise", "talkers_noise") or (kind == "absent" and rng.random() < 0.5)
         if with_noise:
             label = speakers.labels[enrolled]
