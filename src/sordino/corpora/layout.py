@@ -70,7 +70,8 @@ def find_items(corpus: Corpus, folder: Path) -> list[Item]:
     """
     root = folder / AUDIO
     paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
-    details = METADATA[corpus.metadata](root) if corpus.metadata else {}
+    read = METADATA.get(corpus.metadata)
+    details: Mapping[str, Details] = read(root) if read else {}
     items: list[Item] = []
     halves: dict[str, dict[tuple[str, str], Item]] = {"noisy": {}, "clean": {}}
     for path in paths:
