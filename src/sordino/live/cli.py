@@ -4,7 +4,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -182,14 +182,14 @@ def doctor(
     from dataclasses import asdict
 
     from sordino.live.config import Settings
-    from sordino.live.doctor import examine
+    from sordino.live.doctor import Check, examine
 
     checks = examine(Settings(input=input, model=model, sample_rate=rate))
     if as_json:
         report = list(checks)
         typer.echo(json.dumps([asdict(each) for each in report], indent=2))
     else:
-        report = []
+        report: list[Check] = []
         colours = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
         for each in checks:
             report.append(each)
@@ -228,7 +228,7 @@ def tray(
     from sordino.live.config import Settings
     from sordino.live.tray import run
 
-    options = {
+    options: dict[str, Any] = {
         "input": input,
         "model": model,
         "strength": strength,

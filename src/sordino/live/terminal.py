@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -421,7 +421,7 @@ def _latency_line(session: Session, status: Status, loop: float | None) -> str:
 
 
 @contextmanager
-def stop_signals() -> Iterator[Event]:
+def stop_signals() -> Generator[Event]:
     """Let Ctrl-C, SIGTERM and a closed terminal set an event instead.
 
     A second Ctrl-C interrupts at once, in case that the end takes long.
