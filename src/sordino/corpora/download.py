@@ -1,5 +1,8 @@
 """Downloads that go on where they were interrupted, checked against a checksum."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import errno
 import json
 import os

@@ -1,5 +1,8 @@
 """The manifest of a corpus: one Parquet row for each recording or pair."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -1,5 +1,8 @@
 """Tar shards of what manifests keep, in the layout of webdataset, as `sordino train` reads them."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import hashlib
 import io
 import re
