@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,13 +122,14 @@ def read_hello(text: str) -> Hello:
     for name in ("format", "model"):
         if isinstance(message.get(name), str):
             message[name] = message[name].lower()
+    model, token = message.get("model", ""), message.get("token")
+    _check(isinstance(model, str), "model", model, "a name")
+    _check(isinstance(token, str | None), "token", "...", "a text")
     hello = Hello(**message)
     _check(_is_integer(hello.rate, MIN_RATE, MAX_RATE), "rate", hello.rate, "8000 to 48000")
     _check(hello.format in ("s16", "f32"), "format", hello.format, "'s16' or 'f32'")
     _check(_is_integer(hello.channels, 1, MAX_CHANNELS), "channels", hello.channels, "1 to 8")
     _check(is_share(hello.strength), "strength", hello.strength, "0 to 1")
-    _check(isinstance(hello.model, str), "model", hello.model, "a name")
-    _check(isinstance(hello.token, str | None), "token", "...", "a text")
     if hello.voice is not None:
         raise ProtocolError(
             "bad_request", f"the model {hello.model!r} keeps any voice: leave out `voice`"
@@ -145,12 +146,13 @@ def read_message(text: str) -> dict[str, Any]:
     if len(text) > MAX_TEXT:
         raise ProtocolError("too_large", f"a text message is longer than {MAX_TEXT} characters")
     try:
-        message = json.loads(text)
+        message: Any = json.loads(text)
     except (ValueError, RecursionError):
         raise ProtocolError("bad_request", "a text message is not JSON") from None
-    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+    fields = cast(dict[str, Any], message) if isinstance(message, dict) else {}
+    if not isinstance(fields.get("type"), str):
         raise ProtocolError("bad_request", 'a text message is not {"type": "...", ...}')
-    return message
+    return fields
 
 
 def is_share(value: object) -> TypeGuard[float]:

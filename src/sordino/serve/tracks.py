@@ -1,5 +1,9 @@
 """Audio of a WebRTC connection: the client's track in, a track of clean audio out."""
 
+# No types: aiortc.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import asyncio
 from collections import deque
 from collections.abc import Callable

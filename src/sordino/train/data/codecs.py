@@ -6,9 +6,13 @@ target is exactly the speech in the mixture, and the network is asked neither to
 nor to invent speech that was lost, nor to take away speech that a concealment repeated.
 """
 
+# No types: scipy.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from av import AudioCodecContext, AudioFrame, CodecContext, Packet
@@ -77,7 +81,7 @@ def _transcode(pcm: NDArray[np.int16], rate: int, codec: Codec) -> tuple[FloatAr
     if encoder.extradata:
         decoder.extradata = encoder.extradata
     block = encoder.frame_size or len(pcm)
-    packets: list[Packet] = []
+    packets: list[Packet[Any]] = []
     for start in range(0, len(pcm), block):
         piece = np.ascontiguousarray(pcm[None, start : start + block])
         frame = AudioFrame.from_ndarray(piece, format="s16", layout="mono")

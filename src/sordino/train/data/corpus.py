@@ -61,7 +61,9 @@ class Folder:
 
     cache: Path
     clips: list[Clip]
-    maps: dict[int, NDArray[np.int16]] = field(default_factory=dict, repr=False)
+    maps: dict[int, NDArray[np.int16]] = field(
+        default_factory=dict[int, NDArray[np.int16]], repr=False
+    )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the maps behind: a worker process opens its own instead of copying them."""
@@ -126,11 +128,9 @@ def open_folder(
             ) from error
     clips = [
         Clip(
-            **{
-                **entry,
-                "spans": {int(rate): tuple(span) for rate, span in entry["spans"].items()},
-                "events": tuple(tuple(event) for event in entry["events"]),
-            }
+            **entry
+            | {"spans": {int(rate): tuple(span) for rate, span in entry["spans"].items()}}
+            | {"events": tuple(tuple(event) for event in entry["events"])}
         )
         for entry in json.loads(index.read_text())
     ]
