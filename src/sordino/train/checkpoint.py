@@ -165,7 +165,8 @@ def mean_checkpoint(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
                 f"the checkpoints have weights of different shapes ({name}); "
                 "average only runs of the same network"
             )
-        tensors[f"average.{name}"] = torch.stack(same).mean(0)
+        if tensor.is_floating_point():  # others count batches
+            tensors[f"average.{name}"] = torch.stack(same).mean(0)
     return replace(first, tensors=tensors)
 
 

@@ -191,7 +191,8 @@ def export_checkpoint(
 ) -> dict[str, Any]:
     """Write the averaged weights of a checkpoint as an ONNX file with its metadata.
 
-    The same weights go into a .safetensors file beside it, which training can start from.
+    The same weights go into a .safetensors file beside it, which training can start from; but
+    those of a voice encoder, all profiles of which would be void with other weights.
 
     Args:
         checkpoint: of a run.
@@ -238,7 +239,8 @@ def export_checkpoint(
         onnx.save(model, part)
     beside = path.with_suffix(".safetensors")
     # A run's own checkpoint of that name holds the weights and what it needs to resume.
-    if not beside.exists() or not load_checkpoint(beside).part("network"):
+    kept = beside.exists() and load_checkpoint(beside).part("network")
+    if recipe.kind != VOICE_ENCODER and not kept:
         save_weights(beside, recipe, checkpoint.progress, network.state_dict())
     return metadata
 
