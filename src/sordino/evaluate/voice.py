@@ -228,7 +228,9 @@ def write_figures(evaluation: VoiceEvaluation, path: Path) -> None:
     """Write one row for each system and clip, with the columns of META.csv."""
     traits = [name for name in evaluation.clips[0].traits if name != "name"]
     rows = [
-        {"system": system, "clip": clip.name, **clip.traits, **evaluation.rows[system][clip.name]}
+        {"system": system, "clip": clip.name}
+        | {name: clip.traits[name] for name in traits}
+        | evaluation.rows[system][clip.name]
         for system in evaluation.rows
         for clip in evaluation.clips
     ]

@@ -241,7 +241,10 @@ def export_checkpoint(
     # A run's own checkpoint of that name holds the weights and what it needs to resume.
     kept = beside.exists() and load_checkpoint(beside).part("network")
     if recipe.kind != VOICE_ENCODER and not kept:
-        save_weights(beside, recipe, checkpoint.progress, network.state_dict())
+        weights = network.state_dict()
+        if graph.half:
+            weights = {name: weight.half() for name, weight in weights.items()}
+        save_weights(beside, recipe, checkpoint.progress, weights)
     return metadata
 
 
