@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeGuard, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from sordino.arrays import from_int16, to_int16
+
 VERSION = 1
 MIN_RATE, MAX_RATE = 8000, 48000  # Hz
 MAX_CHANNELS = 8
@@ -91,17 +93,15 @@ class Hello:
                 f"a block has {len(data)} bytes, which is no multiple of {self.frame_bytes}: send "
                 f"whole samples of {self.channels} channel(s) in {self.format}",
             )
-        samples = np.frombuffer(data, FORMATS[self.format]).astype(np.float32, copy=False)
-        if self.format == "s16":
-            samples *= np.float32(1 / 32768)
+        samples = np.frombuffer(data, FORMATS[self.format])
+        samples = from_int16(samples) if self.format == "s16" else samples.astype(np.float32)
         return samples if self.channels == 1 else samples.reshape(-1, self.channels)
 
     def encoded(self, sound: NDArray[np.float32]) -> bytes:
         """Return clean samples as bytes; 16 bit ones are rounded and held to full scale."""
         if self.format == "f32":
             return sound.astype("<f4", copy=False).tobytes()
-        levels = np.rint(sound * np.float32(32768))
-        return np.clip(levels, -32768, 32767).astype("<i2").tobytes()
+        return to_int16(sound).astype("<i2", copy=False).tobytes()
 
 
 def read_hello(text: str) -> Hello:
