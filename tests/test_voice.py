@@ -17,10 +17,8 @@ from support.voices import TiltEncoder, recording
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """Keep the profiles of a test apart from the user's."""
-    monkeypatch.setattr(voices, "voices_folder", lambda: tmp_path / "data" / "voices")
-    return tmp_path / "data" / "voices"
+def folder(voices_folder):
+    return voices_folder
 
 
 @pytest.fixture

@@ -163,6 +163,11 @@ class Denoiser:
         return isinstance(self._network, VoiceStream) and self._network.voice_missing
 
     @property
+    def voice_missing_seconds(self) -> float:
+        """How long the enrolled voices have been missing altogether, in seconds."""
+        return self._network.missing_seconds if isinstance(self._network, VoiceStream) else 0.0
+
+    @property
     def keeps_everybody(self) -> bool:
         """Whether all voices are kept: there is no profile, or its voice is missing."""
         return not isinstance(self._network, VoiceStream) or self._network.keeps_everybody

@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from sordino.enrolment import Recording, enrol
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write
-from sordino.model import Model
+from sordino.model import Model, load_model
 from sordino.voice_encoder import SIZE, VoiceEncoder
 from sordino.voice_stream import FALLBACK_SECONDS, VoiceFilter
 
@@ -31,7 +31,8 @@ VOICE_MODEL = "default-voice"
 MAX_VOICES = 8  # each is one more run of the network
 _safe_open = cast(Any, safe_open)  # it has no types
 _NAME = re.compile(r"\w[\w .-]{0,63}")
-_RESERVED = ("auto", "none")
+AUTO = "auto"  # in live use: whoever speaks first
+_RESERVED = (AUTO, "none")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -171,6 +172,30 @@ AnyVoices = AnyVoice | Sequence[AnyVoice] | None
 """One voice or several, as profiles, names or files."""
 
 
+@dataclass(frozen=True)
+class VoiceChoice:
+    """Which voices a stream is to keep; see `sordino.denoiser.Denoiser`."""
+
+    voices: tuple[Voice, ...] = ()
+    others_db: float | None = None
+    fallback_seconds: float | None = FALLBACK_SECONDS
+
+    def options(self, model: Model) -> dict[str, Any]:
+        """Return the arguments of a Denoiser; none if the model keeps everybody anyway."""
+        if not self.voices or not model.keeps_voices:
+            return {}
+        return {
+            "voice": self.voices,
+            "others_db": self.others_db,
+            "voice_fallback": self.fallback_seconds,
+        }
+
+    @property
+    def names(self) -> str:
+        """Who is meant, for people; "" for nobody."""
+        return " and ".join(each.name or "the voice" for each in self.voices)
+
+
 def voices_folder() -> Path:
     """Return the folder of this user's saved profiles; it may not exist yet."""
     return user_data_path("sordino", appauthor=False) / "voices"
@@ -232,6 +257,26 @@ def voice_model(model: str | Path | Model) -> str | Path | Model:
     return VOICE_MODEL if isinstance(model, str) and model == "default" else model
 
 
+def load_voice_model(model: str | Path | Model) -> Model:
+    """Load the model that keeps voices in the place of `model`.
+
+    Raises:
+        SordinoError: it cannot be loaded, or cannot single out a voice.
+    """
+    wanted = voice_model(model)
+    return checked_voice_model(wanted if isinstance(wanted, Model) else load_model(wanted))
+
+
+def checked_voice_model(model: Model) -> Model:
+    """Return a model; raise SordinoError if it cannot single out a voice."""
+    if not model.keeps_voices:
+        raise SordinoError(
+            f"the model {model.info.name!r} was not trained to keep one voice only: leave the "
+            f"voice out, or choose the model {VOICE_MODEL!r}"
+        )
+    return model
+
+
 def voice_filter(
     model: Model,
     voices: Sequence[Voice],
@@ -246,11 +291,7 @@ def voice_filter(
     check_voice_options(others_db, fallback_seconds)
     if not voices:
         return None
-    if not model.keeps_voices:
-        raise SordinoError(
-            f"the model {model.info.name!r} was not trained to keep one voice only: leave the "
-            f"voice out, or choose the model {VOICE_MODEL!r}"
-        )
+    checked_voice_model(model)
     embeddings = np.stack([each.embedding for each in voices])
     return VoiceFilter(embeddings, others_db, fallback_seconds)
 
@@ -264,6 +305,22 @@ def check_voice_options(others_db: float | None, fallback_seconds: float | None)
             f"the fallback is after {fallback_seconds} s without the voice: expected 1 or more, or "
             "never"
         )
+
+
+def read_fallback(text: str) -> float | None:
+    """Return the seconds of `--voice-fallback`; None is never.
+
+    Raises:
+        SordinoError: it is neither a number nor "never".
+    """
+    if text.lower() == "never":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise SordinoError(
+            f"--voice-fallback {text} is neither seconds nor never: write --voice-fallback 6"
+        ) from None
 
 
 def check_name(name: str) -> None:

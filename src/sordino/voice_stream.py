@@ -123,6 +123,8 @@ class VoiceStream:
         self.speech_probability: float | None = 0.0
         self.target_probability = 0.0
         """That an enrolled voice speaks in the newest frame, in any channel."""
+        self.missing_seconds = 0.0
+        """How long the enrolled voices have been missing altogether."""
         self._network, self._channels, self._voices = network, channels, voices
         self._guard = VoiceGuard(voices.fallback_seconds or FALLBACK_SECONDS)
         self._universal = False  # whether the network is run for any voice, too
@@ -147,6 +149,7 @@ class VoiceStream:
     def restart_guard(self) -> None:
         """Let the guard begin anew; what the network remembers stays."""
         self._guard = VoiceGuard(self._voices.fallback_seconds or FALLBACK_SECONDS)
+        self.missing_seconds = 0.0
 
     def process(self, spectra: Spectra) -> Spectra:
         """Take frames and return what is to be taken away from them."""
@@ -221,6 +224,7 @@ class VoiceStream:
         powers = np.square(np.abs(spectra)).sum(2).max(0)
         for each in zip(speech.tolist(), target.tolist(), powers.tolist(), strict=True):
             self._guard.update(*each)
+            self.missing_seconds += self._guard.missing / FRAMES_PER_SECOND
         self._frames = (self._frames + spectra.shape[1]) % DECISION_FRAMES
         if not self._frames:
             self._decide()
