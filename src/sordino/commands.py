@@ -110,6 +110,12 @@ COMMANDS = {
         _TRAINING,
         "Draw a batch of training data, to look at it.",
     ),
+    "data": LazyCommand(
+        "sordino.corpora.cli:app",
+        "data",
+        _TRAINING,
+        "Fetch public corpora, measure them, and pack them for training.",
+    ),
     "evaluate": LazyCommand(
         "sordino.evaluate.cli:app",
         "evaluate",

@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple, Self
 from sordino.arrays import Mono
 from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
+from sordino.levels import checked_attenuation_limit, checked_strength
 from sordino.live.backends.base import Backend, DeviceLost, ServerLost, UnknownDevice
-from sordino.live.config import Settings, check_attenuation_limit, check_strength
+from sordino.live.config import Settings
 from sordino.live.devices import AudioIO
 from sordino.live.engine import Controls, Engine
 from sordino.live.monitor import SILENCE_DBFS, Monitor
@@ -238,7 +239,7 @@ class Session:
         Raises:
             SordinoError: it is out of range.
         """
-        check_strength(strength)
+        checked_strength(strength)
         self._controls.strength = strength
 
     @property
@@ -252,7 +253,7 @@ class Session:
         Raises:
             SordinoError: it is negative.
         """
-        check_attenuation_limit(limit_db)
+        checked_attenuation_limit(limit_db)
         self._controls.attenuation_limit_db = limit_db
 
     @property

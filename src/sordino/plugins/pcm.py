@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sordino.arrays import to_int16
 from sordino.denoiser import Denoiser
 from sordino.levels import checked_attenuation_limit, checked_strength
 from sordino.model import Model, load_model
 from sordino.voice import EVERYBODY, VoiceChoice, check_voice_options, load_voice_model
 
-FULL_SCALE = 32768
 PCM = np.dtype("<i2")  # little-endian, as the frameworks send it
 
 
@@ -95,7 +94,7 @@ class PcmStream:
         samples = np.frombuffer(data, PCM, whole).reshape(-1, self.channels)
         self._denoiser.attenuation_limit_db = controls.attenuation_limit_db
         self._denoiser.strength = controls.strength if controls.enabled else 0.0
-        clean = _as_pcm(self._denoiser.feed(samples))
+        clean = to_int16(self._denoiser.feed(samples)).astype(PCM, copy=False)
         ready = np.concatenate([self._ready, clean])
         self._ready = ready[len(samples) :]
         return ready[: len(samples)].tobytes()
@@ -111,8 +110,3 @@ def load_plugin_model(model: str | Path | Model, voices: VoiceChoice) -> Model:
     if voices.voices:
         return load_voice_model(model)
     return model if isinstance(model, Model) else load_model(model)
-
-
-def _as_pcm(sound: NDArray[np.float32]) -> NDArray[np.int16]:
-    scaled = np.rint(sound * FULL_SCALE)
-    return scaled.clip(-FULL_SCALE, FULL_SCALE - 1).astype(PCM)

@@ -25,6 +25,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as _connect
 
+from sordino.arrays import from_int16
 from sordino.errors import SordinoError
 from sordino.serve.protocol import MAX_BLOCK_BYTES, Hello
 from sordino.voice import load_voices
@@ -71,8 +72,8 @@ class _Talk:
 
     def noisy(self, block: ArrayLike) -> bytes:
         array: NDArray[Any] = np.asarray(block)
-        scale = np.float32(1 / 32768) if array.dtype == np.int16 else np.float32(1)
-        return self.hello.encoded(array.astype(np.float32) * scale)
+        is_pcm = array.dtype == np.int16
+        return self.hello.encoded(from_int16(array) if is_pcm else array.astype(np.float32))
 
     def understood(self, message: str | bytes) -> Sound | str:
         """Return clean sound, or the type of a message that was noted.

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeGuard, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from sordino.arrays import from_int16, to_int16
 from sordino.voice import VoiceChoice, voices_from_texts
 from sordino.voice_stream import FALLBACK_SECONDS
 
@@ -116,17 +117,15 @@ class Hello:
                 f"a block has {len(data)} bytes, which is no multiple of {self.frame_bytes}: send "
                 f"whole samples of {self.channels} channel(s) in {self.format}",
             )
-        samples = np.frombuffer(data, FORMATS[self.format]).astype(np.float32, copy=False)
-        if self.format == "s16":
-            samples *= np.float32(1 / 32768)
+        samples = np.frombuffer(data, FORMATS[self.format])
+        samples = from_int16(samples) if self.format == "s16" else samples.astype(np.float32)
         return samples if self.channels == 1 else samples.reshape(-1, self.channels)
 
     def encoded(self, sound: NDArray[np.float32]) -> bytes:
         """Return clean samples as bytes; 16 bit ones are rounded and held to full scale."""
         if self.format == "f32":
             return sound.astype("<f4", copy=False).tobytes()
-        levels = np.rint(sound * np.float32(32768))
-        return np.clip(levels, -32768, 32767).astype("<i2").tobytes()
+        return to_int16(sound).astype("<i2", copy=False).tobytes()
 
 
 def read_hello(text: str) -> Hello:
@@ -187,13 +186,12 @@ def is_share(value: object) -> TypeGuard[float]:
 
 
 def _are_texts(value: object) -> bool:
-    each: list[object] = value if isinstance(value, list) else [value]
+    each = cast(list[object], value if isinstance(value, list) else [value])
     return value is None or all(isinstance(text, str) for text in each)
 
 
 def _is_number(value: object, lowest: float) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and lowest <= value < inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and lowest <= value < inf
 
 
 def _is_integer(value: object, low: int, high: int) -> bool:
