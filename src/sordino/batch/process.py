@@ -176,6 +176,17 @@ def denoise_files(
     return [reports[job] for job in jobs]
 
 
+def denoise_job(job: Job, settings: Settings, *, overwrite: bool = False) -> FileReport:
+    """Denoise one file in this thread, as `denoise_files` does; its caller clears the folders.
+
+    Args:
+        job: see `plan`.
+        settings: with a loaded model.
+        overwrite: do it even if the target is there already.
+    """
+    return _Task(job, settings, overwrite, None, Event(), (None, None)).run()
+
+
 class _Stopped(Exception):  # noqa: N818
     """The user wants to end."""
 

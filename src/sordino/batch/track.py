@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sordino.arrays import Interleaved
 from sordino.denoiser import Denoiser, warm_up_samples
@@ -20,6 +22,17 @@ from sordino.spectrogram import Spectrogram, check_plotting, draw
 
 WARM_UP = 5.0  # seconds; scores rise with up to three
 PANELS = ("Noisy", "Noise taken", "Speech left")
+
+
+class StreamDenoiser(Protocol):
+    """What a track is denoised by; see `sordino.denoiser.Denoiser`."""
+
+    channels: int
+    model: Model
+
+    def warm_up(self, sound: ArrayLike) -> None: ...  # noqa: D102
+    def feed(self, block: ArrayLike) -> NDArray[np.float32]: ...  # noqa: D102
+    def flush(self) -> NDArray[np.float32]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -95,7 +108,7 @@ class Settings:
             if end is not None and position >= end:
                 return
 
-    def denoiser(self, sample_rate: int, channels: int) -> Denoiser:
+    def denoiser(self, sample_rate: int, channels: int) -> StreamDenoiser:
         """Make a denoiser for a track, with the rate in Hz."""
         limit = self.attenuation_limit_db
         return Denoiser(self.model, sample_rate, channels, self.strength, limit)
