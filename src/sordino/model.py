@@ -38,6 +38,7 @@ __all__ = [
     "available_providers",
     "load_model",
     "read_model",
+    "read_packaged",
 ]
 
 FORMAT = 1
@@ -239,6 +240,12 @@ def _network(info: ModelInfo, graph: Graph, source: str) -> MaskNetwork | SliceN
 
 def available_models() -> dict[str, RegistryEntry]:
     """Return the packaged models by name, the default one first."""
+    models = {name: entry for name, entry in _registry().items() if entry.kind in _KINDS}
+    return dict(sorted(models.items(), key=lambda item: (item[0] != "default", item[0])))
+
+
+def _registry() -> dict[str, RegistryEntry]:
+    """Return all packaged networks: the models, and the voice encoder."""
     registry = _WEIGHTS / "registry.json"
     if not registry.is_file():
         raise SordinoError(
@@ -246,8 +253,7 @@ def available_models() -> dict[str, RegistryEntry]:
             "path of an .onnx file"
         )
     entries = json.loads(registry.read_text(encoding="utf-8"))
-    ordered = sorted(entries, key=lambda name: (name != "default", name))
-    return {name: RegistryEntry(name=name, **entries[name]) for name in ordered}
+    return {name: RegistryEntry(name=name, **entry) for name, entry in entries.items()}
 
 
 def load_model(
@@ -288,7 +294,21 @@ def read_model(name_or_path: str | Path) -> tuple[bytes, str]:
             f"no model is called {name_or_path!r}: choose one of {', '.join(models)}, or give "
             "the path of an .onnx file"
         )
-    entry = models[name_or_path]
+    return read_packaged(name_or_path)
+
+
+def read_packaged(name: str) -> tuple[bytes, str]:
+    """Return a packaged ONNX file, verified by its sha256, and what messages call it.
+
+    Args:
+        name: as in weights/registry.json.
+
+    Raises:
+        SordinoError: the file is missing or damaged.
+    """
+    entry = _registry().get(name)
+    if entry is None:
+        raise SordinoError(f"the weights of {name!r} are missing: reinstall sordino")
     try:
         data = (_WEIGHTS / entry.file).read_bytes()
     except OSError as error:

@@ -220,6 +220,7 @@ class CorpusConfig:
     cache: str = "cache"  # folder for the decoded audio, about 0.2 GB per hour at 16 kHz
     speech_temper: float = 1.0  # a speaker's share is seconds ** this: 1 = by duration
     noise_temper: float = 0.5  # a category's share is seconds ** this: rare ones are heard
+    unknown_speakers: tuple[str, ...] = ()  # labels that stand for many speakers, not for one
 
 
 class Pool:
