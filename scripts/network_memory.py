@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 from sordino import examples
 from sordino.denoiser import Denoiser
 from sordino.evaluate.metrics import resample
@@ -24,6 +25,7 @@ LIMITS = (40, 60, 70)  # dB below the speech
 
 
 def main(models):
+    """Measure some models and print a table."""
     root = Path(examples.__file__).parent / "train"
     speech = sorted((root / "speech").iterdir())
     noises = sorted((root / "noise").iterdir())
@@ -64,6 +66,7 @@ def compared(model, rate, noisy, other):
 
 
 def agreed_after(difference, loud, rate):
+    """Return the seconds after which a difference stays below each limit; `loud` is in dBFS."""
     step = round(WINDOW * rate)
     windows = difference[: len(difference) // step * step].reshape(-1, step)
     levels = 10 * np.log10(np.mean(windows**2, axis=1) + 1e-20) - loud
@@ -72,6 +75,7 @@ def agreed_after(difference, loud, rate):
 
 
 def denoised(model, rate, noisy, heard):
+    """Denoise a recording after a warm-up with some other sound."""
     denoiser = Denoiser(model, rate)
     if len(heard):
         denoiser.warm_up(heard)
@@ -86,6 +90,7 @@ def active_level(sound, rate):
 
 
 def sound(path, rate):
+    """Read the first channel of a file at a rate in Hz."""
     with open_source(path) as source:
         samples = np.concatenate(list(source.blocks()))[:, 0]
         return resample(samples, source.info.sample_rate, rate)
@@ -101,10 +106,12 @@ def spoken(clips, rate, rng):
 
 
 def repeated(noise, samples):
+    """Repeat a noise to a length."""
     return np.tile(noise, samples // len(noise) + 1)[:samples]
 
 
 def mixed(voice, noise, snr):
+    """Mix at a signal-to-noise ratio in dB."""
     ratio = np.mean(voice**2) / np.mean(noise**2)
     return (voice + noise * np.sqrt(ratio / 10 ** (snr / 10))).astype(np.float32)
 

@@ -108,16 +108,17 @@ def denoise_on_cluster(
     run = _Run(works, ledger, options, ClusterDisplay(works, quiet, options.price))
     tasks = run.outstanding(storage.list_files(output))
     folders = {path.parent for work in works if (path := storage.local_path(work.target))}
-    remove_stale_parts(folders)
     make = MakeWorker(
         read_model(name), settings, ledger.overwrites, options.section_seconds, ledger.sections
     )
     has_ended = False
+    remove_stale_parts(folders)
     try:
         ledger.write_work(works)
         if tasks:
             with connected(options.address, options.workers), run.display:
                 run.do(make, tasks)
+        remove_stale_parts(folders)  # of workers that were killed
         ledger.end()
         has_ended = True
     finally:
@@ -149,7 +150,11 @@ class _Run:
     """A run while it is going on."""
 
     def __init__(
-        self, works: Sequence[Work], ledger: Ledger, options: ClusterOptions, display: ClusterDisplay
+        self,
+        works: Sequence[Work],
+        ledger: Ledger,
+        options: ClusterOptions,
+        display: ClusterDisplay,
     ) -> None:
         self.display = display
         self.failures = 0
@@ -182,10 +187,10 @@ class _Run:
                 return
         is_there = work.target in existing
         last = whole if whole is None or whole.status != "cut" else join
-        if last is not None and last.status in ("done", "skipped") and is_there:
-            if not (failed and self._options.retry_failed):
-                self.display.tally.before += 1
-                return
+        has_ended = last is not None and last.status in ("done", "skipped") and is_there
+        if has_ended and not (failed and self._options.retry_failed):
+            self.display.tally.before += 1
+            return
         if whole is not None and whole.status == "cut" and join is None:
             keys = [Key(work.id, number) for number in range(whole.sections)]
             missing = [k.section for k in keys if k not in results or results[k].status != "done"]

@@ -11,15 +11,15 @@ file when it begins again and when it ends.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from secrets import token_hex
 from time import monotonic
 from typing import Any, Literal, NamedTuple, cast
 
-import pyarrow
-import pyarrow.parquet
+import pyarrow  # pyright: ignore[reportMissingTypeStubs]
+import pyarrow.parquet  # pyright: ignore[reportMissingTypeStubs]
 
 from sordino.cluster import storage
 from sordino.cluster.plan import Work
@@ -61,7 +61,7 @@ class Result:
         error: one line, if the status is "failed".
         attempts: how often it was tried.
         host: the machine that did it.
-        time: when it ended, UTC.
+        time: when it was noted, UTC.
     """
 
     id: str
@@ -103,7 +103,7 @@ class Ledger:
     Args:
         folder: its address.
         options: what decides on the content of the outputs; a run goes on with the same only.
-        overwrite: begin anew if the run before has ended or had other options.
+        overwrite: begin anew, unless such a run was interrupted.
 
     Raises:
         SordinoError: it cannot be read or written, or it is of a run with other options.
@@ -122,9 +122,10 @@ class Ledger:
                 f"the ledger {folder} is of a run with {_difference(run['options'], self._options)}"
                 ": give another -o or --ledger, or --overwrite to do everything anew"
             )
-        goes_on = bool(run) and run["options"] == self._options
-        goes_on = goes_on and not (overwrite and run["has_ended"])
-        self.overwrites: bool = run["overwrites"] if goes_on else overwrite
+        same = bool(run) and run["options"] == self._options
+        unfinished = same and not run["has_ended"]
+        goes_on = same and (not overwrite or (unfinished and run["overwrites"]))
+        self.overwrites: bool = overwrite or (unfinished and run["overwrites"])
         """Whether outputs that are there, but were not written by this run, are written anew."""
         if goes_on:
             for result in self._read():
@@ -150,6 +151,7 @@ class Ledger:
 
     def add(self, result: Result) -> None:
         """Note a result; it is written within seconds."""
+        result = replace(result, time=datetime.now(UTC))  # by one clock
         self.results[result.key] = result
         self._fresh.append(result)
         if len(self._fresh) >= FLUSH_ROWS or monotonic() - self._flushed > FLUSH_SECONDS:

@@ -1,4 +1,4 @@
-"""What is to be done on a cluster: inputs as people write them -> work, each from address to address.
+"""What is to be done on a cluster: inputs as people write them -> work, by addresses.
 
 Local files get the names that `sordino.batch.plan` gives them, so that a run on a cluster writes
 what a run on one machine would.

@@ -18,7 +18,8 @@ from ray.exceptions import RayError
 import sordino
 from sordino.errors import SordinoError
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 Make = Callable[[str], Callable[[T], R]]
 """Makes what does the tasks, in the process of a worker; called with "cpu" or "cuda"."""
 

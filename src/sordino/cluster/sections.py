@@ -1,10 +1,10 @@
 """Long recordings in sections: cut with overlap, denoised side by side, joined as PCM.
 
-A recording is decoded once and cut into w64 files of float32 samples.  Each section begins `OVERLAP`
-seconds early, so that the network has heard what it would remember there in one pass, and ends
-`CHECKED` seconds late, where the next section is compared with it.  Joining runs the recording
-through the file pipeline once more with the clean samples in the place of a denoiser: container,
-tags, other tracks and loudness come out as in one pass.
+A recording is decoded once and cut into w64 files of float32 samples.  Each section begins
+`OVERLAP` seconds early, so that the network has heard what it would remember there in one pass,
+and ends `CHECKED` seconds late, where the next section is compared with it.  Joining runs the
+recording through the file pipeline once more with the clean samples in the place of a denoiser:
+container, tags and loudness come out as in one pass.
 """
 
 from collections.abc import Iterator

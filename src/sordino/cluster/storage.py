@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, cast
 
-import fsspec
-from braceexpand import UnbalancedBracesError, braceexpand
+import fsspec  # pyright: ignore[reportMissingTypeStubs]
+from braceexpand import braceexpand
 
 from sordino.errors import SordinoError, install_command
 from sordino.io.atomic import TEMPORARY, atomic_write
@@ -115,7 +115,7 @@ def unbraced(given: str) -> list[str]:
         return [given]
     try:
         return list(braceexpand(given))
-    except UnbalancedBracesError as error:
+    except ValueError as error:
         raise SordinoError(f"{given}: a brace is not closed") from error
 
 
@@ -280,4 +280,3 @@ def reason(error: Exception, address: str) -> str:
     if scheme_of(address) and isinstance(error, PermissionError):
         return f"{address}: no permission: check the credentials of {scheme_of(address)}://"
     return explain(error, address, address)
-
