@@ -27,6 +27,7 @@ from sordino.inference import (
 )
 from sordino.slices import SliceNetwork
 from sordino.stft import HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS, SpectrumConfig
+from sordino.voice_stream import VoiceFilter, VoiceStream
 
 __all__ = [
     "Model",
@@ -41,7 +42,7 @@ __all__ = [
     "read_packaged",
 ]
 
-FORMAT = 1
+FORMAT = 2  # 1 lacks the output `target`
 NOISE_MASK = "noise-mask"
 SLICE_MAGNITUDE = "slice-magnitude"
 _loaded: dict[tuple[str, tuple[str, ...]], "Model"] = {}  # by sha256 and providers
@@ -166,6 +167,10 @@ class Model:
     def __reduce__(self) -> tuple[Any, ...]:
         return _load, (self._graph.data, self._source, self._graph.providers)
 
+    def on(self, providers: str | Sequence[str] | None) -> "Model":
+        """Return the same model on other execution providers, see `load_model`."""
+        return _load(self._graph.data, self._source, checked_providers(providers))
+
     @property
     def providers(self) -> tuple[str, ...]:
         """ONNX Runtime's execution providers that run it, the preferred one first."""
@@ -175,13 +180,23 @@ class Model:
         """Return how the network wants sound to be cut into spectra at a native rate in Hz."""
         return self._network.stft(rate)
 
-    def open(self, channels: int, strength: float = 1.0) -> NoiseStream:
+    @property
+    def keeps_voices(self) -> bool:
+        """Whether it can keep enrolled voices alone (format 2)."""
+        return isinstance(self._network, MaskNetwork) and self._network.has_target
+
+    def open(
+        self, channels: int, strength: float = 1.0, voices: VoiceFilter | None = None
+    ) -> NoiseStream:
         """Return a new stream through the network: spectra in, the noise in them out.
 
         Args:
             channels: of the sound.
             strength: share of the noise, 0..1.
+            voices: to keep alone, by a model that `keeps_voices`; None keeps everybody.
         """
+        if voices is not None:
+            return VoiceStream(cast(MaskNetwork, self._network), channels, strength, voices)
         return self._network.open(channels, strength)
 
     def run(self, spectrum: Array, voice: Array, state: State) -> Step:
@@ -196,7 +211,8 @@ class Model:
             voice: embeddings, shape = (batch, voice_size); zeros stand for any voice.
             state: `initial_state(batch)`, later the state of the step before.
         """
-        return cast(MaskNetwork, self._network).run(spectrum, voice, state)
+        step = cast(MaskNetwork, self._network).run(spectrum, voice, state)
+        return Step(step.mask, step.speech, step.state)
 
     def noise(self, noisy_db: Array) -> Array:
         """Estimate pictures of noise from noisy ones (kind "slice-magnitude").

@@ -15,7 +15,6 @@ from sordino.cluster.plan import Work
 from sordino.cluster.sections import CHECKED, OVERLAP, sections_of
 from sordino.cluster.worker import MakeWorker, Task
 from sordino.errors import SordinoError
-from sordino.model import read_model
 from support import models
 from support.signals import agreement_db, noise
 
@@ -24,10 +23,8 @@ LENGTH = 34  # seconds
 
 def worker(tmp_path, settings=None, model=None, length=LENGTH):
     sections = str(tmp_path / "sections")
-    made = MakeWorker(
-        model or read_model("default"), settings or Settings(), False, length, sections
-    )
-    return made("cpu")
+    settings = replace(settings or Settings(), model=model or "default").loaded()
+    return MakeWorker(settings, False, length, sections)("cpu")
 
 
 def in_sections(do, work, order=reversed):
@@ -68,7 +65,7 @@ def test_sections_agree_with_one_pass(tmp_path, rate):
 
 
 def test_joining_keeps_tags_channels_and_what_loudness_wants(tmp_path):
-    half = (models.constant_mask_bytes(0.5), "half")
+    half = models.constant_mask(0.5)
     source = tmp_path / "long.wav"
     rate = 8000
     with soundfile.SoundFile(source, "w", rate, 2, "PCM_24") as file:
@@ -81,7 +78,7 @@ def test_joining_keeps_tags_channels_and_what_loudness_wants(tmp_path):
         do = worker(tmp_path, settings, half)
         whole, joined = in_sections(do, work, order=list)
         assert whole.sections == 2
-        denoise_file(source, one, replace(do._settings))
+        denoise_file(source, one, do._settings)
         assert out.read_bytes() == one.read_bytes()  # this network remembers nothing
         assert joined.noise_taken_db == pytest.approx(6.02, abs=0.1)
 

@@ -16,7 +16,6 @@ from sordino.cluster.plan import Work
 from sordino.cluster.shards import audio_column
 from sordino.cluster.worker import MakeWorker, Task
 from sordino.errors import SordinoError
-from sordino.model import read_model
 
 PHONE, CAFE = examples.path("phone_8k"), examples.path("cafe_16k")
 
@@ -24,7 +23,7 @@ PHONE, CAFE = examples.path("phone_8k"), examples.path("cafe_16k")
 @pytest.fixture(scope="module")
 def do(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("sections"))
-    return MakeWorker(read_model("default"), Settings(), False, None, folder)("cpu")
+    return MakeWorker(Settings().loaded(), False, None, folder)("cpu")
 
 
 @pytest.fixture(scope="module")

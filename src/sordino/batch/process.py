@@ -35,8 +35,8 @@ from sordino.io.formats import CONTAINERS, EXTENSIONS, VIDEOS, Readable, SoundIn
 from sordino.io.loudness import LoudnessMeter
 from sordino.io.remux import COVER_LOST, remux
 from sordino.io.tags import complete_tags, has_cover
-from sordino.model import Model, load_model
 from sordino.spectrogram import check_plotting
+from sordino.voice import VoiceChoice, load_voices
 
 Progress = Callable[[Job, float, float | None], None]
 """Called with a job, the seconds of sound that are done, and how many there are if known."""
@@ -148,9 +148,7 @@ def denoise_files(
         SordinoError: the settings cannot be used, or a picture is asked for without matplotlib.
         KeyboardInterrupt: after what was half done has been cleared away.
     """
-    chosen = settings or Settings()
-    model = chosen.model if isinstance(chosen.model, Model) else load_model(chosen.model)
-    chosen = replace(chosen, model=model)
+    chosen = (settings or Settings()).loaded()
     chosen.check()
     if any(job.picture for job in jobs):
         check_plotting()
@@ -181,7 +179,7 @@ def denoise_job(job: Job, settings: Settings, *, overwrite: bool = False) -> Fil
 
     Args:
         job: see `plan`.
-        settings: with a loaded model.
+        settings: see `Settings.loaded`.
         overwrite: do it even if the target is there already.
     """
     return _Task(job, settings, overwrite, None, Event(), (None, None)).run()
@@ -229,6 +227,7 @@ class _Task:
             message = explain(error, job.source_name, job.target_name)
             return FileReport(job, "failed", elapsed=perf_counter() - begin, error=message)
         first = self._tracks[0]
+        self._notes += first.notes
         return FileReport(
             job,
             "done",
@@ -262,6 +261,8 @@ class _Task:
             "to": settings.end,
             "channel": settings.channel,
             "track": settings.track,
+            "voice": VoiceChoice(load_voices(settings.voice)).names or None,
+            "others": settings.others_db,
         }
         options = ", ".join(
             f"{name} {value}" for name, value in values.items() if value is not None

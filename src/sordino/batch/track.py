@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,8 +17,10 @@ from sordino.io.audiofile import Sink, explain, open_source
 from sordino.io.formats import SoundInfo
 from sordino.io.loudness import check_loudness
 from sordino.levels import NoiseMeter
-from sordino.model import Model
+from sordino.model import Model, load_model
 from sordino.spectrogram import Spectrogram, check_plotting, draw
+from sordino.voice import AnyVoices, load_voice_model, load_voices
+from sordino.voice_stream import FALLBACK_SECONDS
 
 WARM_UP = 5.0  # seconds; scores rise with up to three
 PANELS = ("Noisy", "Noise taken", "Speech left")
@@ -30,6 +32,8 @@ class StreamDenoiser(Protocol):
     channels: int
     model: Model
 
+    @property
+    def voice_missing_seconds(self) -> float: ...  # noqa: D102
     def warm_up(self, sound: ArrayLike) -> None: ...  # noqa: D102
     def feed(self, block: ArrayLike) -> NDArray[np.float32]: ...  # noqa: D102
     def flush(self) -> NDArray[np.float32]: ...  # noqa: D102
@@ -48,6 +52,7 @@ class Settings:
         begin, end: the section to take, in seconds; an end of None is that of the recording.
         channel: the only channel to take, from 1; None is all.
         track: the only audio track to denoise, from 1; None is the first one, and of videos all.
+        voice, others_db, voice_fallback: see `sordino.denoiser.Denoiser`.
     """
 
     model: str | Path | Model = "default"
@@ -59,11 +64,27 @@ class Settings:
     end: float | None = None
     channel: int | None = None
     track: int | None = None
+    voice: AnyVoices = None
+    others_db: float | None = None
+    voice_fallback: float | None = FALLBACK_SECONDS
 
     @property
     def takes_part(self) -> bool:
         """Whether only a section or one channel is taken."""
         return self.begin > 0 or self.end is not None or self.channel is not None
+
+    def loaded(self) -> Self:
+        """Return these settings with the model and the voices loaded.
+
+        Raises:
+            SordinoError: one cannot be loaded.
+        """
+        voices = load_voices(self.voice)
+        if voices:
+            model = load_voice_model(self.model)
+        else:
+            model = self.model if isinstance(self.model, Model) else load_model(self.model)
+        return replace(self, model=model, voice=voices)
 
     def check(self) -> None:
         """Refuse values out of range.
@@ -110,8 +131,16 @@ class Settings:
 
     def denoiser(self, sample_rate: int, channels: int) -> StreamDenoiser:
         """Make a denoiser for a track, with the rate in Hz."""
-        limit = self.attenuation_limit_db
-        return Denoiser(self.model, sample_rate, channels, self.strength, limit)
+        return Denoiser(
+            self.model,
+            sample_rate,
+            channels,
+            self.strength,
+            self.attenuation_limit_db,
+            voice=self.voice,
+            others_db=self.others_db,
+            voice_fallback=self.voice_fallback,
+        )
 
 
 class TrackDenoiser:
@@ -137,6 +166,7 @@ class TrackDenoiser:
     ) -> None:
         self.sample_rate = info.sample_rate
         self.meter = NoiseMeter(info.sample_rate)
+        self._settings = settings
         self._denoiser = settings.denoiser(info.sample_rate, info.channels)
         self._noise = noise
         self._gain = np.float32(gain)
@@ -146,6 +176,20 @@ class TrackDenoiser:
         self._waiting = np.zeros((0, info.channels), np.float32)  # noisy, clean not yet there
         self._to_warm_up = warm_up_samples(settings.warm_up, info.sample_rate)
         self._samples = 0
+        self._missing_seconds = 0.0  # of the enrolled voice
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the sound, after `flush`."""
+        seconds = self._missing_seconds
+        if seconds < 1:
+            return []
+        note = f"people spoke for {seconds:.0f} s without the enrolled voice"
+        return [
+            note
+            if self._settings.voice_fallback is None
+            else f"{note}, and everybody was kept there"
+        ]
 
     @property
     def seconds(self) -> float:
@@ -174,6 +218,7 @@ class TrackDenoiser:
     def flush(self) -> Interleaved:
         """Return the samples that are still inside."""
         held = self._denoiser.feed(self._warmed_up(self._waiting[:0]))
+        self._missing_seconds = self._denoiser.voice_missing_seconds
         return self._watched(np.concatenate([held, self._denoiser.flush()]))
 
     def draw(self, path: Path, title: str) -> None:

@@ -7,6 +7,7 @@ or not at all, and what the ledger has not noted is done once more with the same
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 from sordino.batch.track import Settings
@@ -19,7 +20,8 @@ from sordino.cluster.sections import CHECKED, OVERLAP
 from sordino.cluster.worker import MakeWorker, Task
 from sordino.errors import SordinoError
 from sordino.io.atomic import remove_stale_parts
-from sordino.model import load_model, read_model
+from sordino.model import Model
+from sordino.voice import load_voices
 
 LEDGER = ".sordino"
 """Folder of the ledger in that of the outputs."""
@@ -100,17 +102,15 @@ def denoise_on_cluster(
         KeyboardInterrupt: after the ledger was written.
     """
     settings, options = settings or Settings(), options or ClusterOptions()
-    name = str(settings.model)
-    replace(settings, model=load_model(name)).check()
+    loaded = settings.loaded()
+    loaded.check()
     works = find_work(inputs, output, extension)
     address = options.ledger or storage.joined(output, LEDGER)
-    ledger = Ledger(address, _options(name, settings, options, extension), overwrite)
+    ledger = Ledger(address, _options(loaded, options, extension), overwrite)
     run = _Run(works, ledger, options, ClusterDisplay(works, quiet, options.price))
     tasks = run.outstanding(storage.list_files(output))
     folders = {path.parent for work in works if (path := storage.local_path(work.target))}
-    make = MakeWorker(
-        read_model(name), settings, ledger.overwrites, options.section_seconds, ledger.sections
-    )
+    make = MakeWorker(loaded, ledger.overwrites, options.section_seconds, ledger.sections)
     has_ended = False
     remove_stale_parts(folders)
     try:
@@ -127,12 +127,15 @@ def denoise_on_cluster(
     return run.failures
 
 
-def _options(
-    name: str, settings: Settings, options: ClusterOptions, extension: str | None
-) -> dict[str, Any]:
+def _options(settings: Settings, options: ClusterOptions, extension: str | None) -> dict[str, Any]:
     """Return what decides on the content of the outputs, in words of the command line."""
+    assert isinstance(settings.model, Model)
+    voices = [
+        f"{voice.name} ({sha256(voice.embedding.tobytes()).hexdigest()[:12]})"
+        for voice in load_voices(settings.voice)
+    ]
     return {
-        "model": f"{name} ({load_model(name).sha256[:12]})",
+        "model": f"{settings.model.info.name} ({settings.model.sha256[:12]})",
         "--strength": settings.strength,
         "--attenuation-limit": settings.attenuation_limit_db,
         "--warm-up": settings.warm_up,
@@ -141,6 +144,9 @@ def _options(
         "--to": settings.end,
         "--channel": settings.channel,
         "--track": settings.track,
+        "--voice": voices or None,
+        "--others": settings.others_db,
+        "--voice-fallback": settings.voice_fallback,
         "--format": extension,
         "--section": options.section_minutes,
     }

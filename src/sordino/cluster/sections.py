@@ -79,8 +79,12 @@ def sections_of(seconds: float, length: int) -> list[Section]:
 
 
 def is_long(path: Path, settings: Settings, length: int) -> bool:
-    """Whether a recording is at least two sections long, and has no second audio track."""
-    if path.stat().st_size < 2 * length * MIN_BYTES_PER_SECOND:
+    """Whether a recording is at least two sections long, and fit to be cut.
+
+    It is not if it has a second audio track, or if a voice is kept in it: whether that voice is
+    there is decided by far more than `OVERLAP` seconds of what was before.
+    """
+    if settings.voice or path.stat().st_size < 2 * length * MIN_BYTES_PER_SECOND:
         return False
     with open_source(path, track=settings.track) as source:
         seconds = settings.part_of(source.info).seconds
@@ -193,6 +197,7 @@ class _JoinedDenoiser:
     ) -> None:
         self.channels = channels
         self.model = model
+        self.voice_missing_seconds = 0.0  # what keeps a voice is not cut
         self._blocks = _joined(settings, sample_rate)
         self._ready = np.zeros((0, channels), np.float32)
 

@@ -49,25 +49,24 @@ class MakeWorker:
     """Makes a worker in a process of the cluster.
 
     Args:
-        model: the bytes of the model's ONNX file, and what messages call it.
-        settings: how to denoise; the model in it is replaced.
+        settings: how to denoise; see `Settings.loaded`.
         overwrite: write outputs that are there already.
         section_seconds: length of the sections of recordings that are at least twice as long;
             None cuts none.
         sections: address of the folder for sections.
     """
 
-    model: tuple[bytes, str]
     settings: Settings
     overwrite: bool
     section_seconds: int | None
     sections: str
 
     def __call__(self, device: str) -> "Worker":
-        """Load the model on "cpu" or "cuda"."""
-        providers = None if device == "cpu" else device
-        model = Model(*self.model, providers)
-        return Worker(self, replace(self.settings, model=model))
+        """Hold the model on "cpu" or "cuda"."""
+        settings = self.settings
+        if device != "cpu" and isinstance(settings.model, Model):
+            settings = replace(settings, model=settings.model.on(device))
+        return Worker(self, settings)
 
 
 class Worker:

@@ -154,7 +154,7 @@ class DriftCompensator:
         self._played = 0.0  # undisturbed seconds
         self._xruns = 0
         self._fade = round(FADE_SECONDS * sink.sample_rate)
-        self._held = np.zeros(0, np.float32)  # the end before a cut, to be crossfaded
+        self._held: Mono = np.zeros(0, np.float32)  # the end before a cut, to be crossfaded
         self._to_cut = 0  # samples, while a cut is under way
         self._begin_window()
 

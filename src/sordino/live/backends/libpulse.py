@@ -10,6 +10,10 @@ callback is needed, since one thread for each stream turns the main loop and loo
 turn whether there is something to move.
 """
 
+# No types: libpulse.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
