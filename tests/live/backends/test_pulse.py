@@ -119,6 +119,30 @@ def test_sink_plays_what_is_in_its_ring_and_silence_when_it_is_empty(server, bac
         assert sink.xruns > 0
 
 
+def test_sound_moves_in_steps_that_cost_little(server, backend):
+    """A frame of 10 ms is recorded in one step on PulseAudio, in two on PipeWire."""
+    server.add_room("hall")  # what is played there does not set the microphone's pace
+    steps = {"source": [], "sink": []}
+
+    def noted(name, move):
+        def move_and_note(block):
+            steps[name].append(len(block))
+            return move(block)
+
+        return move_and_note
+
+    with closing(backend.open_input(None, RATE)) as source:
+        source.buffer.write = noted("source", source.buffer.write)
+        with closing(backend.open_output("hall", RATE)) as sink:
+            sink.buffer.read = noted("sink", sink.buffer.read)
+            collect(source, 1.0)
+            wait_for(lambda: sum(steps["sink"]) > RATE, "a second in the sink")
+    for name, sizes in steps.items():
+        rate = len(sizes) * RATE / sum(sizes)
+        print(f"{name}: {rate:.0f} steps a second")
+        assert rate < (120 if (server.kind, name) == ("pulseaudio", "source") else 240)
+
+
 def test_mixers_show_sordino(server, backend):
     with ExitStack() as stack:
         stack.enter_context(closing(backend.open_input(None, RATE)))
