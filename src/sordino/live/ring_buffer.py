@@ -36,6 +36,8 @@ class RingBuffer:
         """Samples ever read or skipped; only the reader changes it."""
         self.requested = 0
         """Samples that the reader requested the last time; the size of its blocks."""
+        self.reads = self.wanted = 0
+        """How often the reader has read, and how many samples it requested in all."""
         self.threshold = 1
         """Samples that must wait for a write to set `arrived`; only the reader changes it."""
         self.written_at = self.taken_at = clock()
@@ -83,6 +85,8 @@ class RingBuffer:
         out[:first] = self._data[start : start + first]
         out[first:count] = self._data[: count - first]
         self.taken += count
+        self.reads += 1
+        self.wanted += self.requested
         self.taken_at = self._clock()
         return count
 

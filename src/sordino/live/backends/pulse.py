@@ -162,12 +162,14 @@ def _device(info: Any, kind: Kind, default: str) -> Device:
         name=info.name,
         label=info.description,
         kind=kind,
-        rate=info.sample_spec.rate,
+        # PipeWire's sample specification of a virtual device is a guess; its property is not.
+        rate=int(info.proplist.get("audio.rate", info.sample_spec.rate)),
         channels=info.channel_count,
         default=info.name == default,
         monitor=kind == "input" and info.monitor_of_sink_name is not None,
         virtual=info.name.startswith(PREFIX),
         managed=info.proplist.get(OWNER_PROPERTY, owner_token()) != owner_token(),
+        muted=bool(info.mute) or not info.volume.value_flat,
     )
 
 
