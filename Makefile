@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # Real sound servers, a browser and what Qt and PortAudio link to, for the tests.
 SYSTEM := pulseaudio pulseaudio-utils pipewire pipewire-bin pipewire-pulse wireplumber dbus \
 	libportaudio2 libasound2-plugins chromium fonts-dejavu-core libegl1 libgl1 libxkbcommon0 libdbus-1-3 \
-	libfontconfig1 libglib2.0-0
+	libfontconfig1 libglib2.0-0 zip
 MARKS ?= not cluster and not tools
 DEVICES := tests/live tests/plugins tests/web
 EXAMPLE := src/sordino/examples/noisy/office_48k.flac

@@ -2,6 +2,7 @@
 
 import signal
 
+import pytest
 from hypothesis import settings
 
 # The same examples every time, and no deadline: the machine may be busy.
@@ -11,3 +12,14 @@ settings.load_profile("sordino")
 # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start
 # would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def voices_folder(tmp_path, monkeypatch):
+    """Keep the voice profiles of a test, and of what it starts, apart from the user's."""
+    from sordino import voice
+
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    folder = tmp_path / "data" / "sordino" / "voices"
+    monkeypatch.setattr(voice, "voices_folder", lambda: folder)
+    return folder

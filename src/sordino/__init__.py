@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from sordino.denoiser import Denoiser, denoise
     from sordino.errors import SordinoError
     from sordino.model import Model
+    from sordino.voice import Voice
 
 __version__ = version("sordino")
-__all__ = ["Denoiser", "Model", "SordinoError", "denoise"]
+__all__ = ["Denoiser", "Model", "SordinoError", "Voice", "denoise"]
 
 deprecated.install()
 
@@ -26,6 +27,7 @@ _HOMES = {
     "denoise": "sordino.denoiser",
     "Model": "sordino.model",
     "SordinoError": "sordino.errors",
+    "Voice": "sordino.voice",
 }
 
 

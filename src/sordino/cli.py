@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sordino.commands import CommandGroup
+from sordino.commands import CommandGroup, FallbackOption, OthersOption, VoiceOption
 from sordino.errors import SordinoError
 
 _BATCH: dict[str, Any] = {"rich_help_panel": "Many files"}
@@ -115,6 +115,9 @@ def denoise(
         ),
     ] = 5.0,
     listen: Annotated[float | None, typer.Option(hidden=True)] = None,
+    voice: VoiceOption = None,
+    others: OthersOption = None,
+    voice_fallback: FallbackOption = "6",
     loudness: Annotated[
         float | None,
         typer.Option(
@@ -190,6 +193,7 @@ def denoise(
     from sordino.batch.progress import BatchDisplay
     from sordino.batch.track import Settings
     from sordino.io.formats import RawFormat
+    from sordino.voice import load_voices, read_fallback
 
     workers = _workers(jobs)
     if listen is not None:
@@ -205,6 +209,9 @@ def denoise(
         None if end is None else _seconds("--to", end),
         channel,
         track,
+        load_voices(voice),
+        others,
+        read_fallback(voice_fallback),
     )
     raw = None if raw_rate is None else RawFormat(raw_format, raw_rate, raw_channels)
     planned = plan(inputs, output, noise_out=noise_out, plot=plot, extension=extension, raw=raw)

@@ -5,14 +5,41 @@ evaluation code, `sordino --help` answers at once, and a new command needs no ne
 """
 
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import typer
 import typer.core
 import typer.main
 
 from sordino.errors import SordinoError, install_command
 
 _BENCH = "bench"
+_VOICE: dict[str, Any] = {"rich_help_panel": "One voice only"}
+
+VoiceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--voice",
+        metavar="NAME|FILE",
+        help="Keep this voice and remove others, see `sordino voices`. May be given several times.",
+        **_VOICE,
+    ),
+]
+OthersOption = Annotated[
+    float | None,
+    typer.Option(
+        "--others", metavar="DB", help="Attenuate other voices by no more than this.", **_VOICE
+    ),
+]
+FallbackOption = Annotated[
+    str,
+    typer.Option(
+        "--voice-fallback",
+        metavar="SECONDS|never",
+        help="Keep everybody after so much speech without the voice, until it is heard again.",
+        **_VOICE,
+    ),
+]
 
 
 class LazyCommand(NamedTuple):
@@ -29,6 +56,7 @@ class LazyCommand(NamedTuple):
 
 
 _LIVE, _SERVER, _TRAINING = "Live", "On a server", "Training and evaluation"
+_VOICES = "Voices"
 
 COMMANDS = {
     "live": LazyCommand(
@@ -48,6 +76,15 @@ COMMANDS = {
     ),
     "tray": LazyCommand(
         "sordino.live.cli:app", "gui", _LIVE, "Show live use as an icon on the desktop."
+    ),
+    "enroll": LazyCommand(
+        "sordino.voice_cli:app", "live", _VOICES, "Make a voice profile, to keep one voice only."
+    ),
+    "voices": LazyCommand(
+        "sordino.voice_cli:app",
+        "live",
+        _VOICES,
+        "List, rename, delete and compare the voice profiles.",
     ),
     "serve": LazyCommand(
         "sordino.serve.cli:app",
@@ -72,6 +109,12 @@ COMMANDS = {
         "train",
         _TRAINING,
         "Draw a batch of training data, to look at it.",
+    ),
+    "data": LazyCommand(
+        "sordino.corpora.cli:app",
+        "data",
+        _TRAINING,
+        "Fetch public corpora, measure them, and pack them for training.",
     ),
     "evaluate": LazyCommand(
         "sordino.evaluate.cli:app",

@@ -27,6 +27,8 @@ from sordino.levels import checked_attenuation_limit, checked_strength, effectiv
 from sordino.model import Model, load_model
 from sordino.resample import Resampler
 from sordino.stft import WINDOW_SECONDS, Spectra, SpectrumStream, native_rate
+from sordino.voice import AnyVoices, load_voices, voice_filter, voice_model
+from sordino.voice_stream import FALLBACK_SECONDS, VoiceStream
 
 LOWEST_RATE, HIGHEST_RATE = 8000, 192000  # Hz
 BLOCK_SECONDS = 1  # longer blocks are cut, so that memory stays constant
@@ -51,6 +53,12 @@ class Denoiser:
             limit.  It is the same knob as strength, from the other end.
         providers: execution providers of ONNX Runtime, see `sordino.model.load_model`; for a
             model that is not loaded yet.
+        voice: profile of a voice to keep alone, or several for several people at one microphone;
+            their names or files will do.  With the model "default" that is `default-voice`.  None
+            keeps everybody.
+        others_db: with a voice, the most that other voices are attenuated, in dB; None is no limit.
+        voice_fallback: with a voice, seconds of speech without it after which everybody is kept
+            until it is heard again, so that a wrong profile silences nobody; None is never.
 
     Raises:
         SordinoError: an argument is out of range, or the model cannot be loaded.
@@ -72,10 +80,16 @@ class Denoiser:
         strength: float = 1.0,
         attenuation_limit_db: float | None = None,
         providers: str | Sequence[str] | None = None,
+        voice: AnyVoices = None,
+        others_db: float | None = None,
+        voice_fallback: float | None = FALLBACK_SECONDS,
     ) -> None:
         self.sample_rate = _whole(sample_rate, "sample rate", LOWEST_RATE, HIGHEST_RATE)
         self.channels = _whole(channels, "number of channels", 1, 65536)
-        self.model = _loaded(model, providers)
+        self.voices = load_voices(voice)
+        """Profiles of the voices that are kept alone; () keeps everybody."""
+        self.model = _loaded(voice_model(model) if self.voices else model, providers)
+        self._filter = voice_filter(self.model, self.voices, others_db, voice_fallback)
         self._native = native_rate(self.sample_rate, self.model.info.native_rates)
         self._strength = checked_strength(strength)
         self._limit = checked_attenuation_limit(attenuation_limit_db)
@@ -88,17 +102,23 @@ class Denoiser:
                 "or make a new one from the same arguments"
             )
         arguments = (self.sample_rate, self.channels, self._strength, self._limit)
-        return type(self), (self.model, *arguments)
+        if self._filter is None:
+            return type(self), (self.model, *arguments)
+        voices = (self.voices, self._filter.others_db, self._filter.fallback_seconds)
+        return type(self), (self.model, *arguments, None, *voices)
 
     def reset(self) -> None:
         """Forget everything heard so far; what comes next is the start of a new sound."""
-        self._network = self.model.open(self.channels, self._effective_strength)
+        voices = () if self._filter is None else (self._filter,)
+        self._network = self.model.open(self.channels, self._effective_strength, *voices)
         self._begun = False
         self._begin()
 
     def _begin(self) -> None:
         """Begin a sound with whatever the network remembers."""
         channels, rate, native = self.channels, self.sample_rate, self._native
+        if isinstance(self._network, VoiceStream):
+            self._network.restart_guard()
         self._stream = SpectrumStream(self.model.stft(native), channels, self._network)
         self._to_native = Resampler(rate, native, channels) if rate != native else None
         self._from_native = Resampler(native, rate, channels) if rate != native else None
@@ -127,6 +147,30 @@ class Denoiser:
         None if the model does not estimate it.
         """
         return self._network.speech_probability
+
+    @property
+    def target_probability(self) -> float | None:
+        """Probability, 0..1, that an enrolled voice speaks in the newest frame.
+
+        None without a voice.
+        """
+        network = self._network
+        return network.target_probability if isinstance(network, VoiceStream) else None
+
+    @property
+    def voice_missing(self) -> bool:
+        """Whether people speak, and no enrolled voice has been heard for some seconds."""
+        return isinstance(self._network, VoiceStream) and self._network.voice_missing
+
+    @property
+    def voice_missing_seconds(self) -> float:
+        """How long the enrolled voices have been missing altogether, in seconds."""
+        return self._network.missing_seconds if isinstance(self._network, VoiceStream) else 0.0
+
+    @property
+    def keeps_everybody(self) -> bool:
+        """Whether all voices are kept: there is no profile, or its voice is missing."""
+        return not isinstance(self._network, VoiceStream) or self._network.keeps_everybody
 
     @property
     def strength(self) -> float:
@@ -341,6 +385,9 @@ def denoise(
     attenuation_limit_db: float | None = None,
     warm_up: float = 0.0,
     providers: str | Sequence[str] | None = None,
+    voice: AnyVoices = None,
+    others_db: float | None = None,
+    voice_fallback: float | None = FALLBACK_SECONDS,
 ) -> NDArray[np.float32]:
     """Return a whole recording without its noise; `Denoiser` in one call.
 
@@ -349,6 +396,7 @@ def denoise(
             uint8 at theirs.
         sample_rate: in Hz.
         model, strength, attenuation_limit_db, providers: see `Denoiser`.
+        voice, others_db, voice_fallback: see `Denoiser`.
         warm_up: seconds of its beginning that the network hears first, see `Denoiser.warm_up`.
             With 0 no sample depends on later ones, and all is as in live use.
 
@@ -369,7 +417,10 @@ def denoise(
             "transpose, or use Denoiser if it truly has so many channels"
         )
     _check_shape(array, max(channels, 1))
-    denoiser = Denoiser(model, sample_rate, channels, strength, attenuation_limit_db, providers)
+    denoiser = Denoiser(
+        model, sample_rate, channels, strength, attenuation_limit_db, providers,
+        voice, others_db, voice_fallback,
+    )  # fmt: skip
     seconds = warm_up_samples(warm_up, denoiser.sample_rate)
     denoiser.warm_up(array[:seconds])
     return np.concatenate([denoiser.feed(array), denoiser.flush()])

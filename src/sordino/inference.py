@@ -16,6 +16,8 @@ from sordino.errors import SordinoError
 from sordino.stft import Spectra, SpectrumConfig
 
 SILENCE = 1e-6  # of full scale, in a bin: less than resamplers leave after a sound
+TARGET = "target"  # the output of format 2
+SILENT_TARGET = -20.0  # logit of the enrolled voice in silence
 BOUND_CHANNELS = 2  # streams of more channels run in a session that takes any number
 
 Array = NDArray[np.float32]
@@ -34,6 +36,16 @@ class Step(NamedTuple):
     """Probability of speech, shape = (batch, frames)."""
     state: State
     """What the next frames need."""
+
+
+class Estimate(NamedTuple):
+    """A `Step`, and whether the enrolled voice speaks."""
+
+    mask: Array
+    speech: Array
+    target: Array | None
+    """Logit that the enrolled voice speaks, shape = (batch, frames); None before format 2."""
+    state: State
 
 
 class Graph:
@@ -119,7 +131,8 @@ class MaskNetwork:
     """A network that maps spectrum frames to a complex mask of their noise.
 
     Args:
-        graph: with the inputs spectrum, voice, state.NAME and the outputs mask, speech, next.NAME.
+        graph: with the inputs spectrum, voice, state.NAME and the outputs mask, speech, next.NAME;
+            since format 2 also target.
         states: name -> shape, without the batch axis.
         voice_size: length of a voice embedding.
     """
@@ -132,7 +145,10 @@ class MaskNetwork:
         self.graph = graph
         self.states = states
         self.voice_size = voice_size
-        self._outputs = ["mask", "speech", *(f"next.{name}" for name in states)]
+        self.has_target = TARGET in graph.tensors
+        """Whether it tells if the enrolled voice speaks, so that it can keep that voice alone."""
+        target = [TARGET] if self.has_target else []
+        self._outputs = ["mask", "speech", *target, *(f"next.{name}" for name in states)]
 
     def stft(self, rate: int) -> SpectrumConfig:
         """Return how sound is cut into spectra at a native rate in Hz."""
@@ -146,14 +162,15 @@ class MaskNetwork:
         """Return the state before the first frame, for `batch` channels."""
         return {name: np.zeros((batch, *shape), np.float32) for name, shape in self.states.items()}
 
-    def run(self, spectrum: Array, voice: Array, state: State) -> Step:
+    def run(self, spectrum: Array, voice: Array, state: State) -> Estimate:
         """Estimate the noise mask of some frames; see `sordino.model.Model.run`."""
         heard = np.abs(spectrum).max((2, 3)) > SILENCE
         if heard.all():
             return self._run(spectrum, voice, state)
         mask, speech = np.zeros_like(spectrum), np.zeros(heard.shape, np.float32)
+        target = np.full(heard.shape, SILENT_TARGET, np.float32) if self.has_target else None
         if not heard.any():
-            return Step(mask, speech, state)
+            return Estimate(mask, speech, target, state)
         state = {name: values.copy() for name, values in state.items()}
         patterns, pattern_of = np.unique(heard, axis=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
@@ -161,19 +178,23 @@ class MaskNetwork:
                 rows = (pattern_of == number).nonzero()[0]
                 here = np.ix_(rows, pattern)
                 own = {name: values[rows] for name, values in state.items()}
-                mask[here], speech[here], own = self._run(spectrum[here], voice[rows], own)
-                for name, values in own.items():
+                step = self._run(spectrum[here], voice[rows], own)
+                mask[here], speech[here] = step.mask, step.speech
+                if target is not None and step.target is not None:
+                    target[here] = step.target
+                for name, values in step.state.items():
                     state[name][rows] = values
-        return Step(mask, speech, state)
+        return Estimate(mask, speech, target, state)
 
-    def _run(self, spectrum: Array, voice: Array, state: State) -> Step:
+    def _run(self, spectrum: Array, voice: Array, state: State) -> Estimate:
         batch, frames, bins, _ = spectrum.shape
         single = batch == frames == 1
         session = self.graph.single_frame(1, bins) if single else self.graph.session
         feeds = {"spectrum": spectrum, "voice": voice}
         feeds.update({f"state.{name}": value for name, value in state.items()})
-        mask, speech, *following = session.run(self._outputs, feeds)
-        return Step(mask, speech, dict(zip(self.states, following, strict=True)))
+        mask, speech, *others = session.run(self._outputs, feeds)
+        target = others.pop(0) if self.has_target else None
+        return Estimate(mask, speech, target, dict(zip(self.states, others, strict=True)))
 
 
 class MaskStream:
@@ -187,18 +208,39 @@ class MaskStream:
         network: shared by all streams.
         channels: of the sound; each has its own state.
         strength: share of the noise that is taken away, 0..1; settable while running.
+        voice: embedding for each channel, shape = (channels, voice_size); None is any voice.
     """
 
     delay_frames = 0
 
-    def __init__(self, network: MaskNetwork, channels: int, strength: float) -> None:
+    def __init__(
+        self, network: MaskNetwork, channels: int, strength: float, voice: Array | None = None
+    ) -> None:
         self.strength = strength
         self.speech_probability: float | None = 0.0
+        self.speech: Array = np.zeros((channels, 0), np.float32)
+        """Probability of speech in the frames of the last call, shape = (channels, frames)."""
+        self.target: Array | None = None
+        """Logit that the enrolled voice speaks in them; None before format 2."""
         self._network = network
         self._voice = np.zeros((channels, network.voice_size), np.float32)
+        if voice is not None:
+            self._voice[...] = voice
         self._states = network.initial_state(channels), network.initial_state(channels)
         self._current = 0  # which of the two sets is the present state
         self._bindings: tuple[Any, Any] | None = None
+
+    def with_channels(self, rows: Sequence[int], voice: Array) -> "MaskStream":
+        """Return a stream that goes on from here with other channels.
+
+        Args:
+            rows: the channel of this stream whose state each new channel takes over.
+            voice: embedding for each new channel.
+        """
+        stream = MaskStream(self._network, len(rows), self.strength, voice)
+        for name, values in stream._states[0].items():
+            values[...] = self._states[self._current][name][list(rows)]
+        return stream
 
     def process(self, spectra: Spectra) -> Spectra:
         """Take frames and return their noise."""
@@ -223,7 +265,7 @@ class MaskStream:
         """Run the network once: the channels of all streams are its batch."""
         network = streams[0]._network
         states = [each._states[each._current] for each in streams]
-        mask, speech, state = network.run(
+        mask, speech, target, state = network.run(
             _pairs(np.concatenate(spectra)),
             np.concatenate([each._voice for each in streams]),
             {name: np.concatenate([own[name] for own in states]) for name in network.states},
@@ -234,23 +276,27 @@ class MaskStream:
             rows = slice(start, start + len(own))
             start = rows.stop
             following = {name: values[rows] for name, values in state.items()}
-            noises.append(each._after(own, mask[rows], speech[rows], following))
+            own_target = None if target is None else target[rows]
+            noises.append(each._after(own, mask[rows], speech[rows], own_target, following))
         return noises
 
     def _step(self, spectra: Spectra) -> Spectra:
         """Do as `process` for a single frame."""
         level = np.abs(spectra.view(np.float32)).max((1, 2))
         silent = level <= SILENCE
-        if silent.all():
-            self.speech_probability = 0.0
-            return np.zeros_like(spectra)
         if self._bindings is None:
             self._bind(*spectra.shape)
         assert self._bindings
+        self.speech, self.target = self._speech, self._target
+        if silent.all():
+            self._forget(silent)
+            self.speech_probability = 0.0
+            return np.zeros_like(spectra)
         self._spectrum[...] = spectra
         self._session.run_with_iobinding(self._bindings[self._current])
         if silent.any():  # silence leaves no trace in a channel's state
-            self._mask[silent] = self._speech[silent] = 0
+            self._mask[silent] = 0
+            self._forget(silent)
             before, after = self._states[self._current], self._states[1 - self._current]
             for name, values in after.items():
                 values[silent] = before[name][silent]
@@ -260,8 +306,17 @@ class MaskStream:
         noise *= self.strength
         return noise
 
-    def _after(self, spectra: Spectra, mask: Array, speech: Array, state: State) -> Spectra:
+    def _forget(self, silent: NDArray[np.bool_]) -> None:
+        """Note that nobody speaks in silent channels."""
+        self._speech[silent] = 0
+        if self._target is not None:
+            self._target[silent] = SILENT_TARGET
+
+    def _after(
+        self, spectra: Spectra, mask: Array, speech: Array, target: Array | None, state: State
+    ) -> Spectra:
         """Keep the state after some frames and return their noise."""
+        self.speech, self.target = speech, target
         for name, values in self._states[self._current].items():
             values[...] = state[name]
         self.speech_probability = float(speech[:, -1].max())
@@ -277,12 +332,15 @@ class MaskStream:
         self._spectrum = np.zeros((channels, frames, bins), np.complex64)
         self._mask = np.zeros_like(self._spectrum)
         self._speech = np.zeros((channels, frames), np.float32)
+        self._target = np.zeros_like(self._speech) if self._network.has_target else None
         first, second = self._states
         self._bindings = self._binding(first, second), self._binding(second, first)
 
     def _binding(self, state: State, following: State) -> Any:
         inputs = {"spectrum": _pairs(self._spectrum), "voice": self._voice}
         outputs = {"mask": _pairs(self._mask), "speech": self._speech}
+        if self._target is not None:
+            outputs[TARGET] = self._target
         inputs |= {f"state.{name}": values for name, values in state.items()}
         outputs |= {f"next.{name}": values for name, values in following.items()}
         binding = self._session.io_binding()

@@ -27,6 +27,7 @@ from sordino.inference import (
 )
 from sordino.slices import SliceNetwork
 from sordino.stft import HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS, SpectrumConfig
+from sordino.voice_stream import VoiceFilter, VoiceStream
 
 __all__ = [
     "Model",
@@ -38,9 +39,10 @@ __all__ = [
     "available_providers",
     "load_model",
     "read_model",
+    "read_packaged",
 ]
 
-FORMAT = 1
+FORMAT = 2  # 1 lacks the output `target`
 NOISE_MASK = "noise-mask"
 SLICE_MAGNITUDE = "slice-magnitude"
 _loaded: dict[tuple[str, tuple[str, ...]], "Model"] = {}  # by sha256 and providers
@@ -174,13 +176,23 @@ class Model:
         """Return how the network wants sound to be cut into spectra at a native rate in Hz."""
         return self._network.stft(rate)
 
-    def open(self, channels: int, strength: float = 1.0) -> NoiseStream:
+    @property
+    def keeps_voices(self) -> bool:
+        """Whether it can keep enrolled voices alone (format 2)."""
+        return isinstance(self._network, MaskNetwork) and self._network.has_target
+
+    def open(
+        self, channels: int, strength: float = 1.0, voices: VoiceFilter | None = None
+    ) -> NoiseStream:
         """Return a new stream through the network: spectra in, the noise in them out.
 
         Args:
             channels: of the sound.
             strength: share of the noise, 0..1.
+            voices: to keep alone, by a model that `keeps_voices`; None keeps everybody.
         """
+        if voices is not None:
+            return VoiceStream(cast(MaskNetwork, self._network), channels, strength, voices)
         return self._network.open(channels, strength)
 
     def run(self, spectrum: Array, voice: Array, state: State) -> Step:
@@ -195,7 +207,8 @@ class Model:
             voice: embeddings, shape = (batch, voice_size); zeros stand for any voice.
             state: `initial_state(batch)`, later the state of the step before.
         """
-        return cast(MaskNetwork, self._network).run(spectrum, voice, state)
+        step = cast(MaskNetwork, self._network).run(spectrum, voice, state)
+        return Step(step.mask, step.speech, step.state)
 
     def noise(self, noisy_db: Array) -> Array:
         """Estimate pictures of noise from noisy ones (kind "slice-magnitude").
@@ -239,6 +252,12 @@ def _network(info: ModelInfo, graph: Graph, source: str) -> MaskNetwork | SliceN
 
 def available_models() -> dict[str, RegistryEntry]:
     """Return the packaged models by name, the default one first."""
+    models = {name: entry for name, entry in _registry().items() if entry.kind in _KINDS}
+    return dict(sorted(models.items(), key=lambda item: (item[0] != "default", item[0])))
+
+
+def _registry() -> dict[str, RegistryEntry]:
+    """Return all packaged networks: the models, and the voice encoder."""
     registry = _WEIGHTS / "registry.json"
     if not registry.is_file():
         raise SordinoError(
@@ -246,8 +265,7 @@ def available_models() -> dict[str, RegistryEntry]:
             "path of an .onnx file"
         )
     entries = json.loads(registry.read_text(encoding="utf-8"))
-    ordered = sorted(entries, key=lambda name: (name != "default", name))
-    return {name: RegistryEntry(name=name, **entries[name]) for name in ordered}
+    return {name: RegistryEntry(name=name, **entry) for name, entry in entries.items()}
 
 
 def load_model(
@@ -288,7 +306,21 @@ def read_model(name_or_path: str | Path) -> tuple[bytes, str]:
             f"no model is called {name_or_path!r}: choose one of {', '.join(models)}, or give "
             "the path of an .onnx file"
         )
-    entry = models[name_or_path]
+    return read_packaged(name_or_path)
+
+
+def read_packaged(name: str) -> tuple[bytes, str]:
+    """Return a packaged ONNX file, verified by its sha256, and what messages call it.
+
+    Args:
+        name: as in weights/registry.json.
+
+    Raises:
+        SordinoError: the file is missing or damaged.
+    """
+    entry = _registry().get(name)
+    if entry is None:
+        raise SordinoError(f"the weights of {name!r} are missing: reinstall sordino")
     try:
         data = (_WEIGHTS / entry.file).read_bytes()
     except OSError as error:

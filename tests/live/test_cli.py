@@ -189,7 +189,10 @@ def test_a_reader_that_ends_is_no_error(server):
     [
         (("live", "--strength", "2"), "strength is 2.0: expected 0"),
         (("live", "--model", "nobody"), "no model is called 'nobody'"),
-        (("live", "--voice", "anna.npz"), "the model 'default' was not trained to keep"),
+        (("live", "--voice", "anna.npz"), "no voice is called 'anna.npz'"),
+        (("live", "--voice", "./anna.voice"), "cannot read the voice anna.voice"),
+        (("live", "--others", "-3"), "other voices by -3.0 dB"),
+        (("live", "--voice-fallback", "soon"), "--voice-fallback soon is neither"),
         (("live", "--rate", "5"), "the sample rate is 5 Hz"),
         (("live", "--seconds", "0"), "seconds is 0.0: expected more than 0"),
         (("live", "--seconds", "inf"), "seconds is inf: expected more than 0"),

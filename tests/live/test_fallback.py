@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from sordino.live.fallback import FIRST_PAUSE, MAX_PAUSE, TRIAL_SECONDS, ModelFallback
+from sordino.voice import VoiceChoice
+from support import models
 from support.live_models import SlowModel
 from support.signals import noise
 
@@ -118,3 +120,15 @@ def test_the_last_level_is_no_model_at_all():
 def test_without_real_time_nothing_is_too_slow():
     fallback = ModelFallback([SlowModel(0.05), SlowModel(0)], RATE, realtime=False)
     assert set(run(fallback, 3)[0]) == {0}
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_lighter_model_keeps_everybody():
+    voices = VoiceChoice((models.voice(0),))
+    fallback = ModelFallback([models.voices_model(), SlowModel(0)], RATE, voices=voices)
+    fallback.process(noise(FRAME), 1.0)
+    assert fallback.target_probability is not None
+    fallback._step_down()
+    fallback.process(noise(FRAME), 1.0)
+    assert fallback.target_probability is None
+    assert not fallback.voice_missing

@@ -21,11 +21,12 @@ from sordino.live import devices
 from sordino.live.backends.base import Device, DeviceLost
 from sordino.live.config import Settings
 from sordino.live.session import Session
+from support import models
 from support.file_backend import FileBackend
 from support.meeting import attempts
 from support.models import constant_mask_bytes
 from support.rig import MemorySink, MemorySource
-from support.signals import agreement_db, level_db, noise
+from support.signals import agreement_db, level_db, noise, tone
 
 RATE = 48000
 PATIENCE = 30  # seconds
@@ -367,8 +368,55 @@ def test_a_failure_inside_ends_the_session(bench, settings, monkeypatch):
 
 
 def test_a_voice_needs_a_model_that_was_trained_with_voices(bench, tmp_path):
+    path = models.voice(0, "me").save(tmp_path / "me.voice")
     with pytest.raises(SordinoError, match="not trained to keep one voice"):
-        Session(Settings(voice=tmp_path / "me.voice"), bench)
+        Session(Settings(model="small", voice=path), bench)
+    with pytest.raises(SordinoError, match="cannot read the voice"):
+        Session(Settings(voice=tmp_path / "nobody.voice"), bench)
+
+
+@pytest.fixture
+def voices(tmp_path):
+    path = tmp_path / "voices.onnx"
+    path.write_bytes(models.voices_bytes())
+    return path
+
+
+def test_voices_are_chosen_while_it_runs(tmp_path, voices):
+    low, high = tone(300, RATE, 1, 0.1), tone(3000, RATE, 1, 0.3)
+    bench = Bench(np.tile(low + high, 60))
+    me = models.voice(0, "me")
+
+    def is_at(level):
+        return lambda: session.status().output_dbfs == pytest.approx(level, abs=0.5)
+
+    with Session(Settings(model=voices, voice_fallback=None), bench) as session:
+        wait_until(is_at(level_db(low + high)))
+        assert session.status().voice == ""
+        session.set_voice(me)
+        wait_until(is_at(level_db(low)))
+        assert session.voices == (me,)
+        session.set_voice([me, models.voice(1, "anna")])
+        wait_until(is_at(level_db(low + high)))
+        assert session.status().voice == "me and anna"
+        assert session.status().voice_probability > 0.9
+        session.set_voice(None)
+        wait_until(lambda: session.status().voice_probability is None and session.status().model)
+        with pytest.raises(SordinoError, match="no voice is called 'nobody'"):
+            session.set_voice("nobody")
+        assert session.voices == ()
+
+
+def test_a_session_tells_that_the_voice_is_missing_and_keeps_everybody(voices):
+    high = tone(3000, RATE, 1, 0.3)
+    bench = Bench(np.tile(high, 60))
+    settings = Settings(model=voices, voice=models.voice(0, "me"), voice_fallback=1.0)
+    with Session(settings, bench) as session:
+        wait_until(lambda: session.status().notice)
+        assert session.status().notice == (
+            "people speak, but me is not heard: everybody is kept until it is heard"
+        )
+        wait_until(lambda: session.status().output_dbfs == pytest.approx(level_db(high), abs=0.5))
 
 
 @pytest.mark.parametrize(
@@ -417,6 +465,7 @@ PROGRAM = """
 import signal, sys, threading
 sys.path.insert(0, sys.argv.pop(1))
 from pathlib import Path
+from support import models
 from support.file_backend import FileBackend
 from sordino.live.session import Session
 from sordino.live.config import Settings

@@ -12,6 +12,7 @@ import pytest
 from sordino.errors import SordinoError
 from sordino.live import systemd
 from sordino.live.config import Settings
+from support import models
 
 ARGUMENTS = ["--input", 'a "b" $HOME 100% \\ x', "--strength", "0.8"]
 pytestmark = pytest.mark.skipif(
@@ -65,6 +66,17 @@ def test_arguments_are_those_that_differ_from_the_defaults():
         "--speaker",
         f"--record={Path.cwd() / 'talks'}",
         "--rate=16000",
+    ]
+
+
+def test_voices_are_named_by_their_profiles_or_files(voices_folder):
+    models.voice(0, "me").save()
+    settings = Settings(voice=("me", "anna.voice"), others_db=20.0, voice_fallback=None)
+    assert systemd.arguments(settings) == [
+        "--voice=me",
+        f"--voice={Path.cwd() / 'anna.voice'}",
+        "--others=20.0",
+        "--voice-fallback=never",
     ]
 
 

@@ -171,3 +171,11 @@ def test_underruns_are_told_but_not_each(clock, capsys):
         view.show(replace(ACTIVE, underruns=step))
     lines = [line for line in capsys.readouterr().out.splitlines() if "underrun" in line]
     assert [int(line.split()[-2]) for line in lines] == pytest.approx([0, 100, 200], abs=1)
+
+
+def test_the_panel_tells_whose_voice_is_kept_and_whether_it_is_heard():
+    status = replace(STATUS, voice="me and anna", voice_probability=1.0)
+    assert "me and anna" in row(status, "voice")
+    assert filled(row(status, "voice")) == METER_WIDTH
+    assert "everybody is kept" in row(replace(status, voice_probability=None), "voice")
+    assert not [line for line in lines(STATUS) if line.startswith("│ voice ")]

@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from sordino.model import Model
+from sordino.voice import Voice
 
 VOICE_SIZE = 192
 HIDDEN = 8
@@ -147,6 +148,66 @@ def recurrent_bytes(seed: int = 0) -> bytes:
     ]
     states = {"hidden": [HIDDEN], "past": [1, BANDS]}
     return build(nodes, inputs, outputs, constants, {**METADATA, "states": states})
+
+
+def voices_bytes() -> bytes:
+    """A network of format 2 that takes pitch for identity.
+
+    A tone below 1 kHz is somebody whose embedding is the first unit vector, one above is somebody
+    of the second, and a voice of zeros is anybody.  Whoever is meant stays as loud as he was, the
+    others are attenuated by 60 dB, and nothing is noise.
+    """
+    low, high = 32, 2**31  # bins of 31.25 Hz
+    nodes = [helper.make_node("Mul", ["spectrum", "spectrum"], ["squares"])]
+    for name, begin, end in (("low", "0", "split"), ("high", "split", "end")):
+        nodes += [
+            helper.make_node("Slice", ["squares", begin, end, "2"], [f"{name}_squares"]),
+            helper.make_node(
+                "ReduceSum", [f"{name}_squares", "2_3"], [f"{name}_power"], keepdims=0
+            ),
+        ]
+    nodes += [
+        helper.make_node("Add", ["low_power", "high_power"], ["power"]),
+        helper.make_node("Sub", ["power", "quiet"], ["above"]),
+        helper.make_node("Mul", ["above", "steep"], ["sure"]),
+        helper.make_node("Sigmoid", ["sure"], ["speech"]),
+        # One if a voice is given, and whether it is the low or the high one.
+        helper.make_node("Slice", ["voice", "0", "1", "1"], ["is_low"]),
+        helper.make_node("Slice", ["voice", "1", "2", "1"], ["is_high"]),
+        helper.make_node("Sub", ["is_low", "is_high"], ["sign"]),
+        helper.make_node("Sub", ["low_power", "high_power"], ["balance"]),
+        helper.make_node("Div", ["balance", "power"], ["side"]),
+        helper.make_node("Mul", ["side", "sign"], ["fits"]),
+        helper.make_node("Mul", ["fits", "logit"], ["sureness"]),
+        helper.make_node("Add", ["sureness", "half_logit"], ["target"]),
+        # Taken from the bins below 1 kHz if the voice is the high one, and the other way round.
+        helper.make_node("Mul", ["spectrum", "zero"], ["nothing"]),
+        helper.make_node("Slice", ["nothing", "0", "split", "2"], ["low_nothing"]),
+        helper.make_node("Slice", ["nothing", "split", "end", "2"], ["high_nothing"]),
+        helper.make_node("Unsqueeze", ["is_high", "1_2"], ["take_low"]),
+        helper.make_node("Unsqueeze", ["is_low", "1_2"], ["take_high"]),
+        helper.make_node("Mul", ["take_low", "pair"], ["low_value"]),
+        helper.make_node("Mul", ["take_high", "pair"], ["high_value"]),
+        helper.make_node("Add", ["low_nothing", "low_value"], ["low_mask"]),
+        helper.make_node("Add", ["high_nothing", "high_value"], ["high_mask"]),
+        helper.make_node("Concat", ["low_mask", "high_mask"], ["mask"], axis=2),
+    ]
+    constants = {
+        "0": [0], "1": [1], "2": [2], "2_3": [2, 3], "1_2": [1, 2],
+        "split": [low], "end": [high], "zero": 0.0, "pair": [0.999, 0.0],
+        "quiet": 1e-3, "steep": 1e4, "logit": 10.0, "half_logit": 5.0,
+    }  # fmt: skip
+    outputs = [MASK, SPEECH, _value("target", ["batch", "time"])]
+    return build(nodes, [SPECTRUM, VOICE], outputs, constants, {**METADATA, "format": 2})
+
+
+def voices_model() -> Model:
+    return Model(voices_bytes(), "voices")
+
+
+def voice(number: int, name: str = "") -> Voice:
+    """The profile of somebody whom `voices_model` knows: 0 has a low voice, 1 a high one."""
+    return Voice(np.eye(VOICE_SIZE, dtype=np.float32)[number], "tilt", name)
 
 
 def slices_bytes(gain: float = 0.0, offset: float = 0.0) -> bytes:

@@ -37,6 +37,7 @@ from sordino.io.remux import COVER_LOST, remux
 from sordino.io.tags import complete_tags, has_cover
 from sordino.model import Model, load_model
 from sordino.spectrogram import check_plotting
+from sordino.voice import VoiceChoice, load_voice_model, load_voices
 
 Progress = Callable[[Job, float, float | None], None]
 """Called with a job, the seconds of sound that are done, and how many there are if known."""
@@ -149,8 +150,12 @@ def denoise_files(
         KeyboardInterrupt: after what was half done has been cleared away.
     """
     chosen = settings or Settings()
-    model = chosen.model if isinstance(chosen.model, Model) else load_model(chosen.model)
-    chosen = replace(chosen, model=model)
+    voices = load_voices(chosen.voice)
+    if voices:
+        model = load_voice_model(chosen.model)
+    else:
+        model = chosen.model if isinstance(chosen.model, Model) else load_model(chosen.model)
+    chosen = replace(chosen, model=model, voice=voices)
     chosen.check()
     if any(job.picture for job in jobs):
         check_plotting()
@@ -218,6 +223,7 @@ class _Task:
             message = explain(error, job.source_name, job.target_name)
             return FileReport(job, "failed", elapsed=perf_counter() - begin, error=message)
         first = self._tracks[0]
+        self._notes += first.notes
         return FileReport(
             job,
             "done",
@@ -251,6 +257,8 @@ class _Task:
             "to": settings.end,
             "channel": settings.channel,
             "track": settings.track,
+            "voice": VoiceChoice(load_voices(settings.voice)).names or None,
+            "others": settings.others_db,
         }
         options = ", ".join(
             f"{name} {value}" for name, value in values.items() if value is not None

@@ -17,6 +17,8 @@ from sordino.io.loudness import check_loudness
 from sordino.levels import NoiseMeter
 from sordino.model import Model
 from sordino.spectrogram import Spectrogram, check_plotting, draw
+from sordino.voice import AnyVoices
+from sordino.voice_stream import FALLBACK_SECONDS
 
 WARM_UP = 5.0  # seconds; scores rise with up to three
 PANELS = ("Noisy", "Noise taken", "Speech left")
@@ -35,6 +37,7 @@ class Settings:
         begin, end: the section to take, in seconds; an end of None is that of the recording.
         channel: the only channel to take, from 1; None is all.
         track: the only audio track to denoise, from 1; None is the first one, and of videos all.
+        voice, others_db, voice_fallback: see `sordino.denoiser.Denoiser`.
     """
 
     model: str | Path | Model = "default"
@@ -46,6 +49,9 @@ class Settings:
     end: float | None = None
     channel: int | None = None
     track: int | None = None
+    voice: AnyVoices = None
+    others_db: float | None = None
+    voice_fallback: float | None = FALLBACK_SECONDS
 
     @property
     def takes_part(self) -> bool:
@@ -97,8 +103,16 @@ class Settings:
 
     def denoiser(self, sample_rate: int, channels: int) -> Denoiser:
         """Make a denoiser for a track, with the rate in Hz."""
-        limit = self.attenuation_limit_db
-        return Denoiser(self.model, sample_rate, channels, self.strength, limit)
+        return Denoiser(
+            self.model,
+            sample_rate,
+            channels,
+            self.strength,
+            self.attenuation_limit_db,
+            voice=self.voice,
+            others_db=self.others_db,
+            voice_fallback=self.voice_fallback,
+        )
 
 
 class TrackDenoiser:
@@ -124,6 +138,7 @@ class TrackDenoiser:
     ) -> None:
         self.sample_rate = info.sample_rate
         self.meter = NoiseMeter(info.sample_rate)
+        self._settings = settings
         self._denoiser = settings.denoiser(info.sample_rate, info.channels)
         self._noise = noise
         self._gain = np.float32(gain)
@@ -133,6 +148,20 @@ class TrackDenoiser:
         self._waiting = np.zeros((0, info.channels), np.float32)  # noisy, clean not yet there
         self._to_warm_up = warm_up_samples(settings.warm_up, info.sample_rate)
         self._samples = 0
+        self._missing_seconds = 0.0  # of the enrolled voice
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the sound, after `flush`."""
+        seconds = self._missing_seconds
+        if seconds < 1:
+            return []
+        note = f"people spoke for {seconds:.0f} s without the enrolled voice"
+        return [
+            note
+            if self._settings.voice_fallback is None
+            else f"{note}, and everybody was kept there"
+        ]
 
     @property
     def seconds(self) -> float:
@@ -161,6 +190,7 @@ class TrackDenoiser:
     def flush(self) -> Interleaved:
         """Return the samples that are still inside."""
         held = self._denoiser.feed(self._warmed_up(self._waiting[:0]))
+        self._missing_seconds = self._denoiser.voice_missing_seconds
         return self._watched(np.concatenate([held, self._denoiser.flush()]))
 
     def draw(self, path: Path, title: str) -> None:

@@ -6,7 +6,7 @@ a setting without a default is a constant here.
 """
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -178,7 +178,7 @@ def _frames(x: NDArray[Any], size: int) -> NDArray[Any]:
 
 
 @contextmanager
-def _restored_errstate() -> Iterator[None]:
+def _restored_errstate() -> Generator[None]:
     """Restore NumPy's error settings: logmmse turns every rounding into an error."""
     before = np.geterr()
     try:

@@ -112,8 +112,8 @@ def _lpc(x: Array) -> tuple[Array, Array]:
 
 def _residual(a: Array, r: Array) -> Array:
     """Energy that filter a leaves of a frame with autocorrelation r: a R aᵀ."""
-    order = np.arange(r.shape[1])
-    toeplitz = r[:, np.abs(order[:, None] - order)]
+    order = range(r.shape[1])
+    toeplitz = r[:, [[abs(i - j) for j in order] for i in order]]
     return np.einsum("ni,nij,nj->n", a, toeplitz, a)
 
 

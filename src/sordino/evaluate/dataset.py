@@ -6,6 +6,10 @@ that are measured differently: ``mixture`` (the default), ``clean`` (nothing to 
 (nothing to keep) and ``high-voice`` (does the voice survive?).
 """
 
+# No types: soundfile.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,10 +153,7 @@ def read_meta(path: Path) -> dict[str, Traits]:
     column = next((name for name in CLIP_COLUMNS if name in columns), None)
     if column is None:
         raise SordinoError(f"{path} has no column {' or '.join(CLIP_COLUMNS)}: add one.")
-    return {
-        _stem(row[column] or ""): {k: v or "" for k, v in row.items() if k is not None}
-        for row in rows
-    }
+    return {_stem(row[column] or ""): {k: v or "" for k, v in row.items()} for row in rows}
 
 
 def group_columns(traits: Sequence[Traits]) -> list[str]:

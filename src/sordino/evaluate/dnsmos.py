@@ -8,6 +8,10 @@ metric to evaluate noise suppressors", ICASSP 2021 (P.808); the same authors, "D
 ICASSP 2022.
 """
 
+# No types: onnxruntime and librosa.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.util import find_spec

@@ -1,5 +1,9 @@
 """One self-contained HTML page of an evaluation: tables, charts, worst clips to see and hear."""
 
+# No types: soundfile.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import base64
 import html
 import io

@@ -5,6 +5,10 @@ attenuation and level loss work on adjacent frames of 20 ms.  A frame counts as 
 silence by the level of the clean signal, so that every system is judged on the same frames.
 """
 
+# No types: soxr.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import math
 from typing import Any
 

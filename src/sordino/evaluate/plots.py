@@ -163,9 +163,9 @@ def comparison_strip(sounds: Mapping[str, Mono], rate: int) -> bytes:
     images = {name: _levels(x[: STRIP_SECONDS * rate], rate) for name, x in sounds.items()}
     seconds = min(len(next(iter(sounds.values()))) / rate, STRIP_SECONDS)
     top = max(-60.0, float(np.percentile(next(iter(images.values())), 99.9)))
-    grid = chart.subplots(1, len(images), sharey=True)
+    grid: Any = chart.subplots(1, len(images), sharey=True, squeeze=False)
     chart.subplots_adjust(left=0.05, right=0.992, top=0.87, bottom=0.21, wspace=0.05)
-    for axes, (name, levels) in zip(np.atleast_1d(grid), images.items(), strict=True):
+    for axes, (name, levels) in zip(grid[0], images.items(), strict=True):
         axes.imshow(
             image(levels, top - RANGE_DB, top),
             origin="lower",

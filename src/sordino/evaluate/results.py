@@ -1,5 +1,9 @@
 """Figures of every clip, in memory and on disk: one line per system, condition and clip."""
 
+# No types: pyarrow.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import csv
 import errno
 import math

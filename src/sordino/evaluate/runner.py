@@ -1,5 +1,9 @@
 """Runs systems over a set under conditions, and scores their outputs in several processes."""
 
+# No types: soundfile.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import math
 import multiprocessing
 import os

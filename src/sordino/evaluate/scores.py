@@ -1,5 +1,9 @@
 """What can be measured (`MEASURES`), and all of it for one clip (`score`)."""
 
+# No types: pystoi and pesq.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass

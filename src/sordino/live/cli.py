@@ -4,9 +4,11 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from sordino.commands import FallbackOption, OthersOption
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -61,9 +63,16 @@ def live(
         typer.Option(metavar="DB", help="Attenuate nothing by more than this."),
     ] = None,
     voice: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Keep this voice only (with a model for it)."),
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE|auto",
+            help="Keep this voice and remove others, see `sordino voices`; auto: whoever speaks "
+            "first. May be given several times.",
+            rich_help_panel="One voice only",
+        ),
     ] = None,
+    others: OthersOption = None,
+    voice_fallback: FallbackOption = "6",
     record: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Record all of it there, noisy and clean."),
@@ -91,6 +100,7 @@ def live(
     Keys while it runs: b bypass, + and - strength, m mute, r record the next minute, q quit.
     """
     from sordino.live.config import Settings
+    from sordino.voice import read_fallback
 
     settings = Settings(
         input=input,
@@ -99,7 +109,9 @@ def live(
         model=model,
         strength=strength,
         attenuation_limit_db=attenuation_limit,
-        voice=voice,
+        voice=tuple(voice) if voice else None,
+        others_db=others,
+        voice_fallback=read_fallback(voice_fallback),
         virtual_mic=not no_virtual_mic,
         speaker=speaker,
         record=record,
@@ -170,14 +182,14 @@ def doctor(
     from dataclasses import asdict
 
     from sordino.live.config import Settings
-    from sordino.live.doctor import examine
+    from sordino.live.doctor import Check, examine
 
     checks = examine(Settings(input=input, model=model, sample_rate=rate))
     if as_json:
         report = list(checks)
         typer.echo(json.dumps([asdict(each) for each in report], indent=2))
     else:
-        report = []
+        report: list[Check] = []
         colours = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
         for each in checks:
             report.append(each)
@@ -216,7 +228,7 @@ def tray(
     from sordino.live.config import Settings
     from sordino.live.tray import run
 
-    options = {
+    options: dict[str, Any] = {
         "input": input,
         "model": model,
         "strength": strength,

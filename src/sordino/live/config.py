@@ -6,8 +6,18 @@ from pathlib import Path
 
 from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE
 from sordino.errors import SordinoError
+from sordino.levels import checked_attenuation_limit, checked_strength
 from sordino.live.backends.base import LOUDSPEAKER, MICROPHONE
 from sordino.model import Model, available_models, load_model
+from sordino.voice import (
+    AUTO,
+    AnyVoices,
+    VoiceChoice,
+    check_voice_options,
+    load_voice_model,
+    load_voices,
+)
+from sordino.voice_stream import FALLBACK_SECONDS
 
 LIGHTER_MODEL = "small"
 
@@ -25,7 +35,11 @@ class Settings:
         model: name of a packaged model, or path of an .onnx file.
         strength: share of the noise that is taken away, 0 to 1.
         attenuation_limit_db: the most that any sound may be attenuated, in dB; None: no limit.
-        voice: an enrolled voice to keep alone; None keeps every voice.
+        voice: an enrolled voice to keep alone, or several; None keeps every voice, "auto" enrols
+            whoever speaks first, for this session.
+        others_db: the most that other voices are attenuated, in dB; None: no limit.
+        voice_fallback: seconds of speech without the voice after which everybody is kept until it
+            is heard again; None: never.
         virtual_mic: make the device that meeting programs can choose as their microphone.
         speaker: the other direction: clean what the others send, before the loudspeaker.
         record: folder in which to record all of the session, noisy and clean; None: nowhere.
@@ -48,7 +62,9 @@ class Settings:
     model: str | Path = "default"
     strength: float = 1.0
     attenuation_limit_db: float | None = None
-    voice: Path | None = None
+    voice: AnyVoices = None
+    others_db: float | None = None
+    voice_fallback: float | None = FALLBACK_SECONDS
     virtual_mic: bool = True
     speaker: bool = False
     record: Path | None = None
@@ -57,10 +73,11 @@ class Settings:
     sample_rate: int = 48000
 
     def __post_init__(self) -> None:
-        check_strength(self.strength)
+        checked_strength(self.strength)
         if self.channel is not None and self.channel < 1:
             raise SordinoError(f"the channel is {self.channel}: they are counted from 1")
-        check_attenuation_limit(self.attenuation_limit_db)
+        checked_attenuation_limit(self.attenuation_limit_db)
+        check_voice_options(self.others_db, self.voice_fallback)
         if self.seconds is not None and not 0 < self.seconds < inf:
             raise SordinoError(
                 f"seconds is {self.seconds}: expected more than 0, or leave it out for no end"
@@ -78,34 +95,30 @@ class Settings:
             return LOUDSPEAKER
         return MICROPHONE if self.virtual_mic and self.output is None else ""
 
+    @property
+    def enrols(self) -> bool:
+        """Whether the voice is to be enrolled from what is said first."""
+        return self.voice in (AUTO, [AUTO], (AUTO,))
+
+    def load_voices(self) -> VoiceChoice:
+        """Load the profiles that are wanted.
+
+        Raises:
+            SordinoError: there is no such profile, or it is damaged.
+        """
+        voices = () if self.enrols else load_voices(self.voice)
+        return VoiceChoice(voices, self.others_db, self.voice_fallback)
+
     def load_models(self) -> list[Model]:
         """Load the model that is wanted, and after it a lighter one for a busy processor.
 
         Raises:
-            SordinoError: it cannot be loaded, or a voice is wished for that it cannot single out.
+            SordinoError: it cannot be loaded, or a voice is wanted that it cannot single out.
         """
-        model = load_model(self.model)
-        if self.voice is not None and not model.info.training.get("voices", False):
-            raise SordinoError(
-                f"the model {model.info.name!r} was not trained to keep one voice only: leave "
-                "--voice out, or choose a model whose card says that it was"
-            )
+        if self.enrols:
+            load_voice_model(self.model)  # which takes over later
+        has_voice = bool(self.load_voices().voices)
+        model = load_voice_model(self.model) if has_voice else load_model(self.model)
         if self.model == "default" and LIGHTER_MODEL in available_models():
             return [model, load_model(LIGHTER_MODEL)]
         return [model]
-
-
-def check_strength(strength: float) -> None:
-    """Raise SordinoError if a strength is not between 0 and 1."""
-    if not 0 <= strength <= 1:
-        raise SordinoError(
-            f"strength is {strength}: expected 0 (nothing is taken) to 1 (all noise)"
-        )
-
-
-def check_attenuation_limit(limit_db: float | None) -> None:
-    """Raise SordinoError if a limit is negative."""
-    if limit_db is not None and not limit_db >= 0:
-        raise SordinoError(
-            f"the attenuation limit is {limit_db} dB: expected 0 or more, or leave it out"
-        )

@@ -15,6 +15,7 @@ from sordino.live.fallback import DelayLine, LoadMeter, ModelFallback
 from sordino.live.monitor import Monitor
 from sordino.model import Model
 from sordino.resample import Resampler
+from sordino.voice import VoiceChoice
 
 FRAMES_PER_SECOND = 100
 MAX_FRAMES = 5  # at once, when the engine has fallen behind
@@ -81,6 +82,7 @@ class Engine:
         controls: Controls,
         monitor: Monitor,
         until: int | None = None,
+        voices: VoiceChoice | None = None,
     ) -> None:
         self.source, self.sink = source, sink
         self.finished = threading.Event()
@@ -94,7 +96,7 @@ class Engine:
         self._controls, self._monitor, self._until = controls, monitor, until
         clocked = source.clocked or sink.clocked
         self._max_samples = self._frame * (MAX_FRAMES if clocked else MAX_FILE_FRAMES)
-        self.fallback = ModelFallback(models, rate, realtime=clocked)
+        self.fallback = ModelFallback(models, rate, realtime=clocked, voices=voices)
         self.output = DriftCompensator(sink, rate)
         self._converter = (
             Resampler(source.sample_rate, rate, 1) if source.sample_rate != rate else None

@@ -17,6 +17,7 @@ import numpy as np
 from sordino.arrays import Mono
 from sordino.denoiser import Denoiser
 from sordino.model import Model
+from sordino.voice import VoiceChoice
 
 WINDOW_SECONDS = 0.5  # over which the load is judged
 OVERLOAD = 0.9  # share of the time at which a model is too slow
@@ -166,9 +167,17 @@ class ModelFallback:
         models: the best one first.
         sample_rate: of the sound in Hz.
         realtime: if False, the first model is used however slow it is.
+        voices: to be kept by the models that can.
     """
 
-    def __init__(self, models: Sequence[Model], sample_rate: int, realtime: bool = True) -> None:
+    def __init__(
+        self,
+        models: Sequence[Model],
+        sample_rate: int,
+        realtime: bool = True,
+        voices: VoiceChoice | None = None,
+    ) -> None:
+        self._voices = voices or VoiceChoice()
         self._models, self._rate, self._realtime = models, sample_rate, realtime
         self.delay = max(
             processing_delay(self._make_denoiser(level)) for level in range(len(models))
@@ -195,6 +204,16 @@ class ModelFallback:
     def speech_probability(self) -> float | None:
         """See `Denoiser.speech_probability`."""
         return self._denoiser.denoiser.speech_probability if self._denoiser else None
+
+    @property
+    def target_probability(self) -> float | None:
+        """See `Denoiser.target_probability`."""
+        return self._denoiser.denoiser.target_probability if self._denoiser else None
+
+    @property
+    def voice_missing(self) -> bool:
+        """See `Denoiser.voice_missing`."""
+        return self._denoiser is not None and self._denoiser.denoiser.voice_missing
 
     @property
     def is_aligned(self) -> bool:
@@ -244,7 +263,8 @@ class ModelFallback:
         return aligned.process(block)
 
     def _make_denoiser(self, level: int) -> Denoiser:
-        return Denoiser(self._models[level], self._rate)
+        model = self._models[level]
+        return Denoiser(model, self._rate, **self._voices.options(model))
 
     def _make_aligned(self, level: int) -> AlignedDenoiser:
         return AlignedDenoiser(self._make_denoiser(level), self.delay)

@@ -45,7 +45,7 @@ class Keys:
             if os.isatty(descriptor) and _is_foreground(descriptor):
                 self._mode = termios.tcgetattr(descriptor)
                 self._descriptor = descriptor
-                self._resumed = signal.signal(signal.SIGCONT, lambda *_: self._set_mode())
+                self._resumed = signal.signal(signal.SIGCONT, self._on_resume)
                 self._set_mode()
         return self
 
@@ -81,6 +81,9 @@ class Keys:
         if not pressed:  # the terminal is gone: waiting for it would not wait
             self._descriptor = None
         return _ESCAPE_SEQUENCE.sub(b"", pressed).decode("utf-8", "ignore")
+
+    def _on_resume(self, *_: object) -> None:
+        self._set_mode()
 
     def _set_mode(self) -> None:
         """Keys at once and not echoed; all else stays as the user has it."""

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, Self
 from sordino.arrays import Mono
 from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
+from sordino.levels import checked_attenuation_limit, checked_strength
 from sordino.live.backends.base import (
     Backend,
     DeviceLost,
@@ -17,11 +18,13 @@ from sordino.live.backends.base import (
     ServerLost,
     UnknownDevice,
 )
-from sordino.live.config import Settings, check_attenuation_limit, check_strength
+from sordino.live.config import Settings
 from sordino.live.devices import AudioIO
 from sordino.live.engine import Controls, Engine
 from sordino.live.monitor import SILENCE_DBFS, Monitor
 from sordino.live.recorder import Recorder
+from sordino.live.voices import AutoEnrolment
+from sordino.voice import AnyVoices, Voice
 
 CHECK_SECONDS = 0.1  # between two checks whether all is well
 GRACE_SECONDS = 0.5  # that sound may come late without being cut off
@@ -44,6 +47,9 @@ class Status:
         taken_db: by how many dB the pauses are quieter; None if nothing was heard yet.
         speech_probability: that the newest frame holds speech, 0..1; None if the model does not
             estimate it, or does not run.
+        voice: names of the voices that are kept alone; "" keeps everybody.
+        voice_probability: that one of them speaks in the newest frame, 0..1; None if there is none
+            or it is not estimated.
         cpu_share: processor time of the whole process / time that went by, over the last second or
             more; 1 is all of one core.
         underruns: how often the output found no sound to play, since the start.
@@ -67,6 +73,8 @@ class Status:
     output_dbfs: float = SILENCE_DBFS
     taken_db: float | None = None
     speech_probability: float | None = None
+    voice: str = ""
+    voice_probability: float | None = None
     cpu_share: float = 0.0
     underruns: int = 0
     model: str = ""
@@ -125,9 +133,12 @@ class Session:
 
     def __init__(self, settings: Settings, backend: Backend) -> None:
         self.settings, self.backend = settings, backend
+        self._wanted = settings  # with the model and the voices that the user has chosen meanwhile
+        self._voices = settings.load_voices()
         self._models = settings.load_models()
         self._controls = Controls(settings.strength, settings.attenuation_limit_db)
         self._monitor = Monitor(settings.sample_rate)
+        self._enrolment = self._new_enrolment()
         seconds = settings.seconds
         self._until = None if seconds is None else round(seconds * settings.sample_rate)
         self._deadline: float | None = None  # by `time.monotonic`
@@ -235,7 +246,7 @@ class Session:
         Raises:
             SordinoError: it is out of range.
         """
-        check_strength(strength)
+        checked_strength(strength)
         self._controls.strength = strength
 
     @property
@@ -249,7 +260,7 @@ class Session:
         Raises:
             SordinoError: it is negative.
         """
-        check_attenuation_limit(limit_db)
+        checked_attenuation_limit(limit_db)
         self._controls.attenuation_limit_db = limit_db
 
     @property
@@ -307,8 +318,32 @@ class Session:
         Raises:
             SordinoError: it cannot be loaded.
         """
-        self._models = replace(self.settings, model=model).load_models()
+        wanted = replace(self._wanted, model=model)
+        self._models, self._wanted = wanted.load_models(), wanted
         self._restart = True
+
+    @property
+    def voices(self) -> tuple[Voice, ...]:
+        """Profiles of the voices that are kept alone; () keeps everybody."""
+        return self._voices.voices
+
+    def set_voice(self, voice: AnyVoices) -> None:
+        """Change over to other voices; the virtual device stays.
+
+        Args:
+            voice: see `Settings`; None keeps everybody.
+
+        Raises:
+            SordinoError: there is no such profile, or the model cannot single out a voice.
+        """
+        wanted = replace(self._wanted, voice=voice)
+        voices, models = wanted.load_voices(), wanted.load_models()
+        self._wanted, self._voices, self._models = wanted, voices, models
+        self._enrolment = self._new_enrolment()
+        self._restart = True
+
+    def _new_enrolment(self) -> AutoEnrolment | None:
+        return AutoEnrolment(self._monitor, self.set_voice) if self._wanted.enrols else None
 
     @property
     def algorithm_latency(self) -> float:
@@ -353,11 +388,13 @@ class Session:
             status,
             state=state,
             reason=reason,
-            notice=(self._recording.problem if self._recording else "") or self.backend.notice,
+            notice=self._notice(engine),
             input_dbfs=monitor.input_dbfs,
             output_dbfs=monitor.output_dbfs,
             taken_db=monitor.taken_db,
             speech_probability=engine.fallback.speech_probability,
+            voice=self._voices.names,
+            voice_probability=engine.fallback.target_probability,
             cpu_share=self._processor.share(),
             underruns=self._underruns + engine.output.underruns,
             model=engine.fallback.model,
@@ -370,6 +407,18 @@ class Session:
             channels=engine.source.picker.channels,
             drift_ppm=engine.output.drift_ppm,
         )
+
+    def _notice(self, engine: Engine) -> str:
+        """Return what the user should know besides, the gravest first."""
+        if self._recording and self._recording.problem:
+            return self._recording.problem
+        if engine.fallback.voice_missing:
+            falls_back = self._voices.fallback_seconds is not None
+            then = "everybody is kept until it is heard" if falls_back else "it alone is kept"
+            return f"people speak, but {self._voices.names} is not heard: {then}"
+        if self._enrolment and not self._enrolment.done:
+            return "everybody is kept until there has been enough of one voice to enrol it"
+        return self.backend.notice
 
     def _state(self, engine: Engine) -> tuple[State, str]:
         """Return the state of a running engine and the reason for it."""
@@ -402,6 +451,8 @@ class Session:
         tried = time.monotonic()
         while not self._stopping.wait(CHECK_SECONDS):
             self._drop_recorders()
+            if self._enrolment:
+                self._enrolment.poll()
             if self._is_over():
                 return
             if self._engine and self._engine.finished.is_set():
@@ -435,7 +486,9 @@ class Session:
         except (DeviceLost, RefusedDeviceError) as error:
             self._waiting_for = str(error)
             raise
-        engine = Engine(source, sink, self._models, self._controls, self._monitor, self._until)
+        engine = Engine(
+            source, sink, self._models, self._controls, self._monitor, self._until, self._voices
+        )
         engine.start()
         self._engine = engine
 
@@ -457,6 +510,8 @@ class Session:
             self._monitor.recorders = tuple(each for each in recorders if not each.done.is_set())
 
     def _end(self) -> None:
+        if self._enrolment:
+            self._enrolment.close()
         self._disconnect()
         for recorder in self._monitor.recorders:
             recorder.close()

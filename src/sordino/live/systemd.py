@@ -11,6 +11,7 @@ from shutil import which
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write
 from sordino.live.config import Settings
+from sordino.voice import AUTO, saved_voices
 
 UNIT = "sordino.service"
 
@@ -38,13 +39,23 @@ def arguments(settings: Settings) -> list[str]:
     >>> arguments(Settings(strength=0.8, virtual_mic=False))
     ['--strength=0.8', '--no-virtual-mic']
     """
-    options = {"attenuation_limit_db": "attenuation-limit", "sample_rate": "rate"}
+    options = {
+        "attenuation_limit_db": "attenuation-limit",
+        "others_db": "others",
+        "sample_rate": "rate",
+    }
     result: list[str] = []
     for field in fields(settings):
         value = getattr(settings, field.name)
         option = options.get(field.name, field.name.replace("_", "-"))
         if value == field.default:
             continue
+        if field.name == "voice":
+            several = [value] if isinstance(value, str | Path) else value
+            result += [f"--voice={_absolute(str(each))}" for each in several]
+            continue
+        if field.name == "voice_fallback" and value is None:
+            value = "never"
         if isinstance(value, bool):
             result.append(f"--{option}" if value else f"--no-{option}")
             continue
@@ -52,6 +63,11 @@ def arguments(settings: Settings) -> list[str]:
             value = Path(value).resolve()
         result.append(f"--{option}={value}")
     return result
+
+
+def _absolute(voice: str) -> str:
+    """Return the name of a saved profile, or the absolute path of one in a file."""
+    return voice if voice in saved_voices() or voice == AUTO else str(Path(voice).resolve())
 
 
 def unit(arguments: Sequence[str]) -> str:

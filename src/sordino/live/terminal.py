@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -214,6 +214,13 @@ def panel(status: Status, keys: bool, note: str = "") -> RenderableType:
         _bar(speech or 0.0, "magenta"),
         "not estimated" if speech is None else f"{100 * speech:.0f} %",
     )
+    if status.voice:
+        heard = status.voice_probability
+        table.add_row(
+            "voice",
+            _bar(heard or 0.0, "magenta"),
+            status.voice if heard is not None else "everybody is kept",
+        )
     busy = status.cpu_share
     colour = "green" if busy < 0.5 else "yellow" if busy < 0.9 else "red"
     table.add_row("CPU", _bar(busy, colour), f"{100 * busy:.0f} % of one core")
@@ -414,7 +421,7 @@ def _latency_line(session: Session, status: Status, loop: float | None) -> str:
 
 
 @contextmanager
-def stop_signals() -> Iterator[Event]:
+def stop_signals() -> Generator[Event]:
     """Let Ctrl-C, SIGTERM and a closed terminal set an event instead.
 
     A second Ctrl-C interrupts at once, in case that the end takes long.

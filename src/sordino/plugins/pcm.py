@@ -7,13 +7,12 @@ is late by its latency, so the stream begins with as much silence, and the delay
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sordino.arrays import to_int16
 from sordino.denoiser import Denoiser
 from sordino.levels import checked_attenuation_limit, checked_strength
 from sordino.model import Model
 
-FULL_SCALE = 32768
 PCM = np.dtype("<i2")  # little-endian, as the frameworks send it
 
 
@@ -81,12 +80,7 @@ class PcmStream:
         samples = np.frombuffer(data, PCM, whole).reshape(-1, self.channels)
         self._denoiser.attenuation_limit_db = controls.attenuation_limit_db
         self._denoiser.strength = controls.strength if controls.enabled else 0.0
-        clean = _as_pcm(self._denoiser.feed(samples))
+        clean = to_int16(self._denoiser.feed(samples)).astype(PCM, copy=False)
         ready = np.concatenate([self._ready, clean])
         self._ready = ready[len(samples) :]
         return ready[: len(samples)].tobytes()
-
-
-def _as_pcm(sound: NDArray[np.float32]) -> NDArray[np.int16]:
-    scaled = np.rint(sound * FULL_SCALE)
-    return scaled.clip(-FULL_SCALE, FULL_SCALE - 1).astype(PCM)

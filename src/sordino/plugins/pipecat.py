@@ -5,6 +5,10 @@ in the pipeline and keeps the users of a room apart.  Inference runs in a thread
 on the event loop.
 """
 
+# No types: pipecat.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import asyncio
 import copy
 import logging

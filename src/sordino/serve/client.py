@@ -15,7 +15,7 @@ import json
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as _connect
 
+from sordino.arrays import from_int16
 from sordino.errors import SordinoError
 from sordino.serve.protocol import MAX_BLOCK_BYTES, Hello
 
@@ -67,8 +68,8 @@ class _Talk:
 
     def noisy(self, block: ArrayLike) -> bytes:
         array: NDArray[Any] = np.asarray(block)
-        scale = np.float32(1 / 32768) if array.dtype == np.int16 else np.float32(1)
-        return self.hello.encoded(array.astype(np.float32) * scale)
+        is_pcm = array.dtype == np.int16
+        return self.hello.encoded(from_int16(array) if is_pcm else array.astype(np.float32))
 
     def understood(self, message: str | bytes) -> Sound | str:
         """Return clean sound, or the type of a message that was noted.
@@ -115,13 +116,13 @@ class Stream:
     def flush(self) -> Sound:
         """Return the samples that are still inside; what follows is a new sound."""
         clean = self._asked('{"type": "flush"}')
-        self._until("flushed")
+        self.wait_until("flushed")
         return clean
 
     def reset(self) -> None:
         """Forget everything heard so far; what is inside is dropped."""
         self._sent('{"type": "reset"}')
-        self._until("reset")
+        self.wait_until("reset")
 
     @property
     def strength(self) -> float:
@@ -131,7 +132,7 @@ class Stream:
     @strength.setter
     def strength(self, value: float) -> None:
         self._sent(json.dumps({"type": "strength", "value": value}))
-        self._until("strength")
+        self.wait_until("strength")
 
     @property
     def latency(self) -> float:
@@ -149,7 +150,8 @@ class Stream:
             pass
         return answer
 
-    def _until(self, kind: str) -> None:
+    def wait_until(self, kind: str) -> None:
+        """Receive until a message of this kind has come."""
         while self._received() != kind:
             pass
 
@@ -157,7 +159,7 @@ class Stream:
         try:
             self._connection.send(message)
         except ConnectionClosed:
-            self._until("")  # what the server said before it closed tells why
+            self.wait_until("")  # what the server said before it closed tells why
 
     def _received(self) -> Sound | str:
         try:
@@ -196,18 +198,18 @@ class AsyncStream:
         """Return the samples that are still inside; what follows is a new sound."""
         await self._sent('{"type": "flush"}')
         clean = await self.receive()
-        await self._until("flushed")
+        await self.wait_until("flushed")
         return clean
 
     async def reset(self) -> None:
         """Forget everything heard so far; what is inside is dropped."""
         await self._sent('{"type": "reset"}')
-        await self._until("reset")
+        await self.wait_until("reset")
 
     async def set_strength(self, value: float) -> None:
         """Set the share of the noise that is taken away, 0 to 1."""
         await self._sent(json.dumps({"type": "strength", "value": value}))
-        await self._until("strength")
+        await self.wait_until("strength")
 
     @property
     def strength(self) -> float:
@@ -224,7 +226,8 @@ class AsyncStream:
         """What the server sent last, about once a second; see the protocol reference."""
         return self._talk.statistics
 
-    async def _until(self, kind: str) -> None:
+    async def wait_until(self, kind: str) -> None:
+        """Receive until a message of this kind has come."""
         while await self._received() != kind:
             pass
 
@@ -232,7 +235,7 @@ class AsyncStream:
         try:
             await self._connection.send(message)
         except ConnectionClosed:
-            await self._until("")  # what the server said before it closed tells why
+            await self.wait_until("")  # what the server said before it closed tells why
 
     async def _received(self) -> Sound | str:
         try:
@@ -256,12 +259,13 @@ def connect(url: str, sample_rate: int = 48000, **options: Any) -> Generator[Str
     talk = _Talk(_hello(sample_rate, options))
     with ExitStack() as stack:
         try:
-            connection = stack.enter_context(_connect(url.rstrip("/") + PATH, **_OPTIONS))
+            opening = cast(Any, _connect)(url.rstrip("/") + PATH, **_OPTIONS)
+            connection: ClientConnection = stack.enter_context(opening)
         except (InvalidHandshake, OSError) as error:
             raise _refused(url, error) from error
         stream = Stream(connection, talk)
         connection.send(talk.opening)
-        stream._until("ready")
+        stream.wait_until("ready")
         yield stream
 
 
@@ -279,12 +283,13 @@ async def connect_async(
             raise _refused(url, error) from error
         stream = AsyncStream(connection, talk)
         await connection.send(talk.opening)
-        await stream._until("ready")
+        await stream.wait_until("ready")
         yield stream
 
 
 def _hello(sample_rate: int, options: dict[str, Any]) -> Hello:
-    return Hello(rate=sample_rate, **{"format": "f32", **options})
+    given: dict[str, Any] = {"rate": sample_rate, "format": "f32"}
+    return Hello(**given | options)
 
 
 def _refused(url: str, error: Exception) -> StreamError:

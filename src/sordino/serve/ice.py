@@ -7,6 +7,7 @@ from contextlib import suppress
 from copy import copy
 from ipaddress import ip_address
 from random import sample
+from typing import Any
 
 from aioice import Candidate
 from aioice.candidate import candidate_foundation, candidate_priority
@@ -37,7 +38,8 @@ def set_addresses(transceiver: RTCRtpTransceiver, settings: Settings) -> None:
     """
     if settings.udp_ports is None and not settings.public_addresses:
         return
-    connection: Connection = transceiver.sender.transport.transport.iceGatherer._connection
+    gatherer: Any = transceiver.sender.transport.transport.iceGatherer
+    connection: Any = gatherer._connection
     gather = connection.get_component_candidates
 
     async def get_component_candidates(

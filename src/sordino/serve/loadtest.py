@@ -4,7 +4,7 @@ import asyncio
 import gc
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -219,7 +219,7 @@ def measure(server: LoadedServer, streams: int, sample_rate: int, seconds: float
     load = asyncio.run(run_streams(server.url, streams, seconds, sample_rate))
     after, elapsed = server.processor_seconds(), perf_counter() - begin
     share = None if before is None or after is None else (after - before) / elapsed
-    return LoadResult(**{**vars(load), "processor": share})
+    return replace(load, processor=share)
 
 
 def _serve(settings: Settings, address: Connection) -> None:

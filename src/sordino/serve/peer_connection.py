@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from secrets import token_urlsafe
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from aiortc import RTCIceCandidate, RTCSessionDescription
 from aiortc.codecs import get_capabilities
@@ -299,9 +299,9 @@ def _bad(message: str) -> Refusal:
 def _outcome(task: "asyncio.Task[None]") -> str:
     if task.cancelled():
         return "draining"  # the scheduler has been closed
-    error = task.exception()
+    error: BaseException | None = task.exception()
     while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+        error = cast(BaseExceptionGroup[BaseException], error).exceptions[0]
     if isinstance(error, Refusal):
         return error.code
     if error is not None:

@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sordino.arrays import from_int16, to_int16
 
 VERSION = 1
 MIN_RATE, MAX_RATE = 8000, 48000  # Hz
@@ -91,17 +93,15 @@ class Hello:
                 f"a block has {len(data)} bytes, which is no multiple of {self.frame_bytes}: send "
                 f"whole samples of {self.channels} channel(s) in {self.format}",
             )
-        samples = np.frombuffer(data, FORMATS[self.format]).astype(np.float32, copy=False)
-        if self.format == "s16":
-            samples *= np.float32(1 / 32768)
+        samples = np.frombuffer(data, FORMATS[self.format])
+        samples = from_int16(samples) if self.format == "s16" else samples.astype(np.float32)
         return samples if self.channels == 1 else samples.reshape(-1, self.channels)
 
     def encoded(self, sound: NDArray[np.float32]) -> bytes:
         """Return clean samples as bytes; 16 bit ones are rounded and held to full scale."""
         if self.format == "f32":
             return sound.astype("<f4", copy=False).tobytes()
-        levels = np.rint(sound * np.float32(32768))
-        return np.clip(levels, -32768, 32767).astype("<i2").tobytes()
+        return to_int16(sound).astype("<i2", copy=False).tobytes()
 
 
 def read_hello(text: str) -> Hello:
@@ -122,13 +122,14 @@ def read_hello(text: str) -> Hello:
     for name in ("format", "model"):
         if isinstance(message.get(name), str):
             message[name] = message[name].lower()
+    model, token = message.get("model", ""), message.get("token")
+    _check(isinstance(model, str), "model", model, "a name")
+    _check(isinstance(token, str | None), "token", "...", "a text")
     hello = Hello(**message)
     _check(_is_integer(hello.rate, MIN_RATE, MAX_RATE), "rate", hello.rate, "8000 to 48000")
     _check(hello.format in ("s16", "f32"), "format", hello.format, "'s16' or 'f32'")
     _check(_is_integer(hello.channels, 1, MAX_CHANNELS), "channels", hello.channels, "1 to 8")
     _check(is_share(hello.strength), "strength", hello.strength, "0 to 1")
-    _check(isinstance(hello.model, str), "model", hello.model, "a name")
-    _check(isinstance(hello.token, str | None), "token", "...", "a text")
     if hello.voice is not None:
         raise ProtocolError(
             "bad_request", f"the model {hello.model!r} keeps any voice: leave out `voice`"
@@ -145,12 +146,13 @@ def read_message(text: str) -> dict[str, Any]:
     if len(text) > MAX_TEXT:
         raise ProtocolError("too_large", f"a text message is longer than {MAX_TEXT} characters")
     try:
-        message = json.loads(text)
+        message: Any = json.loads(text)
     except (ValueError, RecursionError):
         raise ProtocolError("bad_request", "a text message is not JSON") from None
-    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+    fields = cast(dict[str, Any], message) if isinstance(message, dict) else {}
+    if not isinstance(fields.get("type"), str):
         raise ProtocolError("bad_request", 'a text message is not {"type": "...", ...}')
-    return message
+    return fields
 
 
 def is_share(value: object) -> TypeGuard[float]:

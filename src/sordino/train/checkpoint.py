@@ -6,6 +6,10 @@ full: in its bases a rounded one would push where the gradient never goes.  The 
 step and the hours of audio are in the metadata, as JSON.
 """
 
+# No types: safetensors.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

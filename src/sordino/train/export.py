@@ -5,6 +5,10 @@ are known, or can be left to ONNX's -1 ("what remains") and 0 ("as before"); wit
 step in which not all sizes are fixed takes an eighth less time (`fix_shapes`).
 """
 
+# No types: torch and onnxruntime.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import hashlib
 import json
 import warnings
@@ -197,6 +201,9 @@ def export_checkpoint(
     restore_weights(network, checkpoint.part("average"), "the checkpoint")
     network.eval()
     graph = _GRAPHS[recipe.kind](network)
+    training_recipe = to_tree(recipe)
+    # Where the data lay on the machine that trained is nobody's business.
+    training_recipe.pop("data")
     with atomic_write(path) as part:
         _write(graph, part)
         metadata = {
@@ -207,12 +214,10 @@ def export_checkpoint(
             "parameters": count_parameters(network),
             "licence": LICENCE,
             "description": recipe.description,
-            "training": {**asdict(checkpoint.progress), "recipe": to_tree(recipe)},
+            "training": {**asdict(checkpoint.progress), "recipe": training_recipe},
             "metrics": metrics or {},
             **graph.facts,
         }
-        # Where the data lay on the machine that trained is nobody's business.
-        metadata["training"]["recipe"].pop("data")
         model = onnx.load(part)
         if recipe.kind == NOISE_MASK:
             fix_shapes(model)

@@ -4,10 +4,14 @@ Started by `torchrun`, every process takes its part of each batch: N processes w
 batch of B follow the same trajectory as one process with a batch of N B.
 """
 
+# No types: torch.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +196,7 @@ def _starting_point(folder: Path, init: str | Path | None) -> Checkpoint | None:
 
 
 @contextmanager
-def _processes() -> Iterator[Place]:
+def _processes() -> Generator[Place]:
     """Join the other processes, if `torchrun` started any."""
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     cuda = torch.cuda.is_available()
@@ -214,7 +218,7 @@ def _processes() -> Iterator[Place]:
 
 
 @contextmanager
-def _stop_signals(run: _Run) -> Iterator[None]:
+def _stop_signals(run: _Run) -> Generator[None]:
     """Let Ctrl-C and SIGTERM end the run after the current step, with a checkpoint."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -1,5 +1,9 @@
 """What a person sees of a run: a progress bar, log lines, TensorBoard."""
 
+# No types: torch.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import time
 from pathlib import Path
 from types import TracebackType

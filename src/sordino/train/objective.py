@@ -7,6 +7,10 @@ only for what can be done.
 Source: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", 2015.
 """
 
+# No types: torch.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import logging
 from collections.abc import Callable
 from functools import lru_cache

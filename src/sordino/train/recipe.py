@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from sordino.errors import SordinoError
 from sordino.train.baselines.poc_unet import PocUNetConfig
@@ -139,9 +139,10 @@ def override(tree: dict[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
         *sections, last = key.split(".")
         node = tree
         for section in sections:
-            node = node.setdefault(section, {})
-            if not isinstance(node, dict):
+            below: Any = node.setdefault(section, {})
+            if not isinstance(below, dict):
                 raise SordinoError(f"--set {key}: {section} is a value, not a section")
+            node = cast(dict[str, Any], below)
         node[last] = _parse_value(text)
     return tree
 
@@ -192,22 +193,23 @@ def _parse_value(text: str) -> Any:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, args = get_origin(hint), get_args(hint)
+    items: Any = value  # whose type is not known yet
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
-        return from_tree(hint, value, f"{where}.")
+        return from_tree(hint, items, f"{where}.")
     if origin is tuple and isinstance(value, list | tuple):
         if len(args) == 2 and args[1] is Ellipsis:
-            return tuple(_convert(args[0], v, where) for v in value)
-        if len(args) == len(value):
-            return tuple(_convert(a, v, where) for a, v in zip(args, value, strict=True))
+            return tuple(_convert(args[0], v, where) for v in items)
+        if len(args) == len(items):
+            return tuple(_convert(a, v, where) for a, v in zip(args, items, strict=True))
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     elif origin is None and isinstance(hint, type) and type(value) is hint:
         return value
     elif origin is dict and isinstance(value, Mapping):
         # TOML and JSON keys are strings; those of a table by number are read as numbers.
-        keys = {int(k) if args[0] is int and str(k).isdecimal() else k: k for k in value}
+        keys = {int(k) if args[0] is int and str(k).isdecimal() else k: k for k in items}
         return {
-            _convert(args[0], k, where): _convert(args[1], value[raw], where)
+            _convert(args[0], k, where): _convert(args[1], items[raw], where)
             for k, raw in keys.items()
         }
     wanted = getattr(hint, "__name__", str(hint))

@@ -3,6 +3,10 @@
 It takes its windows from there, so that what is trained is what runs.
 """
 
+# No types: torch.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from functools import lru_cache
 
 import torch

@@ -15,6 +15,10 @@ in "MLP-Mixer" (Tolstikhin et al., 2021), because 32 dependent steps inside a 10
 cost more than all the rest; FiLM (Perez et al., 2018).
 """
 
+# No types: torch.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import math
 from dataclasses import dataclass
 from itertools import pairwise

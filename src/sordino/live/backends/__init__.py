@@ -15,9 +15,10 @@ def choose_backend() -> Backend:
         SordinoError: there is none that Sordino knows; says what to install.
     """
     if sys.platform in ("darwin", "win32"):
-        from sordino.live.backends.portaudio import BLACKHOLE, VB_CABLE, PortAudioBackend
+        from sordino.live.backends import portaudio
 
-        return PortAudioBackend(BLACKHOLE if sys.platform == "darwin" else VB_CABLE)
+        mac = sys.platform == "darwin"
+        return portaudio.PortAudioBackend(portaudio.BLACKHOLE if mac else portaudio.VB_CABLE)
     try:
         from sordino.live.backends.pulse import PulseBackend
     except OSError as error:

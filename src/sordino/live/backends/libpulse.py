@@ -12,6 +12,10 @@ fragment takes Python's global lock once.  Returning to Python after every event
 take it several times, and wake the engine's thread each time.
 """
 
+# No types: libpulse.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache

@@ -8,8 +8,12 @@ The callbacks run in PortAudio's thread.  They copy between its buffer and the r
 nothing else: no locks, no allocation, no logging.
 """
 
+# No types: sounddevice.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -129,12 +133,12 @@ class PortAudioBackend:
         return sink
 
     @contextmanager
-    def virtual_microphone(self, label: str = MICROPHONE) -> Iterator[str]:  # noqa: ARG002
+    def virtual_microphone(self, label: str = MICROPHONE) -> Generator[str]:  # noqa: ARG002
         """See `Backend`; the cable is there anyway and keeps its own label."""
         yield cable_end(self._current(), "output", self._cable).name
 
     @contextmanager
-    def virtual_loudspeaker(self, label: str = LOUDSPEAKER) -> Iterator[str]:  # noqa: ARG002
+    def virtual_loudspeaker(self, label: str = LOUDSPEAKER) -> Generator[str]:  # noqa: ARG002
         """See `virtual_microphone`."""
         yield cable_end(self._current(), "input", self._cable).name
 
@@ -232,7 +236,7 @@ def import_sounddevice() -> Any:
         SordinoError: it or PortAudio is not installed.
     """
     try:
-        import sounddevice  # pyright: ignore[reportMissingTypeStubs]
+        import sounddevice
     except ImportError as error:
         raise SordinoError(
             f"live use needs the package sounddevice: {install_command('live')}"

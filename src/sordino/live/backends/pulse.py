@@ -1,7 +1,11 @@
 """PulseAudio and PipeWire, through the protocol that both speak."""
 
+# No types: pulsectl.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -103,7 +107,7 @@ class PulseBackend:
         return sink
 
     @contextmanager
-    def virtual_microphone(self, label: str = MICROPHONE) -> Iterator[str]:
+    def virtual_microphone(self, label: str = MICROPHONE) -> Generator[str]:
         """See `Backend`; no other program can play into it."""
         with pulse_server.microphone(label, self._defaults()) as feed:
             guard = FeedGuard(feed)

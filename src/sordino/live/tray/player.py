@@ -1,5 +1,9 @@
 """The A/B comparison: plays the last seconds noisy and clean, and switches between the two."""
 
+# No types: soxr.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import threading
 from collections.abc import Callable
 from functools import partial

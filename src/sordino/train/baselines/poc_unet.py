@@ -10,6 +10,10 @@ Sources: U-Net (Ronneberger et al., 2015) in the size and with the loss of Vince
 "Delving deep into rectifiers", 2015).
 """
 
+# No types: torch.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple

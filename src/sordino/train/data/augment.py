@@ -12,6 +12,10 @@ harmonics for an alarm.  Here the pitch of a voice goes up by a factor of up to 
 formants move much less, as in shouting and singing, where the vocal tract stays nearly as long.
 """
 
+# No types: scipy.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from functools import lru_cache
 
 import numpy as np

@@ -6,15 +6,20 @@ target is exactly the speech in the mixture, and the network is asked neither to
 nor to invent speech that was lost, nor to take away speech that a concealment repeated.
 """
 
+# No types: scipy.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from av import AudioCodecContext, AudioFrame, CodecContext, Packet
 from numpy.typing import NDArray
 from scipy.signal import correlate
 
+from sordino.arrays import from_int16, to_int16
 from sordino.train.data.decode import resample
 from sordino.train.data.signal import (
     HOPS_PER_SECOND,
@@ -57,8 +62,7 @@ def through_codec(x: FloatArray, sample_rate: int, codec: Codec) -> FloatArray:
         codec: the codec.
     """
     rate = sample_rate if codec.name == "libopus" else 8000
-    pcm = np.clip(np.round(resample(x, sample_rate, rate) * 32767), -32768, 32767)
-    decoded, decoded_rate = _transcode(pcm.astype(np.int16), rate, codec)
+    decoded, decoded_rate = _transcode(to_int16(resample(x, sample_rate, rate)), rate, codec)
     y = resample(decoded, decoded_rate, sample_rate)
     return _align(y, x, round(SEARCH * sample_rate))
 
@@ -77,7 +81,7 @@ def _transcode(pcm: NDArray[np.int16], rate: int, codec: Codec) -> tuple[FloatAr
     if encoder.extradata:
         decoder.extradata = encoder.extradata
     block = encoder.frame_size or len(pcm)
-    packets: list[Packet] = []
+    packets: list[Packet[Any]] = []
     for start in range(0, len(pcm), block):
         piece = np.ascontiguousarray(pcm[None, start : start + block])
         frame = AudioFrame.from_ndarray(piece, format="s16", layout="mono")
@@ -86,8 +90,8 @@ def _transcode(pcm: NDArray[np.int16], rate: int, codec: Codec) -> tuple[FloatAr
     packets += encoder.encode(None)
     frames = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
     y = np.concatenate([frame.to_ndarray()[0] for frame in frames])
-    scale = 1 / 32768 if y.dtype == np.int16 else 1.0
-    return y.astype(np.float32) * np.float32(scale), frames[0].sample_rate
+    sound = from_int16(y) if y.dtype == np.int16 else y.astype(np.float32)
+    return sound, frames[0].sample_rate
 
 
 def _align(y: FloatArray, x: FloatArray, search: int) -> FloatArray:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sordino.arrays import from_int16
 from sordino.errors import SordinoError
 from sordino.train.data.decode import (
     audio_files,
@@ -61,7 +62,9 @@ class Folder:
 
     cache: Path
     clips: list[Clip]
-    maps: dict[int, NDArray[np.int16]] = field(default_factory=dict, repr=False)
+    maps: dict[int, NDArray[np.int16]] = field(
+        default_factory=dict[int, NDArray[np.int16]], repr=False
+    )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the maps behind: a worker process opens its own instead of copying them."""
@@ -81,7 +84,7 @@ class Folder:
             for c in range(clip.channels)
         ]
         data = np.stack(parts) if clip.channels > 1 else parts[0]
-        return data.astype(np.float32) * np.float32(1 / 32768)
+        return from_int16(data)
 
 
 def cache_key(kind: str, root: Path, files: Iterable[Path]) -> str:
@@ -126,11 +129,9 @@ def open_folder(
             ) from error
     clips = [
         Clip(
-            **{
-                **entry,
-                "spans": {int(rate): tuple(span) for rate, span in entry["spans"].items()},
-                "events": tuple(tuple(event) for event in entry["events"]),
-            }
+            **entry
+            | {"spans": {int(rate): tuple(span) for rate, span in entry["spans"].items()}}
+            | {"events": tuple(tuple(event) for event in entry["events"])}
         )
         for entry in json.loads(index.read_text())
     ]
@@ -220,6 +221,7 @@ class CorpusConfig:
     cache: str = "cache"  # folder for the decoded audio, about 0.2 GB per hour at 16 kHz
     speech_temper: float = 1.0  # a speaker's share is seconds ** this: 1 = by duration
     noise_temper: float = 0.5  # a category's share is seconds ** this: rare ones are heard
+    unknown_speakers: tuple[str, ...] = ()  # labels that stand for many speakers, not for one
 
 
 class Pool:

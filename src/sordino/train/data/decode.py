@@ -5,6 +5,10 @@ A tar shard has the layout of webdataset: a sample is `NAME.EXT` (speech, noise,
 inside the folder.  The bandwidth of each clip is measured, and the short sounds in it are found.
 """
 
+# No types: soundfile, soxr and scipy.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import logging
 import os
 import tempfile

@@ -145,8 +145,8 @@ def _suppress(rng: Rng, x: FloatArray, sample_rate: int) -> FloatArray:
     frames = to_frames(x, hop)
     count, bins = frames.shape
     passed = rng.random((count // 6 + 1, bins // 8 + 1)) < rng.uniform(0.2, 0.7)
-    bursts = rng.random(count // 18 + 1) < rng.uniform(0.4, 1)
-    passed &= bursts.repeat(3)[: len(passed), None]
+    bursts = rng.random((count // 18 + 1, 1)) < rng.uniform(0.4, 1)
+    passed &= np.repeat(bursts, 3, axis=0)[: len(passed)]
     gain = np.where(passed, np.float32(1), db(-rng.uniform(15, 40)))
     gain = gain.repeat(6, 0)[:count].repeat(8, 1)[:, :bins]
     gain[1:] = 0.5 * (gain[1:] + gain[:-1])

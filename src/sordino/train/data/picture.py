@@ -1,5 +1,9 @@
 """A picture of a batch, to look at what the network is taught."""
 
+# No types: matplotlib.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from pathlib import Path
 
 import numpy as np

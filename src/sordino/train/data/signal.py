@@ -1,5 +1,9 @@
 """Signal tools of the mixer: levels, activity, and Fourier transforms in single precision."""
 
+# No types: scipy.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from typing import Any, cast
 
 import numpy as np

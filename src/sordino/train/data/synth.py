@@ -12,6 +12,7 @@ for a person: chirps above the pitch of any voice, and short rough barks.  Calls
 voice that glide and last are not noise here: they taught a network to delete shouting and children.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -138,12 +139,13 @@ def tones(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
 def overlay(x: FloatArray, piece: FloatArray, at: int) -> None:
     """Add `piece` to `x` from sample `at` on, which may be negative; what juts out is cut off."""
     piece = piece[max(0, -at) : max(0, len(x) - at)]
-    x[max(0, at) : max(0, at) + len(piece)] += piece
+    start = max(0, at)
+    x[start : start + len(piece)] += piece
 
 
 def log_uniform(rng: Rng, low: float, high: float) -> float:
     """A number between two, equally likely in every octave."""
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def _frequencies(samples: int, sample_rate: int) -> FloatArray:
@@ -221,7 +223,7 @@ def bursts(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
     shape = (1 - np.exp(-time / attack)) * np.exp(-time / decay)
     if rough:
         shape *= 1 + rng.uniform(0.3, 1) * np.sin(2 * np.pi * rough * time)
-    kinds = []
+    kinds: list[FloatArray] = []
     for _ in range(int(rng.integers(1, 4))):
         body = coloured(rng, length, sample_rate, rng.uniform(-8, 4))
         body = irfft(rfft(body) * random_eq(rng, length, sample_rate, 9.0), length)
@@ -243,7 +245,7 @@ def impacts(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
     )
     damping = rng.uniform(0.2, 1.5)
     blow_length = int(log_uniform(rng, 0.001, 0.02) * sample_rate) + 1
-    kinds = []
+    kinds: list[FloatArray] = []
     for _ in range(int(rng.integers(1, 4))):  # struck here or there
         body = np.zeros(length, np.float32)
         for frequency in modes:
@@ -365,9 +367,9 @@ def animals(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
     """
     throat = Throat.draw(rng, sample_rate)
     seconds = log_uniform(rng, 0.04, 0.2 if throat.rough else 0.5)  # of a call
-    phrases = []
+    phrases: list[FloatArray] = []
     for _ in range(int(rng.integers(1, 4))):
-        parts = []
+        parts: list[FloatArray] = []
         for _ in range(int(rng.integers(1, 6))):
             call = throat.call(rng, seconds * rng.uniform(0.5, 1.5), sample_rate)
             silence = np.zeros(int(rng.uniform(0, 0.15) * sample_rate), np.float32)

@@ -8,6 +8,10 @@ Source: Reddy, Gopal, Cutler, "DNSMOS P.835: a non-intrusive perceptual objectiv
 quality metric to evaluate noise suppressors", ICASSP 2022.
 """
 
+# No types: torch.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from importlib.util import find_spec
 from pathlib import Path
 

@@ -7,6 +7,10 @@ Source: Jensen and Taal, "An algorithm for predicting the intelligibility of spe
 modulated noise maskers", 2016; as a loss, Fu et al., 2018, for its predecessor STOI.
 """
 
+# No types: torch.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import numpy as np
 import torch
 from torch import Tensor, nn

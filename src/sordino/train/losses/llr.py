@@ -9,6 +9,10 @@ recognition", 1975), as the composite measures use it (Hu and Loizou, "Evaluatio
 quality measures for speech enhancement", 2008).
 """
 
+# No types: torch.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import torch
 from torch import Tensor, nn
 

@@ -11,6 +11,10 @@ al., "A deep learning loss function based on the perceptual evaluation of the sp
 quality", 2018; the Bark scale of Zwicker and Terhardt (1980).
 """
 
+# No types: torch.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 import numpy as np
 import torch
 from numpy.typing import NDArray

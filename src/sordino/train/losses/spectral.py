@@ -10,6 +10,10 @@ Tashev, "A consolidated view of loss functions", 2021); over-suppression term (E
 al., "Personalized speech enhancement", 2022).
 """
 
+# No types: torch.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from dataclasses import dataclass
 from functools import lru_cache
 
