@@ -180,12 +180,18 @@ class AsyncStream:
         self._talk = talk
 
     async def process(self, block: ArrayLike) -> Sound:
-        """Send a block of noisy sound and return the clean samples that are ready."""
+        """Send a block of noisy sound and return the clean samples that are ready.
+
+        Shape: (samples,) or (samples, channels).
+        """
         await self.send(block)
         return await self.receive()
 
     async def send(self, block: ArrayLike) -> None:
-        """Send a block of noisy sound."""
+        """Send a block of noisy sound.
+
+        Shape: (samples,) or (samples, channels).
+        """
         await self._sent(self._talk.noisy(block))
 
     async def receive(self) -> Sound:

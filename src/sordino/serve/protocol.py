@@ -98,7 +98,10 @@ class Hello:
         return samples if self.channels == 1 else samples.reshape(-1, self.channels)
 
     def encoded(self, sound: NDArray[np.float32]) -> bytes:
-        """Return clean samples as bytes; 16 bit ones are rounded and held to full scale."""
+        """Return clean samples as bytes; 16 bit ones are rounded and held to full scale.
+
+        Shape: (samples,) or (samples, channels).
+        """
         if self.format == "f32":
             return sound.astype("<f4", copy=False).tobytes()
         return to_int16(sound).astype("<i2", copy=False).tobytes()

@@ -137,7 +137,10 @@ class Scheduler:
         )
 
     def submit(self, stream: "LiveStream", block: NDArray[Any]) -> "asyncio.Future[Sound]":
-        """Queue a piece of audio; the future gets the clean samples."""
+        """Queue a piece of audio; the future gets the clean samples.
+
+        Shape: (samples, channels).
+        """
         future: asyncio.Future[Sound] = asyncio.get_running_loop().create_future()
         now, seconds = perf_counter(), len(block) / stream.sample_rate
         due = max(now, stream.clock - JITTER_SECONDS)

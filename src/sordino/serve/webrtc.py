@@ -173,7 +173,10 @@ class Room:
     heard_at: float = 0.0  # when the publisher's audio came last, or the publisher
 
     def deliver(self, sound: NDArray[np.float32]) -> None:
-        """Send clean audio to every viewer."""
+        """Send clean audio to every viewer.
+
+        Shape: (samples,).
+        """
         self.heard_at = perf_counter()
         for track in self.viewers.values():
             track.feed(sound)
