@@ -152,7 +152,10 @@ class VoiceStream:
         self.missing_seconds = 0.0
 
     def process(self, spectra: Spectra) -> Spectra:
-        """Take frames and return what is to be taken away from them."""
+        """Take frames and return what is to be taken away from them.
+
+        Shape: (channels, frames, bins), in and out.
+        """
         noises: list[Spectra] = []
         start, frames = 0, spectra.shape[1]
         while start < frames:
@@ -171,13 +174,18 @@ class VoiceStream:
         """Streams of one network with as many frames of as many bins may share a run.
 
         One that has to decide in the middle of its frames runs alone.
+
+        Shape: (channels, frames, bins).
         """
         decides = self._frames + spectra.shape[1] > DECISION_FRAMES
         return VoiceStream, self._network, spectra.shape[1:], id(self) if decides else None
 
     @classmethod
     def process_together(cls, streams: Sequence[Self], spectra: Sequence[Spectra]) -> list[Spectra]:
-        """Run the network once: the channels of all streams and voices are its batch."""
+        """Run the network once: the channels of all streams and voices are its batch.
+
+        Shape: of each stream, (channels, frames, bins).
+        """
         noises = MaskStream.process_together(
             [each._stream for each in streams],
             [each._repeated(own) for each, own in zip(streams, spectra, strict=True)],
@@ -260,5 +268,8 @@ def least_attenuating(spectra: Spectra, noises: Spectra) -> Spectra:
 
 
 def sigmoid(logits: Array) -> Array:
-    """Return the probability of logits, which are held to +-30."""
+    """Return the probability of logits, which are held to +-30.
+
+    Shape: any; the same comes out.
+    """
     return (1 / (1 + np.exp(-logits.clip(-30, 30)))).astype(np.float32)
