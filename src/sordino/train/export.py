@@ -243,7 +243,7 @@ def export_checkpoint(
     if recipe.kind != VOICE_ENCODER and not kept:
         weights = network.state_dict()
         if graph.half:
-            weights = {name: weight.half() for name, weight in weights.items()}
+            weights = {k: w.half() if w.ndim > 1 else w for k, w in weights.items()}
         save_weights(beside, recipe, checkpoint.progress, weights)
     return metadata
 
