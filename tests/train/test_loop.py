@@ -69,7 +69,9 @@ def start(
         launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         launcher.append(f"--max-restarts={restarts}")
     command = [*launcher, str(folder / "run.py"), str(folder / "recipe.json"), str(folder)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
+    # With PyTorch 2.13, restarted processes would else find the addresses of those that died.
+    environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def test_the_loss_falls(recipe: Recipe, tmp_path: Path) -> None:

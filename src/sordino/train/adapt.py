@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile as sf
@@ -28,8 +28,9 @@ from sordino.train.objective import TensorBatch, make_objective
 from sordino.train.optim import AveragedWeights
 from sordino.train.recipe import Recipe
 
-# soundfile has no types.
+# soundfile and the conversion of batches have no types.
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
+# pyright: reportUnknownVariableType=false
 
 TRAIN, STOP, JUDGE = "train", "stop", "judge"  # the parts of the user's sounds
 OURS = "speech-of-the-package"  # a file that says where the speech comes from
@@ -170,7 +171,7 @@ class _EarlyStop:
         self.budget, self.report = budget, report
         self.objective = make_objective(recipe).eval()
         mixer = Mixer(held_out_mix(recipe.mix), open_part(data, work))
-        raw = [default_convert(mixer.batch(7, i, BATCH)) for i in range(STOP_BATCHES)]
+        raw: list[Any] = [default_convert(mixer.batch(7, i, BATCH)) for i in range(STOP_BATCHES)]
         self.batches = [TensorBatch(*each) for each in raw]
         self.best, self.step = float("inf"), 0
         self.weights: dict[str, torch.Tensor] = {}

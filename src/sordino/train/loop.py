@@ -191,14 +191,18 @@ class _Run:
         torch.manual_seed(self.recipe.train.seed * 1_000_003 + step)
         passes, terms = self.share.passes, dict[str, Tensor]()
         loss = torch.zeros((), device=self.place.device)
-        for number in range(passes):
+        left = passes
+        while True:
+            left -= 1
             batch = TensorBatch(*next(batches)).to(self.place.device)
-            with self._exchange(last=number == passes - 1):
+            with self._exchange(last=left == 0):
                 outcome = self.model(batch)
                 (outcome.loss / passes).backward()
             loss = loss + outcome.loss.detach() / passes
             for name, term in outcome.terms.items():
                 terms[name] = terms.get(name, 0) + term.detach() / passes
+            if left == 0:
+                break
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.train.clip)
         if torch.isfinite(norm):  # one bad batch must not cost the run
             self.optimizer.step()

@@ -11,6 +11,7 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -41,12 +42,14 @@ def fetch_shards(url: str, cache: Path) -> Path:
     try:
         files: Any
         files, root = fsspec.core.url_to_fs(url)
-        sizes = {path: files.size(path) for path in sorted(files.glob(f"{root}/*.tar"))}
+        sizes: dict[str, int] = {
+            path: files.size(path) for path in sorted(files.glob(f"{root}/*.tar"))
+        }
         if not sizes:
             raise SordinoError(f"{url}: holds no tar shards: `sordino data shard` writes them")
         # Processes of one machine wait for the one that fetches.
         with FileLock(folder / ".lock"), ThreadPoolExecutor(AT_A_TIME) as pool:
-            list(pool.map(lambda path: _fetch(files, path, sizes[path], folder), sizes))
+            list(pool.map(partial(_fetch, files, folder), sizes, sizes.values()))
             names = {Path(path).name for path in sizes}
             for stale in folder.glob("*.tar"):
                 if stale.name not in names:
@@ -58,7 +61,7 @@ def fetch_shards(url: str, cache: Path) -> Path:
     return folder
 
 
-def _fetch(files: Any, path: str, size: int, folder: Path) -> None:
+def _fetch(files: Any, folder: Path, path: str, size: int) -> None:
     target = folder / Path(path).name
     if target.exists() and target.stat().st_size == size:
         return
