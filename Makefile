@@ -19,7 +19,7 @@ TOOLS := nginx-light coturn $(if $(shell command -v npm),,nodejs npm)
 help:
 	@echo "make demo   take the noise out of a bundled recording, into out/"
 	@echo "make test   run the tests, but for those that need other people's tools"
-	@echo "make test-tools   run those: bundlers, nginx, a TURN server, the documentation"
+	@echo "make test-tools   run those: bundlers, nginx, a TURN server, a Ray cluster, the documentation"
 	@echo "make coverage     run the tests and say which lines they do not reach"
 	@echo "make lint   check style, types and the arrows between the modules"
 	@echo "make docs   build the documentation into site/"
@@ -44,8 +44,8 @@ test-devices:
 test-rest:
 	$(BIN)/python -m pytest -m "$(MARKS)" $(DEVICES:%=--ignore=%)
 
-test-tools: $(VENV)/.dev $(VENV)/.docs $(VENV)/.tools
-	$(BIN)/python -m pytest -m tools
+test-tools: $(VENV)/.dev $(VENV)/.docs $(VENV)/.tools $(VENV)/.s3
+	$(BIN)/python -m pytest -m "tools or cluster"
 
 coverage: $(VENV)/.dev $(VENV)/.system
 	$(BIN)/python -m pytest -m "$(MARKS)" --cov --cov-report=term --cov-report=html:out/coverage
@@ -107,6 +107,10 @@ $(VENV)/.system: Makefile | $(VENV)/.pip
 
 $(VENV)/.tools: $(VENV)/.system
 	$(call apt-install,$(TOOLS))
+
+$(VENV)/.s3: pyproject.toml constraints.txt | $(VENV)/.pip
+	$(PIP) --group s3
+	@touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/.pip
 	$(PIP) --editable ".[docs]"

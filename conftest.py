@@ -15,6 +15,7 @@ NEEDS = {
     "live/tray": ("gui", "PySide6"),
     "serve": ("serve", "fastapi"),
     "plugins": ("plugins", "pipecat"),
+    "cluster": ("cluster", "ray"),
 }
 MISSING = {room: extra for room, (extra, module) in NEEDS.items() if find_spec(module) is None}
 IGNORED = [ROOT / kind / room for room in MISSING for kind in ("src/sordino", "tests")]

@@ -12,11 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
-from sordino.commands import CommandGroup, FallbackOption, OthersOption, VoiceOption
+from sordino.commands import CommandGroup, FallbackOption, OthersOption, VoiceOption, needing
 from sordino.errors import SordinoError
 
 _BATCH: dict[str, Any] = {"rich_help_panel": "Many files"}
 _PART: dict[str, Any] = {"rich_help_panel": "Part of a recording"}
+_CLUSTER: dict[str, Any] = {"rich_help_panel": "On a cluster"}
 _RAW: dict[str, Any] = {"rich_help_panel": "Samples without a header"}
 
 Model = Annotated[
@@ -180,6 +181,57 @@ def denoise(
     raw_channels: Annotated[
         int, typer.Option(metavar="N", min=1, help="Channels, interleaved.", **_RAW)
     ] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Do it on this Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT. IN may "
+            "then be s3://, gs://, az:// or https:// too, a .tar or a .parquet, and OUT a folder "
+            "of any but https://.",
+            **_CLUSTER,
+        ),
+    ] = None,
+    cluster_workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", min=0, help="With a core each; if left out, all.", **_CLUSTER
+        ),
+    ] = None,
+    gpu_workers: Annotated[
+        int, typer.Option(metavar="N", min=0, help="With a GPU each, besides.", **_CLUSTER)
+    ] = 0,
+    section: Annotated[
+        float,
+        typer.Option(
+            metavar="MINUTES",
+            min=0,
+            help="Cut recordings of twice this or more into sections; 0 cuts none.",
+            **_CLUSTER,
+        ),
+    ] = 30.0,
+    attempts: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How often a file is tried.", **_CLUSTER)
+    ] = 3,
+    timeout: Annotated[
+        float,
+        typer.Option(metavar="MINUTES", min=0, help="That a file or section may take.", **_CLUSTER),
+    ] = 60.0,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try again what failed in earlier runs.", **_CLUSTER),
+    ] = False,
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Folder for the work list and the results; if left out, OUT/.sordino.",
+            **_CLUSTER,
+        ),
+    ] = None,
+    price: Annotated[
+        float | None,
+        typer.Option(min=0, help="Of a worker for an hour, to show costs.", **_CLUSTER),
+    ] = None,
 ) -> None:
     """Take the noise out of audio files and videos.
 
@@ -213,6 +265,45 @@ def denoise(
         others,
         read_fallback(voice_fallback),
     )
+    if cluster is not None:
+        given = {"--noise-out": noise_out, "--plot": plot, "--raw-rate": raw_rate}
+        if unfit := [option for option, value in given.items() if value is not None]:
+            raise SordinoError(f"{unfit[0]} does not go with --cluster: leave it out")
+        if output is None:
+            raise SordinoError("--cluster needs -o OUT: the folder for outputs and the ledger")
+        with needing("cluster", "sordino denoise --cluster"):
+            from sordino.cluster.denoise import ClusterOptions, denoise_on_cluster
+            from sordino.cluster.plan import find_work
+        if dry_run:
+            for work in find_work(inputs, output, extension):
+                typer.echo(f"{work.source} -> {work.target}")
+            return
+        options = ClusterOptions(
+            cluster,
+            cluster_workers,
+            gpu_workers,
+            ledger,
+            attempts,
+            section,
+            timeout,
+            retry_failed,
+            price,
+        )
+        try:
+            failures = denoise_on_cluster(
+                inputs,
+                output,
+                settings,
+                options,
+                extension=extension,
+                overwrite=overwrite,
+                quiet=quiet,
+            )
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        if failures:
+            raise typer.Exit(2)
+        return
     raw = None if raw_rate is None else RawFormat(raw_format, raw_rate, raw_channels)
     planned = plan(inputs, output, noise_out=noise_out, plot=plot, extension=extension, raw=raw)
     if dry_run:

@@ -4,6 +4,8 @@ A Typer app of the module named in `COMMANDS` has the command.  So nothing here 
 evaluation code, `sordino --help` answers at once, and a new command needs no new installation.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
@@ -169,7 +171,24 @@ class CommandGroup(typer.core.TyperGroup):
             name = str(ctx.invoked_subcommand)
             if name not in COMMANDS:
                 raise
-            raise _lacking(name, error) from error
+            raise _lacking(f"sordino {name}", COMMANDS[name].extra, error) from error
+
+
+@contextmanager
+def needing(extra: str, command: str) -> Generator[None]:
+    """Say which extra has a package that is missing in what follows.
+
+    Args:
+        extra: its name in pyproject.toml.
+        command: that needs it, such as "sordino denoise --cluster".
+
+    Raises:
+        SordinoError: a package is missing; the message says how to install it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise _lacking(command, extra, error) from error
 
 
 def _loaded(room: str, name: str) -> Any:
@@ -178,14 +197,12 @@ def _loaded(room: str, name: str) -> Any:
     try:
         command: Any = typer.main.get_command(getattr(import_module(module), app))
     except ModuleNotFoundError as error:
-        raise _lacking(room, error) from error
+        raise _lacking(f"sordino {room}", COMMANDS[room].extra, error) from error
     return command.commands[name] if isinstance(command, typer.core.TyperGroup) else command
 
 
-def _lacking(name: str, error: ModuleNotFoundError) -> Exception:
+def _lacking(command: str, extra: str, error: ModuleNotFoundError) -> Exception:
     """Say which extra has the missing package."""
     if error.name is None or error.name.startswith("sordino"):
         return error  # a mistake in the room, nothing that the user can install
-    return SordinoError(
-        f"`sordino {name}` needs the package {error.name}: {install_command(COMMANDS[name].extra)}"
-    )
+    return SordinoError(f"`{command}` needs the package {error.name}: {install_command(extra)}")

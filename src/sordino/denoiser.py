@@ -204,6 +204,8 @@ class Denoiser:
 
         Raises:
             SordinoError: see `feed`; or a sound has begun already.
+
+        Shape: (samples,) or (samples, channels).
         """
         if self._waiting.shape[1]:
             raise SordinoError("a sound has begun already: warm up first, or flush it before")
@@ -254,6 +256,8 @@ class Denoiser:
 
         Raises:
             SordinoError: see `feed`.
+
+        Shape: (samples,) or (samples, channels).
         """
         self._analyse(self._checked(block))
 

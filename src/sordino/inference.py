@@ -118,12 +118,18 @@ class NoiseStream(Protocol):
         ...
 
     def batch_key(self, spectra: Spectra) -> Hashable:
-        """Return a key that is equal for streams whose frames may share a run."""
+        """Return a key that is equal for streams whose frames may share a run.
+
+        Shape: (channels, frames, bins).
+        """
         ...
 
     @classmethod
     def process_together(cls, streams: Sequence[Self], spectra: Sequence[Spectra]) -> list[Spectra]:
-        """Do as `process` for streams of the same key, in one run of the network."""
+        """Do as `process` for streams of the same key, in one run of the network.
+
+        Shape: of each stream, (channels, frames, bins).
+        """
         ...
 
 
@@ -163,7 +169,10 @@ class MaskNetwork:
         return {name: np.zeros((batch, *shape), np.float32) for name, shape in self.states.items()}
 
     def run(self, spectrum: Array, voice: Array, state: State) -> Estimate:
-        """Estimate the noise mask of some frames; see `sordino.model.Model.run`."""
+        """Estimate the noise mask of some frames; see `sordino.model.Model.run`.
+
+        Shape: spectrum (batch, frames, bins, 2); voice (batch, voice_size); states (batch, ...).
+        """
         heard = np.abs(spectrum).max((2, 3)) > SILENCE
         if heard.all():
             return self._run(spectrum, voice, state)
@@ -236,6 +245,8 @@ class MaskStream:
         Args:
             rows: the channel of this stream whose state each new channel takes over.
             voice: embedding for each new channel.
+
+        Shape: voice (channels, voice_size).
         """
         stream = MaskStream(self._network, len(rows), self.strength, voice)
         for name, values in stream._states[0].items():
@@ -243,7 +254,10 @@ class MaskStream:
         return stream
 
     def process(self, spectra: Spectra) -> Spectra:
-        """Take frames and return their noise."""
+        """Take frames and return their noise.
+
+        Shape: (channels, frames, bins), in and out.
+        """
         frames = spectra.shape[1]
         if frames == 1:
             return self._step(spectra)
@@ -257,12 +271,18 @@ class MaskStream:
         return np.zeros((len(self._voice), 0, 0), np.complex64)
 
     def batch_key(self, spectra: Spectra) -> Hashable:
-        """Streams of one network with as many frames of as many bins may share a run."""
+        """Streams of one network with as many frames of as many bins may share a run.
+
+        Shape: (channels, frames, bins).
+        """
         return self._network, spectra.shape[1:]
 
     @classmethod
     def process_together(cls, streams: Sequence[Self], spectra: Sequence[Spectra]) -> list[Spectra]:
-        """Run the network once: the channels of all streams are its batch."""
+        """Run the network once: the channels of all streams are its batch.
+
+        Shape: of each stream, (channels, frames, bins).
+        """
         network = streams[0]._network
         states = [each._states[each._current] for each in streams]
         mask, speech, target, state = network.run(

@@ -181,6 +181,10 @@ class Model:
     def __reduce__(self) -> tuple[Any, ...]:
         return _load, (self._graph.data, self._source, self._graph.providers)
 
+    def on(self, providers: str | Sequence[str] | None) -> "Model":
+        """Return the same model on other execution providers, see `load_model`."""
+        return _load(self._graph.data, self._source, checked_providers(providers))
+
     @property
     def providers(self) -> tuple[str, ...]:
         """ONNX Runtime's execution providers that run it, the preferred one first."""

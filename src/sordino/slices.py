@@ -71,6 +71,8 @@ def from_image(image: Array) -> Array:
     """Return the share of each noisy magnitude that is noise, 0..1; undoes `noise_to_image`.
 
     The noise magnitude is this share times the noisy one, and the speech is the rest.
+
+    Shape: any; the same comes out.
     """
     decibels = np.maximum(image * NOISE_SCALE_DB + NOISE_OFFSET_DB, 0)
     return (1 - 10 ** (-decibels / 20)).astype(np.float32)
@@ -122,7 +124,10 @@ class SliceStream:
         self._first = True
 
     def process(self, spectra: Spectra) -> Spectra:
-        """Take frames and return the noise of those that no later picture will change."""
+        """Take frames and return the noise of those that no later picture will change.
+
+        Shape: (channels, frames, bins), in and out.
+        """
         self._frames = np.concatenate([self._frames, spectra], axis=1)
         finished = [self._frames[:, :0]]
         while self._frames.shape[1] >= FRAMES:
@@ -135,12 +140,18 @@ class SliceStream:
         return self.process(np.zeros((len(self._frames), 2 * FRAMES, BINS), np.complex64))[:, :due]
 
     def batch_key(self, spectra: Spectra) -> Hashable:  # noqa: ARG002
-        """Return a key of its own: these streams share no run."""
+        """Return a key of its own: these streams share no run.
+
+        Shape: (channels, frames, bins).
+        """
         return id(self)
 
     @classmethod
     def process_together(cls, streams: Sequence[Self], spectra: Sequence[Spectra]) -> list[Spectra]:
-        """Run each stream on its own."""
+        """Run each stream on its own.
+
+        Shape: of each stream, (channels, frames, bins).
+        """
         return [stream.process(own) for stream, own in zip(streams, spectra, strict=True)]
 
     def _next_slice(self) -> Spectra:

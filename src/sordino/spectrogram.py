@@ -125,12 +125,17 @@ def mel(hertz: ArrayLike) -> NDArray[np.float64]:
 
     >>> round(float(mel(1000)))
     1000
+
+    Shape: any; the same comes out.
     """
     return 2595 * np.log10(1 + np.asarray(hertz, np.float64) / 700)
 
 
 def hertz(mels: ArrayLike) -> NDArray[np.float64]:
-    """Return the frequencies in Hz of points on the mel scale; the inverse of `mel`."""
+    """Return the frequencies in Hz of points on the mel scale; the inverse of `mel`.
+
+    Shape: any; the same comes out.
+    """
     return 700 * (10 ** (np.asarray(mels, np.float64) / 2595) - 1)
 
 

@@ -189,7 +189,10 @@ class SpectrumFilter(Protocol):
     """The most frames that a frame waits inside before it comes out."""
 
     def process(self, spectra: Spectra) -> Spectra:
-        """Take frames and return those that are finished, in order."""
+        """Take frames and return those that are finished, in order.
+
+        Shape: (channels, frames, bins), in and out.
+        """
         ...
 
     def flush(self) -> Spectra:

@@ -167,6 +167,15 @@ class Voice:
         return _checked(cls(embedding.astype(np.float32), encoder), "the voice")
 
 
+def voices_from_texts(texts: Sequence[str]) -> tuple[Voice, ...]:
+    """Return the profiles in texts of `Voice.to_text`.
+
+    Raises:
+        SordinoError: one is none, or they do not fit together.
+    """
+    return load_voices([Voice.from_text(each) for each in texts])
+
+
 AnyVoice = Voice | str | Path
 AnyVoices = AnyVoice | Sequence[AnyVoice] | None
 """One voice or several, as profiles, names or files."""
@@ -191,9 +200,17 @@ class VoiceChoice:
         }
 
     @property
+    def most_runs(self) -> int:
+        """How often the network is run for each channel, at most: also while it falls back."""
+        return len(self.voices) + (self.fallback_seconds is not None) if self.voices else 1
+
+    @property
     def names(self) -> str:
         """Who is meant, for people; "" for nobody."""
         return " and ".join(each.name or "the voice" for each in self.voices)
+
+
+EVERYBODY = VoiceChoice()
 
 
 def voices_folder() -> Path:
@@ -292,8 +309,21 @@ def voice_filter(
     if not voices:
         return None
     checked_voice_model(model)
+    known = model_encoder(model)
+    for each in voices:
+        if known and each.encoder != known:
+            raise SordinoError(
+                f"{each.name or 'the voice'} was made with the voice encoder {each.encoder}, and "
+                f"the model {model.info.name!r} knows voices by {known}: enrol again"
+            )
     embeddings = np.stack([each.embedding for each in voices])
     return VoiceFilter(embeddings, others_db, fallback_seconds)
+
+
+def model_encoder(model: Model) -> str:
+    """Return which voice encoder's profiles a model knows; "" if it does not say."""
+    enrolment = model.info.training.get("recipe", {}).get("enrolment", {})
+    return str(enrolment.get("encoder", ""))
 
 
 def check_voice_options(others_db: float | None, fallback_seconds: float | None) -> None:

@@ -152,7 +152,10 @@ class VoiceStream:
         self.missing_seconds = 0.0
 
     def process(self, spectra: Spectra) -> Spectra:
-        """Take frames and return what is to be taken away from them."""
+        """Take frames and return what is to be taken away from them.
+
+        Shape: (channels, frames, bins), in and out.
+        """
         noises: list[Spectra] = []
         start, frames = 0, spectra.shape[1]
         while start < frames:
@@ -171,13 +174,18 @@ class VoiceStream:
         """Streams of one network with as many frames of as many bins may share a run.
 
         One that has to decide in the middle of its frames runs alone.
+
+        Shape: (channels, frames, bins).
         """
         decides = self._frames + spectra.shape[1] > DECISION_FRAMES
         return VoiceStream, self._network, spectra.shape[1:], id(self) if decides else None
 
     @classmethod
     def process_together(cls, streams: Sequence[Self], spectra: Sequence[Spectra]) -> list[Spectra]:
-        """Run the network once: the channels of all streams and voices are its batch."""
+        """Run the network once: the channels of all streams and voices are its batch.
+
+        Shape: of each stream, (channels, frames, bins).
+        """
         noises = MaskStream.process_together(
             [each._stream for each in streams],
             [each._repeated(own) for each, own in zip(streams, spectra, strict=True)],
@@ -195,18 +203,25 @@ class VoiceStream:
 
     def _taken(self, spectra: Spectra, noises: Spectra) -> Spectra:
         """Return what is to be taken away, of the noise for each voice; up to the next decision."""
-        count, channels, frames = len(self._voices.embeddings), self._channels, spectra.shape[1]
-        noises = noises.reshape(self._rows, channels, frames, -1)
-        taken = noises[0] if count == 1 else least_attenuating(spectra, noises[:count])
-        speech = self._stream.speech.reshape(self._rows, channels, frames)[:count].max(0)
-        logits = self._stream.target
+        count, (channels, frames, _) = len(self._voices.embeddings), spectra.shape
+        speech, logits = self._stream.speech, self._stream.target
         assert logits is not None
-        target = sigmoid(logits.reshape(self._rows, channels, frames)[:count].max(0))
-        shares = self._shares(frames)
-        strength = np.minimum(self.strength, 1 - self._kept * speech * (1 - target))
-        taken = taken * strength[..., None]
+        if self._rows > 1:
+            noises = noises.reshape(self._rows, *spectra.shape)
+            speech = speech.reshape(self._rows, channels, frames)[:count].max(0)
+            logits = logits.reshape(self._rows, channels, frames)[:count].max(0)
+            taken = noises[0] if count == 1 else least_attenuating(spectra, noises[:count])
+        else:
+            taken = noises
+        target = sigmoid(logits)
+        if self._kept:
+            strength = np.minimum(self.strength, 1 - self._kept * speech * (1 - target))
+            taken = taken * strength[..., None]
+        elif self.strength != 1:
+            taken = taken * np.float32(self.strength)
         if self._universal:
-            taken += shares[None, :, None] * (self.strength * noises[count] - taken)
+            shares = self._shares(frames)
+            taken = taken + shares[None, :, None] * (self.strength * noises[count] - taken)
         self._watch(spectra, speech.max(0), target.max(0))
         return taken
 
@@ -221,7 +236,7 @@ class VoiceStream:
     def _watch(self, spectra: Spectra, speech: Array, target: Array) -> None:
         """Note who speaks, and decide if it is time to."""
         self.speech_probability, self.target_probability = float(speech[-1]), float(target[-1])
-        powers = np.square(np.abs(spectra)).sum(2).max(0)
+        powers = np.square(spectra.view(np.float32)).sum(2).max(0)
         for each in zip(speech.tolist(), target.tolist(), powers.tolist(), strict=True):
             self._guard.update(*each)
             self.missing_seconds += self._guard.missing / FRAMES_PER_SECOND
@@ -260,5 +275,9 @@ def least_attenuating(spectra: Spectra, noises: Spectra) -> Spectra:
 
 
 def sigmoid(logits: Array) -> Array:
-    """Return the probability of logits, which are held to +-30."""
-    return (1 / (1 + np.exp(-logits.clip(-30, 30)))).astype(np.float32)
+    """Return the probability of logits; by tanh, which does not overflow.
+
+    >>> sigmoid(np.float32([-500, 0, 500])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    return 0.5 + 0.5 * np.tanh(0.5 * logits)

@@ -92,7 +92,7 @@ def plan(
     'cleaned/talk.wav'
     """
     if extension is not None:
-        extension = _known(extension)
+        extension = known_extension(extension)
     if raw is not None and raw.encoding not in RAW_ENCODINGS:
         choice = ", ".join(RAW_ENCODINGS)
         raise SordinoError(f"no samples are called {raw.encoding!r}: choose one of {choice}")
@@ -125,11 +125,20 @@ def plan(
 
 
 @dataclass(frozen=True)
-class _Input:
+class Input:
+    """A file that was found.
+
+    Args:
+        path: of it.
+        relative: the same below the folder that was given.
+        is_alone: it was named by itself, not found in a folder or by a pattern.
+        is_twin: another recording has the same name with another extension.
+    """
+
     path: Path
-    relative: Path  # below the folder that was given
-    is_alone: bool  # named by itself, not found in a folder or by a pattern
-    is_twin: bool = False  # another recording has the same name with another extension
+    relative: Path
+    is_alone: bool
+    is_twin: bool = False
 
     def named(self, ending: str) -> Path:
         """Return the relative path with another ending, such as ".noise.wav"."""
@@ -144,7 +153,7 @@ class _Siblings:
     def __init__(self) -> None:
         self._stems: dict[Path, Counter[str]] = {}
 
-    def has_twin(self, given: _Input) -> bool:
+    def has_twin(self, given: Input) -> bool:
         if given.path == PIPE:
             return False
         folder = given.path.parent
@@ -153,11 +162,11 @@ class _Siblings:
             with suppress(OSError):
                 names = os.listdir(folder)
             paths = [Path(name) for name in names]
-            self._stems[folder] = Counter(each.stem for each in paths if _is_input(each))
-        return self._stems[folder][given.path.stem] > _is_input(given.path)
+            self._stems[folder] = Counter(each.stem for each in paths if is_recording(each))
+        return self._stems[folder][given.path.stem] > is_recording(given.path)
 
 
-def _without_own(inputs: list[_Input]) -> list[_Input]:
+def _without_own(inputs: list[Input]) -> list[Input]:
     """Leave out what an earlier run made of the other inputs, as a shell's *.wav includes it."""
     stems = {each.path.with_suffix("") for each in inputs}
 
@@ -180,15 +189,15 @@ def _names_file(output: str | Path) -> bool:
     return path != PIPE and not is_folder and (has_ending or is_special(path))
 
 
-def _expand(given: str, outputs: Sequence[Path]) -> Iterator[_Input]:
+def _expand(given: str, outputs: Sequence[Path]) -> Iterator[Input]:
     path = Path(given)
     if path == PIPE:
-        yield _Input(PIPE, Path("stdin"), True)
+        yield Input(PIPE, Path("stdin"), True)
     elif os.path.isdir(path):
         found = sorted(_search(path, outputs))
         if not found:
             raise SordinoError(f"{path}: no audio or video files in this folder")
-        yield from (_Input(each, each.relative_to(path), False) for each in found)
+        yield from (Input(each, each.relative_to(path), False) for each in found)
     elif not os.path.exists(path) and any(sign in given for sign in _MAGIC):
         matches = sorted(Path(each) for each in glob.glob(given, recursive=True))
         if not matches:
@@ -199,16 +208,16 @@ def _expand(given: str, outputs: Sequence[Path]) -> Iterator[_Input]:
         for match in matches:
             if match.is_dir():
                 for each in sorted(_search(match, outputs)):
-                    yield _Input(each, each.relative_to(base), False)
+                    yield Input(each, each.relative_to(base), False)
             elif _is_wanted(match, given):
-                yield _Input(match, match.relative_to(base), False)
+                yield Input(match, match.relative_to(base), False)
     else:
-        yield _Input(path, Path(path.name), True)
+        yield Input(path, Path(path.name), True)
 
 
-def _unique(inputs: Iterable[_Input]) -> list[_Input]:
+def _unique(inputs: Iterable[Input]) -> list[Input]:
     """Leave out what was named twice, for instance by itself and by its folder."""
-    first: dict[str, _Input] = {}
+    first: dict[str, Input] = {}
     for each in inputs:
         first.setdefault(os.path.realpath(each.path), each)
     return list(first.values())
@@ -223,25 +232,25 @@ def _search(folder: Path, outputs: Sequence[Path]) -> Iterator[Path]:
             for each in folders
             if not each.startswith(".") and (inside / each).resolve() not in skipped
         ]
-        yield from (inside / each for each in files if _is_input(inside / each))
+        yield from (inside / each for each in files if is_recording(inside / each))
 
 
 def _is_wanted(match: Path, pattern: str) -> bool:
     """Leave out what an earlier run wrote, unless the pattern names it (*.clean.wav)."""
-    if "**" in pattern and not _is_input(match):
+    if "**" in pattern and not is_recording(match):
         return False
     names_ours = any(each in Path(pattern).name for each in (CLEAN, NOISE))
     return names_ours or not match.stem.endswith((CLEAN, NOISE))
 
 
-def _is_input(path: Path) -> bool:
+def is_recording(path: Path) -> bool:
     """Tell recordings from hidden files and from what an earlier run wrote beside them."""
     is_ours = path.stem.endswith((CLEAN, NOISE))
     return extension_of(path) in INPUT_EXTENSIONS and not path.name.startswith(".") and not is_ours
 
 
 def _job(
-    given: _Input,
+    given: Input,
     single: bool,
     output: str | Path | None,
     noise_out: str | Path | None,
@@ -253,7 +262,7 @@ def _job(
     ending = extension
     named = extension_of(Path(output)) if is_file and output is not None else ""
     if ending is None and named and (raw is None or named in EXTENSIONS):
-        ending = _known(named)
+        ending = known_extension(named)
     raw_target = raw is not None and ending is None
     is_stream = output is not None and (Path(output) == PIPE or is_special(Path(output)))
     if ending is None and is_stream and not raw_target:
@@ -293,7 +302,12 @@ def extension_of(path: Path) -> str:
     return path.suffix.lower().removeprefix(".")
 
 
-def _known(extension: str) -> str:
+def known_extension(extension: str) -> str:
+    """Return an extension as `EXTENSIONS` has it.
+
+    Raises:
+        SordinoError: there is no such format.
+    """
     extension = extension.lower().removeprefix(".")
     if extension not in EXTENSIONS:
         raise SordinoError(

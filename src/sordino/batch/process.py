@@ -35,9 +35,8 @@ from sordino.io.formats import CONTAINERS, EXTENSIONS, VIDEOS, Readable, SoundIn
 from sordino.io.loudness import LoudnessMeter
 from sordino.io.remux import COVER_LOST, remux
 from sordino.io.tags import complete_tags, has_cover
-from sordino.model import Model, load_model
 from sordino.spectrogram import check_plotting
-from sordino.voice import VoiceChoice, load_voice_model, load_voices
+from sordino.voice import VoiceChoice, load_voices
 
 Progress = Callable[[Job, float, float | None], None]
 """Called with a job, the seconds of sound that are done, and how many there are if known."""
@@ -149,13 +148,7 @@ def denoise_files(
         SordinoError: the settings cannot be used, or a picture is asked for without matplotlib.
         KeyboardInterrupt: after what was half done has been cleared away.
     """
-    chosen = settings or Settings()
-    voices = load_voices(chosen.voice)
-    if voices:
-        model = load_voice_model(chosen.model)
-    else:
-        model = chosen.model if isinstance(chosen.model, Model) else load_model(chosen.model)
-    chosen = replace(chosen, model=model, voice=voices)
+    chosen = (settings or Settings()).loaded()
     chosen.check()
     if any(job.picture for job in jobs):
         check_plotting()
@@ -179,6 +172,17 @@ def denoise_files(
             pool.shutdown(cancel_futures=True)
             raise
     return [reports[job] for job in jobs]
+
+
+def denoise_job(job: Job, settings: Settings, *, overwrite: bool = False) -> FileReport:
+    """Denoise one file in this thread, as `denoise_files` does; its caller clears the folders.
+
+    Args:
+        job: see `plan`.
+        settings: see `Settings.loaded`.
+        overwrite: do it even if the target is there already.
+    """
+    return _Task(job, settings, overwrite, None, Event(), (None, None)).run()
 
 
 class _Stopped(Exception):  # noqa: N818

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
+from typing import Protocol, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sordino.arrays import Interleaved
 from sordino.denoiser import Denoiser, warm_up_samples
@@ -15,13 +17,26 @@ from sordino.io.audiofile import Sink, explain, open_source
 from sordino.io.formats import SoundInfo
 from sordino.io.loudness import check_loudness
 from sordino.levels import NoiseMeter
-from sordino.model import Model
+from sordino.model import Model, load_model
 from sordino.spectrogram import Spectrogram, check_plotting, draw
-from sordino.voice import AnyVoices
+from sordino.voice import AnyVoices, load_voice_model, load_voices
 from sordino.voice_stream import FALLBACK_SECONDS
 
 WARM_UP = 5.0  # seconds; scores rise with up to three
 PANELS = ("Noisy", "Noise taken", "Speech left")
+
+
+class StreamDenoiser(Protocol):
+    """What a track is denoised by; see `sordino.denoiser.Denoiser`."""
+
+    channels: int
+    model: Model
+
+    @property
+    def voice_missing_seconds(self) -> float: ...  # noqa: D102
+    def warm_up(self, sound: ArrayLike) -> None: ...  # noqa: D102
+    def feed(self, block: ArrayLike) -> NDArray[np.float32]: ...  # noqa: D102
+    def flush(self) -> NDArray[np.float32]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,19 @@ class Settings:
     def takes_part(self) -> bool:
         """Whether only a section or one channel is taken."""
         return self.begin > 0 or self.end is not None or self.channel is not None
+
+    def loaded(self) -> Self:
+        """Return these settings with the model and the voices loaded.
+
+        Raises:
+            SordinoError: one cannot be loaded.
+        """
+        voices = load_voices(self.voice)
+        if voices:
+            model = load_voice_model(self.model)
+        else:
+            model = self.model if isinstance(self.model, Model) else load_model(self.model)
+        return replace(self, model=model, voice=voices)
 
     def check(self) -> None:
         """Refuse values out of range.
@@ -101,7 +129,7 @@ class Settings:
             if end is not None and position >= end:
                 return
 
-    def denoiser(self, sample_rate: int, channels: int) -> Denoiser:
+    def denoiser(self, sample_rate: int, channels: int) -> StreamDenoiser:
         """Make a denoiser for a track, with the rate in Hz."""
         return Denoiser(
             self.model,

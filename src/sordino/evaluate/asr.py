@@ -11,9 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
-
-from sordino.arrays import Mono
+from sordino.arrays import Mono, to_int16
 from sordino.errors import SordinoError, install_command
 from sordino.evaluate.metrics import RATE
 
@@ -70,7 +68,7 @@ def recognise(x: Mono) -> str:
         SordinoError: No recogniser is installed.
     """
     decoder = _decoder()
-    sound = (np.clip(x, -1, 1) * 32767).astype("<i2").tobytes()
+    sound = to_int16(x).astype("<i2", copy=False).tobytes()
     decoder.start_utt()
     decoder.process_raw(sound, full_utt=True)
     decoder.end_utt()

@@ -215,6 +215,10 @@ def tray(
         float | None,
         typer.Option(metavar="DB", help="Attenuate nothing by more than this."),
     ] = None,
+    voice: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Keep this voice only, see `sordino voices`."),
+    ] = None,
     rate: Rate = 48000,
     toggle: Annotated[
         Toggle | None,
@@ -233,6 +237,7 @@ def tray(
         "model": model,
         "strength": strength,
         "attenuation_limit_db": attenuation_limit,
+        "voice": voice,
         "sample_rate": rate,
     }
     given = {name: value for name, value in options.items() if value is not None}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE
 from sordino.errors import SordinoError
+from sordino.levels import checked_attenuation_limit, checked_strength
 from sordino.live.backends.base import LOUDSPEAKER, MICROPHONE
 from sordino.model import Model, available_models, load_model
 from sordino.voice import (
@@ -72,10 +73,10 @@ class Settings:
     sample_rate: int = 48000
 
     def __post_init__(self) -> None:
-        check_strength(self.strength)
+        checked_strength(self.strength)
         if self.channel is not None and self.channel < 1:
             raise SordinoError(f"the channel is {self.channel}: they are counted from 1")
-        check_attenuation_limit(self.attenuation_limit_db)
+        checked_attenuation_limit(self.attenuation_limit_db)
         check_voice_options(self.others_db, self.voice_fallback)
         if self.seconds is not None and not 0 < self.seconds < inf:
             raise SordinoError(
@@ -121,19 +122,3 @@ class Settings:
         if self.model == "default" and LIGHTER_MODEL in available_models():
             return [model, load_model(LIGHTER_MODEL)]
         return [model]
-
-
-def check_strength(strength: float) -> None:
-    """Raise SordinoError if a strength is not between 0 and 1."""
-    if not 0 <= strength <= 1:
-        raise SordinoError(
-            f"strength is {strength}: expected 0 (nothing is taken) to 1 (all noise)"
-        )
-
-
-def check_attenuation_limit(limit_db: float | None) -> None:
-    """Raise SordinoError if a limit is negative."""
-    if limit_db is not None and not limit_db >= 0:
-        raise SordinoError(
-            f"the attenuation limit is {limit_db} dB: expected 0 or more, or leave it out"
-        )

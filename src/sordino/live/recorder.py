@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from sordino.arrays import Mono
+from sordino.arrays import Mono, to_int16
 from sordino.errors import SordinoError
 
 try:
@@ -129,8 +129,7 @@ class _Files:
         """Append blocks and bring the headers up to date."""
         for index, (writer, file) in enumerate(zip(self._waves, self._opened, strict=True)):
             sound = np.concatenate([pair[index] for pair in pairs] or [np.zeros(0, np.float32)])
-            levels = np.clip(np.rint(sound * 32768.0), -32768, 32767).astype("<i2")
-            writer.writeframes(levels.tobytes())
+            writer.writeframes(to_int16(sound).astype("<i2", copy=False).tobytes())
             file.flush()
         self.samples += sum(len(pair[0]) for pair in pairs)
 

@@ -15,6 +15,7 @@ from aiortc.mediastreams import AUDIO_PTIME, MediaStreamError, MediaStreamTrack
 from av import AudioFrame
 from numpy.typing import NDArray
 
+from sordino.arrays import from_int16, to_int16
 from sordino.serve.errors import Refusal
 from sordino.serve.scheduler import LiveStream
 
@@ -49,8 +50,7 @@ class CleanTrack(MediaStreamTrack):
         pause, self.fed_at = now - self.fed_at, now
         if pause > PAUSE_SECONDS:
             self._pts += round(pause * RATE)
-        samples = np.rint(sound * 32768).clip(-32768, 32767).astype(np.int16)
-        samples = np.concatenate([self._rest, samples])
+        samples = np.concatenate([self._rest, to_int16(sound)])
         whole = len(samples) // FRAME * FRAME
         self._rest = samples[whole:]
         for start in range(0, whole, FRAME):
@@ -166,4 +166,4 @@ class Receiver:
 def _mono(frame: AudioFrame) -> NDArray[np.float32]:
     """Return the mean of the channels; Opus decodes to two, which a microphone fills alike."""
     samples = frame.to_ndarray().reshape(-1, len(frame.layout.channels))
-    return samples.mean(axis=1, dtype=np.float32) / np.float32(32768)
+    return from_int16(samples).mean(axis=1)

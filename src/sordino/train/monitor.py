@@ -94,7 +94,10 @@ class Monitor:
             )
 
     def media(self, step: int, batch: TensorBatch, estimate: Tensor) -> None:
-        """Log the sound and the spectrograms of the first examples of a batch."""
+        """Log the sound and the spectrograms of the first examples of a batch.
+
+        Shape: estimate (batch, samples).
+        """
         if self.writer is None:
             return
         rate = batch.sample_rate

@@ -100,7 +100,10 @@ def _frozen(gain: NDArray[np.float64]) -> FloatArray:
 
 
 def clip_peaks(x: FloatArray, depth_db: float) -> FloatArray:
-    """`x` hard-clipped `depth_db` dB under its own peak."""
+    """`x` hard-clipped `depth_db` dB under its own peak.
+
+    Shape: any; the same comes out.
+    """
     limit = float(np.abs(x).max(initial=0.0)) * db(-depth_db)
     return np.clip(x, -limit, limit)
 
@@ -111,6 +114,8 @@ def expand(x: FloatArray, sample_rate: int, depth_db: float) -> FloatArray:
     A downward expander, 3:1, with a threshold 8 dB above the quietest frames that are not
     digital silence, but 30 to 50 dB under the active speech.  It is used on source and
     target alike, so that a recording's own hiss is not taught as something to keep.
+
+    Shape: (samples,).
     """
     power = frame_power(x, sample_rate)
     heard = np.sort(power[power > 1e-9])  # -90 dBFS
@@ -131,6 +136,8 @@ def insert_pause(x: FloatArray, sample_rate: int, at: float, seconds: float) -> 
 
     The cut is moved to the quietest 10 ms within 0.2 s, so that few words are cut in two,
     and both sides are faded over 5 ms.
+
+    Shape: (samples,).
     """
     hop = sample_rate // 100
     power = frame_power(x, sample_rate)
@@ -170,7 +177,10 @@ def modulate(
 
 
 def switch(rng: Rng, x: FloatArray, sample_rate: int) -> FloatArray:
-    """`x` switched on or off once at a random time, with a 5 ms fade."""
+    """`x` switched on or off once at a random time, with a 5 ms fade.
+
+    Shape: (samples,).
+    """
     at, fade = int(rng.uniform(0.1, 0.9) * len(x)), sample_rate // 200
     gain = np.clip((np.arange(len(x)) - at) / fade, 0, 1).astype(np.float32)
     return x * (gain if rng.random() < 0.5 else np.float32(1) - gain)

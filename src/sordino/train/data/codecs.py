@@ -19,6 +19,7 @@ from av import AudioCodecContext, AudioFrame, CodecContext, Packet
 from numpy.typing import NDArray
 from scipy.signal import correlate
 
+from sordino.arrays import from_int16, to_int16
 from sordino.train.data.decode import resample
 from sordino.train.data.signal import (
     HOPS_PER_SECOND,
@@ -61,8 +62,7 @@ def through_codec(x: FloatArray, sample_rate: int, codec: Codec) -> FloatArray:
         codec: the codec.
     """
     rate = sample_rate if codec.name == "libopus" else 8000
-    pcm = np.clip(np.round(resample(x, sample_rate, rate) * 32767), -32768, 32767)
-    decoded, decoded_rate = _transcode(pcm.astype(np.int16), rate, codec)
+    decoded, decoded_rate = _transcode(to_int16(resample(x, sample_rate, rate)), rate, codec)
     y = resample(decoded, decoded_rate, sample_rate)
     return _align(y, x, round(SEARCH * sample_rate))
 
@@ -90,8 +90,8 @@ def _transcode(pcm: NDArray[np.int16], rate: int, codec: Codec) -> tuple[FloatAr
     packets += encoder.encode(None)
     frames = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
     y = np.concatenate([frame.to_ndarray()[0] for frame in frames])
-    scale = 1 / 32768 if y.dtype == np.int16 else 1.0
-    return y.astype(np.float32) * np.float32(scale), frames[0].sample_rate
+    sound = from_int16(y) if y.dtype == np.int16 else y.astype(np.float32)
+    return sound, frames[0].sample_rate
 
 
 def _align(y: FloatArray, x: FloatArray, search: int) -> FloatArray:

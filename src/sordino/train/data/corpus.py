@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sordino.arrays import from_int16
 from sordino.errors import SordinoError
 from sordino.train.data.decode import (
     audio_files,
@@ -84,7 +85,7 @@ class Folder:
             for c in range(clip.channels)
         ]
         data = np.stack(parts) if clip.channels > 1 else parts[0]
-        return data.astype(np.float32) * np.float32(1 / 32768)
+        return from_int16(data)
 
 
 def cache_key(kind: str, root: Path, files: Iterable[Path]) -> str:

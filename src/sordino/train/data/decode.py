@@ -243,6 +243,8 @@ def measure_bandwidth(x: FloatArray, sample_rate: int, range_db: float = 62.0) -
     From the long-term power spectrum of at most one minute spread over the clip.  62 dB lies
     between the weakest real top octave of speech (about -55 dB) and what lossy codecs and
     resamplers leave above their cut (about -69 dB).
+
+    Shape: (samples,).
     """
     size = round(0.032 * sample_rate)
     frames = x[: len(x) // size * size].reshape(-1, size)

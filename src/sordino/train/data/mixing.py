@@ -61,6 +61,8 @@ def mix(speech: FloatArray, noise: FloatArray, snr_db: float, sample_rate: int) 
 
     Silent noise stays silent.  Active levels leave pauses out on both sides, see
     `sordino.train.data.signal.active_level`.
+
+    Shape: speech and noise (samples,).
     """
     level = active_level(noise, sample_rate)
     if level < -150:

@@ -12,7 +12,10 @@ FADE_SECONDS = 0.010  # later ones are faded out over this long
 
 
 def direct_sample(rir: FloatArray) -> int:
-    """Sample of the direct path: the first peak within 10 dB of the greatest."""
+    """Sample of the direct path: the first peak within 10 dB of the greatest.
+
+    Shape: (samples,).
+    """
     size = np.abs(rir)
     first = int(np.argmax(size >= 0.316 * size.max()))
     return first + int(np.argmax(size[first : first + 16]))

@@ -45,6 +45,8 @@ def active_level(x: FloatArray, sample_rate: int, span_db: float = ACTIVE_RANGE_
 
     Pauses do not count, so that a word in a long silence is as loud as one without, and
     a few key strokes are as loud as a fan.  Digital silence gives -200.
+
+    Shape: (samples,).
     """
     power = frame_power(x, sample_rate)
     peak = float(power.max(initial=0.0))
@@ -57,6 +59,8 @@ def background_level(x: FloatArray, sample_rate: int) -> float:
     """Level in dB of the quietest frames, digital silence aside, under the loudest 100 ms.
 
     The 5th percentile of 10 ms frames: the noise floor of a recording with pauses in it.
+
+    Shape: (samples,).
     """
     power = np.sort(frame_power(x, sample_rate))
     heard = power[np.searchsorted(power, 1e-9) :]  # above -90 dBFS
@@ -94,7 +98,10 @@ def rfft(x: FloatArray) -> ComplexArray:
 
 
 def irfft(spectrum: ComplexArray, size: int) -> FloatArray:
-    """The real signals of `size` samples with these spectra."""
+    """The real signals of `size` samples with these spectra.
+
+    Shape: (..., bins) in, (..., size) out.
+    """
     return cast(Any, fft.irfft(spectrum, size))
 
 
@@ -115,7 +122,10 @@ def to_frames(x: FloatArray, hop: int) -> ComplexArray:
 
 
 def from_frames(frames: ComplexArray, samples: int) -> FloatArray:
-    """The sound of these frames, `samples` long; the inverse of `to_frames`."""
+    """The sound of these frames, `samples` long; the inverse of `to_frames`.
+
+    Shape: (frames, bins) in, (samples,) out.
+    """
     hop = frames.shape[1] - 1
     pieces = irfft(frames, 2 * hop) * _window(hop)
     sound = np.asarray(pieces[:-1, hop:] + pieces[1:, :hop], np.float32)

@@ -137,7 +137,10 @@ def tones(rng: Rng, samples: int, sample_rate: int) -> FloatArray:
 
 
 def overlay(x: FloatArray, piece: FloatArray, at: int) -> None:
-    """Add `piece` to `x` from sample `at` on, which may be negative; what juts out is cut off."""
+    """Add `piece` to `x` from sample `at` on, which may be negative; what juts out is cut off.
+
+    Shape: (samples,).
+    """
     piece = piece[max(0, -at) : max(0, len(x) - at)]
     start = max(0, at)
     x[start : start + len(piece)] += piece
@@ -281,6 +284,8 @@ def strew(
         gap: seconds from one to the next, in the mean.
         quietest_db: dB, the least level.
         regular: each comes exactly `gap` after the one before.
+
+    Shape: each kind and the result (samples,).
     """
     x = np.zeros(samples, np.float32)
     at = rng.uniform(-0.2, 0.9) * min(gap, samples / sample_rate)
@@ -348,7 +353,10 @@ class Throat:
         return x * shape.astype(np.float32)
 
     def resound(self, x: FloatArray, sample_rate: int) -> FloatArray:
-        """`x` through the resonances."""
+        """`x` through the resonances.
+
+        Shape: (samples,).
+        """
         spectrum = rfft(x)
         hz = np.linspace(0, sample_rate / 2, len(spectrum), dtype=np.float32)
         gain_db = np.zeros(len(spectrum), np.float32)

@@ -1,0 +1,138 @@
+"""Real clusters: workers, nodes and drivers are killed in the middle of many files."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import soundfile
+
+from sordino import examples
+from sordino.io.atomic import TEMPORARY
+
+clusters = pytest.importorskip("support.clusters")
+pytestmark = pytest.mark.cluster
+
+COUNT = 60
+RATE = 48000
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Files of three seconds, each other than the others."""
+    sound, rate = soundfile.read(examples.path("office_48k"), dtype="float32")
+    assert rate == RATE
+    folder = tmp_path_factory.mktemp("calls")
+    for number in range(COUNT):
+        subfolder = folder / f"day {number % 3}"
+        subfolder.mkdir(exist_ok=True)
+        begin = number * (len(sound) - 3 * RATE) // COUNT
+        soundfile.write(subfolder / f"{number:02}.wav", sound[begin : begin + 3 * RATE], RATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(recordings, tmp_path_factory):
+    """What one machine makes of them."""
+    folder = tmp_path_factory.mktemp("expected")
+    code, said = clusters.run("denoise", recordings, "-o", folder, "-q")
+    assert code == 0, said
+    return contents(folder)
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".sordino" not in path.parts
+    }
+
+
+def wait_for(count, folder, process):
+    """Wait for so many outputs of a command that is still running."""
+    while len(list(folder.rglob("*.wav"))) < count:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def ledger_of(folder):
+    parts = list((folder / ".sordino" / "results").glob("*.parquet"))
+    return [row for part in parts for row in pyarrow.parquet.read_table(part).to_pylist()]
+
+
+def test_a_run_survives_its_workers_nodes_and_driver(cluster, recordings, expected, tmp_path):
+    out = tmp_path / "clean"
+    command = ("denoise", "--cluster", cluster.address, recordings, "-o", out, "--workers", 3)
+    doomed = sorted(cluster.worker_nodes, key=lambda node: node.unique_id)[0]
+
+    # A worker, then a node with its worker; the run goes on without them.
+    process = clusters.start(*command)
+    wait_for(4, out, process)
+    (worker,) = clusters.workers_of(cluster.head_node)
+    os.kill(worker, signal.SIGKILL)
+    wait_for(10, out, process)
+    cluster.remove_node(doomed, allow_graceful=False)
+    code, said = clusters.finish(process)
+    assert code == 0, said
+    assert contents(out) == expected
+    rows = ledger_of(out)
+    assert len(rows) == len({row["id"] for row in rows}) == COUNT
+    assert all(row["status"] in ("done", "skipped") for row in rows)
+
+    # The driver, in a run that does everything anew; the same command goes on.
+    process = clusters.start(*command, "--overwrite")
+    stamp = time.time()
+    while sum(path.stat().st_mtime > stamp for path in out.rglob("*.wav")) < 20:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    clusters.finish(process)
+    assert process.returncode == -signal.SIGKILL
+    code, said = clusters.run(*command, "--overwrite")
+    assert code == 0, said
+    assert contents(out) == expected
+    assert all(path.stat().st_mtime > stamp for path in out.rglob("*.wav"))
+    assert not list(out.rglob(f"*{TEMPORARY}"))
+    assert len(ledger_of(out)) == COUNT
+
+    code, said = clusters.run(*command)
+    assert (code, f"{COUNT} done before" in said) == (0, True), said
+
+
+def test_s3_in_and_out(cluster, s3, recordings, expected):
+    s3.create_bucket(Bucket="calls")
+    for path in sorted((recordings / "day 1").iterdir()):
+        s3.upload_file(path, "calls", f"in/{path.name}")
+    s3.put_object(Bucket="calls", Key="in/empty.wav", Body=b"")
+    command = ("denoise", "--cluster", cluster.address, "s3://calls/in/", "-o", "s3://calls/out")
+    code, said = clusters.run(*command)
+    assert code == 2
+    assert "s3://calls/in/empty.wav: the file is empty" in said
+    assert "tried 3 times" in said
+    found = {}
+    for each in s3.list_objects_v2(Bucket="calls", Prefix="out/")["Contents"]:
+        if ".sordino" not in each["Key"]:
+            name = each["Key"].removeprefix("out/")
+            found[f"day 1/{name}"] = s3.get_object(Bucket="calls", Key=each["Key"])["Body"].read()
+    assert found == {name: data for name, data in expected.items() if name.startswith("day 1/")}
+
+    code, said = clusters.run(*command)  # what failed stays on the list of failures
+    assert (code, f"{len(found)} done before" in said, "1 failed" in said) == (2, True, True), said
+
+
+def test_a_long_recording_is_cut_and_joined_on_the_cluster(cluster, tmp_path):
+    sound, rate = soundfile.read(examples.path("phone_8k"), dtype="float32")
+    soundfile.write(tmp_path / "long.wav", np.tile(sound, 32), rate)  # more than three minutes
+    code, said = clusters.run(
+        "denoise", "--cluster", cluster.address, tmp_path / "long.wav", "-o", tmp_path / "out",
+        "--section", 1,
+    )  # fmt: skip
+    assert code == 0, said
+    assert "cut into 3 sections" in said
+    code, said = clusters.run("denoise", tmp_path / "long.wav", "-o", tmp_path / "one.wav")
+    one, joined = (soundfile.read(tmp_path / name)[0] for name in ("one.wav", "out/long.wav"))
+    difference = np.mean((one - joined) ** 2)
+    assert 10 * np.log10(np.mean(one**2) / max(difference, 1e-20)) > 60
+    assert not list((tmp_path / "out" / ".sordino" / "sections").rglob("*.w64"))
