@@ -114,6 +114,8 @@ def adapt(
     watch = _EarlyStop(recipe, data / STOP, work, budget, report)
     watch.look(saved.part("average"), 0)
     before = watch.best
+    if not watch.weights:
+        raise SordinoError(f"{base}: what it makes of the held-out sounds is not a number")
     path = train(recipe, work / "run", base, watch)
     best = load_pretrained(path)
     tensors = {f"average.{key}": tensor for key, tensor in watch.weights.items()}

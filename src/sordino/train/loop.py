@@ -38,7 +38,7 @@ from sordino.train.checkpoint import (
 from sordino.train.data.corpus import Corpus
 from sordino.train.data.mixing import Batch, Mixer
 from sordino.train.monitor import Monitor
-from sordino.train.objective import TensorBatch, make_objective
+from sordino.train.objective import Step, TensorBatch, make_objective
 from sordino.train.optim import (
     AveragedWeights,
     learning_rate,
@@ -168,7 +168,7 @@ class _Run:
             for step in steps:
                 rate = learning_rate(step, config)
                 batch, loss, terms, estimate, norm = self._step(batches, step, rate)
-                stop, waited = self._agree(batches.share())
+                loss, stop, waited = self._agree(loss, batches.share())
                 self.progress = Progress(step + 1, self.progress.hours + hours, share.batch)
                 scalars = {"loss": loss, **terms, "gradient": norm, "data_wait": waited}
                 monitor.step(self.progress, scalars, rate)
@@ -189,25 +189,28 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         # What is drawn at random depends on the step alone, so that a resumed run draws the same.
         torch.manual_seed(self.recipe.train.seed * 1_000_003 + step)
-        passes, terms = self.share.passes, dict[str, Tensor]()
-        loss = torch.zeros((), device=self.place.device)
-        left = passes
-        while True:
-            left -= 1
-            batch = TensorBatch(*next(batches)).to(self.place.device)
-            with self._exchange(last=left == 0):
-                outcome = self.model(batch)
-                (outcome.loss / passes).backward()
-            loss = loss + outcome.loss.detach() / passes
-            for name, term in outcome.terms.items():
-                terms[name] = terms.get(name, 0) + term.detach() / passes
-            if left == 0:
-                break
+        passes = self.share.passes
+        done = [self._pass(next(batches), last=n == passes - 1) for n in range(passes)]
+        batch, outcome = done[-1]
+        loss = torch.stack([each.loss for _, each in done]).mean()
+        terms = {
+            name: torch.stack([each.terms[name] for _, each in done]).mean()
+            for name in outcome.terms
+        }
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.train.clip)
         if torch.isfinite(norm):  # one bad batch must not cost the run
             self.optimizer.step()
             self.average.update(self.network, step)
-        return batch, loss, terms, outcome.estimate.detach(), norm
+        return batch, loss, terms, outcome.estimate, norm
+
+    def _pass(self, raw: Any, last: bool) -> tuple[TensorBatch, Step]:
+        """Add the gradients of some examples; returns them, and what came of them."""
+        batch = TensorBatch(*raw).to(self.place.device)
+        with self._exchange(last):
+            outcome = self.model(batch)
+            (outcome.loss / self.share.passes).backward()
+        terms = {name: term.detach() for name, term in outcome.terms.items()}
+        return batch, Step(outcome.loss.detach(), terms, outcome.estimate.detach())
 
     def _exchange(self, last: bool) -> AbstractContextManager[Any]:
         """Exchange gradients between processes in the last pass only."""
@@ -215,15 +218,21 @@ class _Run:
             return self.model.no_sync()
         return nullcontext()
 
-    def _agree(self, waited: float) -> tuple[bool, Tensor]:
-        """Whether any process was asked to stop, and the largest share of waiting for data.
+    def _agree(self, loss: Tensor, waited: float) -> tuple[Tensor, bool, Tensor]:
+        """The mean loss of all processes, whether any was asked to stop, and the longest wait.
 
-        All processes stop after the same step, and the slowest at mixing is what holds them up.
+        All processes stop after the same step; the slowest at mixing is what holds them up.
+
+        Args:
+            loss: of this process.
+            waited: share of the time that it waited for data.
         """
-        both = torch.tensor([float(self.stopped), waited], device=self.place.device)
+        most = torch.tensor([float(self.stopped), waited], device=self.place.device)
         if self.place.world > 1:
-            distributed.all_reduce(both, distributed.ReduceOp.MAX)
-        return bool(both[0].item()), both[1]
+            distributed.all_reduce(most, distributed.ReduceOp.MAX)
+            distributed.all_reduce(loss, distributed.ReduceOp.SUM)
+            loss = loss / self.place.world
+        return loss, bool(most[0].item()), most[1]
 
     def _save(self) -> Path:
         path = self.folder / LAST
