@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
 from sordino.model import available_models, load_model, read_model
+from sordino.train import adapt as adapting
 from sordino.train.adapt import JUDGE, MIN_SECONDS, STOP, TRAIN, split_sounds
 from sordino.train.checkpoint import load_checkpoint, load_pretrained, save_weights
 from sordino.train.cli import app
@@ -119,17 +120,25 @@ def test_a_model_that_is_not_better_is_refused(office, untrained, models, tmp_pa
     assert (tmp_path / "my-office" / "my-office.onnx").exists()
 
 
-def test_the_best_weights_count_not_the_last(office, untrained, models, tmp_path):
+def test_the_best_weights_count_not_the_last(office, untrained, tmp_path):
     # At this rate the network diverges: the held-out loss says so, and training ends early.
-    result = adapt(
-        office, untrained, tmp_path, "--steps", 60, "--check-every", 1, "--learning-rate", 30.0
+    split_sounds(office, None, tmp_path / "data")
+    looks = []
+    result = adapting.adapt(
+        untrained,
+        "my-office",
+        tmp_path / "data",
+        tmp_path,
+        adapting.Budget(minutes=10, check_every=1, max_steps=60),
+        lambda step, loss, best: looks.append((step, loss, best)),
+        learning_rate=30.0,
     )
-    assert result.exit_code in (0, 1), result.output
-    saved = load_checkpoint(tmp_path / "my-office" / "run" / LAST)
-    assert saved.progress.step < 60
-    kept = load_pretrained(tmp_path / "my-office" / "my-office.onnx")
-    assert kept.progress.step < saved.progress.step
-    assert all(torch.isfinite(weight).all() for weight in kept.part("average").values())
+    saved = load_checkpoint(tmp_path / "run" / LAST)
+    assert saved.progress.step == looks[-1][0] < 60
+    assert result.checkpoint.progress.step < saved.progress.step
+    assert result.after == min(loss for _, loss, _ in looks) <= result.before
+    weights = result.checkpoint.part("average")
+    assert all(torch.isfinite(weight).all() for weight in weights.values())
 
 
 def test_the_parts_share_no_sound(office, tmp_path):
