@@ -42,9 +42,14 @@ def train_on_cluster(
     try:
         started = not ray.is_initialized()
         if started:
-            ray.init(None if address == "local" else address, log_to_driver=True)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise SordinoError(f"--cluster {address}: cannot join it: {error}") from error
+            # One more than the workers: Ray's own controller of the run takes a place, too.
+            own: dict[str, Any] = (
+                {"num_cpus": workers + 1} if address == "local" else {"address": address}
+            )
+            ray.init(**own)
+    except Exception as error:  # Ray's exceptions share no base class
+        reason = " ".join(str(error).split())
+        raise SordinoError(f"--cluster {address}: cannot join it: {reason}") from error
     work = folder.resolve()
     trainer = TorchTrainer(
         _work,
