@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sordino.arrays import Mono
 from sordino.errors import SordinoError
@@ -154,6 +155,7 @@ def _eaten(clean: Mono, estimate: Mono) -> float:
         np.square(x[: len(x) // FRAME * FRAME].astype(np.float64)).reshape(-1, FRAME).mean(1)
         for x in (clean, estimate)
     ]
-    clean_db, estimate_db = (10 * np.log10(power + SILENT) for power in powers)
+    levels: list[NDArray[np.float64]] = [10 * np.log10(power + SILENT) for power in powers]
+    clean_db, estimate_db = levels
     active = clean_db > clean_db.max() - ACTIVE_DB
     return float(100 * np.mean((clean_db - estimate_db)[active] > EATEN_DB))

@@ -6,7 +6,7 @@ Every few examples are those of the universal network, with a voice of zeros.
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +113,7 @@ class Speakers:
     def female(self) -> NDArray[np.bool_]:
         """Whether each speaker is female."""
         told = [GENDER.search(label) for label in self.labels]
-        known = {"F": [], "M": []}
+        known: dict[str, list[int]] = {"F": [], "M": []}
         for number, match in enumerate(told):
             if match:
                 known[match[1]].append(number)
@@ -235,7 +235,7 @@ class TalkerMixer(Mixer):
             target=np.stack(target),
         )
 
-    def _talk(self, rng: Rng, number: int, rate: int) -> tuple:
+    def _talk(self, rng: Rng, number: int, rate: int) -> tuple[Any, ...]:
         """(noisy, clean, bandwidth, speech, voice, target) of one example."""
         every = self.talkers.universal
         if every and number % every == 0:
@@ -275,7 +275,7 @@ class TalkerMixer(Mixer):
         clean, wet, others = silence, silence, silence.copy()
         bandwidth = limit
         if kind != "absent":
-            clip = self.pool.clips[speakers.cuts.number[row]]
+            clip = self.pool.clips[int(speakers.cuts.number[row])]
             bandwidth = min(limit, clip.bandwidth)
             clean, wet = self._voice(rng, row, size, rate, limit, rooms[0])
             clean, wet = clean[lead:], wet[lead:]
