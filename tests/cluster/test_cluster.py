@@ -136,3 +136,51 @@ def test_a_long_recording_is_cut_and_joined_on_the_cluster(cluster, tmp_path):
     difference = np.mean((one - joined) ** 2)
     assert 10 * np.log10(np.mean(one**2) / max(difference, 1e-20)) > 60
     assert not list((tmp_path / "out" / ".sordino" / "sections").rglob("*.w64"))
+
+
+def test_bad_tasks_are_given_back_and_hold_up_no_others(cluster, tmp_path):
+    from sordino.cluster.pool import Pool, connected
+    from support.cluster_tasks import make_obedient
+
+    orders = ["work", "die", "fail", "die once", "hang", *["work"] * 20]
+    with connected(cluster.address):
+        pool = Pool(make_obedient, 2, attempts=2, batch=2, timeout=4)
+        tasks = [(order, str(tmp_path / "once")) for order in orders]
+        ended = [each for each in pool.results(tasks) if each is not None]
+        replaced = pool.replaced
+        pool.close()
+    found = sorted((each.task[0], each.result, each.attempts) for each in ended if each.result)
+    assert found == [
+        ("die once", "die once on cpu", 2),
+        *[("work", "work on cpu", 1)] * 21,
+    ]
+    errors = {each.task[0]: each.error for each in ended if each.error}
+    assert errors.keys() == {"die", "fail", "hang"}
+    assert errors["fail"] == "ValueError: a reason in two lines"
+    assert "it ended the process of a worker" in errors["die"]
+    assert errors["hang"] == "it took longer than 4 s"
+    assert replaced >= 5
+
+
+def test_workers_that_cannot_start_are_told_in_one_line(cluster):
+    from sordino.cluster.pool import Pool, connected
+    from sordino.errors import SordinoError
+    from support.cluster_tasks import make_nothing
+
+    with connected(cluster.address):
+        pool = Pool(make_nothing, 1)
+        with pytest.raises(SordinoError, match="a worker cannot import Sordino"):
+            list(pool.results([("work", "")]))
+        pool.close()
+
+
+def test_evaluation_on_the_cluster_gives_the_same_figures(cluster, tmp_path):
+    def figures(name, *arguments):
+        options = ("--metrics", "sisdr,att_db", "--csv", tmp_path / name, *arguments)
+        code, said = clusters.run("evaluate", examples.FOLDER, *options)
+        assert code == 0, said
+        return (tmp_path / name).read_text()
+
+    there = figures("there.csv", "--cluster", cluster.address, "--jobs", 2)
+    assert there == figures("here.csv", "--jobs", 1)
+    assert there.count("\n") > 2 * len(examples.names())
