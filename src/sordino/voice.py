@@ -167,6 +167,15 @@ class Voice:
         return _checked(cls(embedding.astype(np.float32), encoder), "the voice")
 
 
+def voices_from_texts(texts: Sequence[str]) -> tuple[Voice, ...]:
+    """Return the profiles in texts of `Voice.to_text`.
+
+    Raises:
+        SordinoError: one is none, or they do not fit together.
+    """
+    return load_voices([Voice.from_text(each) for each in texts])
+
+
 AnyVoice = Voice | str | Path
 AnyVoices = AnyVoice | Sequence[AnyVoice] | None
 """One voice or several, as profiles, names or files."""
@@ -191,9 +200,17 @@ class VoiceChoice:
         }
 
     @property
+    def most_runs(self) -> int:
+        """How often the network is run for each channel, at most: also while it falls back."""
+        return len(self.voices) + (self.fallback_seconds is not None) if self.voices else 1
+
+    @property
     def names(self) -> str:
         """Who is meant, for people; "" for nobody."""
         return " and ".join(each.name or "the voice" for each in self.voices)
+
+
+EVERYBODY = VoiceChoice()
 
 
 def voices_folder() -> Path:

@@ -102,3 +102,14 @@ def test_a_read_allocates_nothing_that_stays():
     tracemalloc.stop()
     assert after - before < 1000
     assert peak - before < 4000
+
+
+def test_a_write_wakes_the_reader_once_there_is_enough():
+    buffer = RingBuffer(10)
+    buffer.threshold = 5
+    for _ in range(4):
+        assert not buffer.arrived.is_set()
+        buffer.write(np.zeros(1, np.float32))
+    assert not buffer.arrived.is_set()
+    buffer.write(np.zeros(1, np.float32))
+    assert buffer.arrived.is_set()

@@ -107,6 +107,7 @@ class Bench:
     def __init__(self, sound):
         self.inputs = ["usb"]
         self.has_output = self.has_server = True
+        self.facts = {}  # of the microphone, beyond its name
         self.sources, self.sinks, self.virtual = [], [], []
         self._sound, self._changes = sound, 0
 
@@ -121,10 +122,13 @@ class Bench:
 
     def find_input(self, name):
         self._answer()
+        if name == "own":
+            return Device(name, "Sordino Microphone", "input", RATE, 1, virtual=True)
         wanted = [each for each in self.inputs if name in (None, each)]
         if not wanted:
             raise DeviceLost("there is no microphone: plug one in")
-        return Device(wanted[0], wanted[0], "input", RATE, 1)
+        facts = {"rate": RATE, "channels": 1, **self.facts}
+        return Device(wanted[0], wanted[0], "input", **facts)
 
     def find_output(self, name):
         self._answer()
@@ -249,6 +253,45 @@ def test_a_new_default_is_followed(bench, settings, told):
             bench.change()
         wait_until(lambda: session.status().input_name == "headset")
         flows(session)
+
+
+def test_an_own_device_is_refused_and_the_microphone_stays(bench, settings):
+    with Session(settings, bench) as session:
+        flows(session)
+        with pytest.raises(SordinoError, match="choose a real microphone"):
+            session.set_input("own")
+        assert session.input is None
+        flows(session)
+        assert len(bench.sources) == 1
+
+
+def test_a_device_that_must_not_be_used_any_more_is_waited_for(bench, settings):
+    with Session(settings, bench) as session:
+        flows(session)
+        bench.facts["virtual"] = True
+        bench.change()
+        wait_until(lambda: "choose a real microphone" in session.status().reason)
+        assert session.status().state == "waiting"
+        bench.facts.clear()
+        flows(session)
+
+
+def test_a_muted_microphone_is_said(bench, settings):
+    with Session(settings, bench) as session:
+        flows(session)
+        bench.facts["muted"] = True
+        wait_until(lambda: session.status().state == "muted")
+        assert session.status().reason == "usb is muted in the sound settings: switch it on there"
+        assert not session.muted
+        bench.facts.clear()
+        wait_until(lambda: session.status().state == "active")
+
+
+def test_the_rate_shown_is_the_devices_own(bench, settings):
+    bench.facts["rate"] = 16000
+    with Session(settings, bench) as session:
+        flows(session)
+        assert (session.status().input_rate, session.status().output_rate) == (16000, RATE)
 
 
 def test_a_device_that_was_named_is_kept(bench, identity):

@@ -11,11 +11,13 @@ from livekit import rtc
 
 import sordino
 from sordino import examples
+from sordino.arrays import to_int16
 from sordino.errors import SordinoError
 from sordino.inference import MaskStream
 from sordino.plugins.livekit import SPEECH_PROBABILITY, SordinoFrameProcessor
+from support import models
 from support.fences import fenced, run
-from support.signals import noise
+from support.signals import agreement_db, noise, tone
 
 RATE = 48000
 FRAME = RATE // 100  # 10 ms
@@ -288,3 +290,19 @@ def test_a_closed_processor_may_be_used_again(processor):
         out = joined(through(processor, frames_of(sound)))
         assert np.abs(out[DELAY:] - offline(sound)[:-DELAY]).max() <= 1
         processor._close()
+
+
+def test_an_enrolled_voice_is_kept_alone():
+    low, high = tone(300, RATE, 1, 0.3), tone(3000, RATE, 1, 0.3)
+    processor = SordinoFrameProcessor(models.voices_model(), voice=models.voice(0))
+    sound = to_int16(low + high)
+    clean = joined(through(processor, frames_of(sound)))
+    expected = np.rint(low * 32768).astype(int)
+    assert agreement_db(expected[4800:-DELAY], clean[4800 + DELAY :]) > 30
+    assert not processor.voice_missing
+    processor._close()
+
+
+def test_a_voice_needs_a_model_for_it():
+    with pytest.raises(SordinoError, match="not trained to keep one voice"):
+        SordinoFrameProcessor("small", voice=models.voice(0))

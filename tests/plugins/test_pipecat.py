@@ -30,6 +30,7 @@ from pipecat.workers.runner import WorkerRunner
 
 import sordino
 from sordino import examples
+from sordino.arrays import to_int16
 from sordino.errors import SordinoError
 from sordino.inference import MaskStream
 from sordino.plugins.pipecat import (
@@ -37,8 +38,9 @@ from sordino.plugins.pipecat import (
     SordinoFilter,
     SordinoFrameProcessor,
 )
+from support import models
 from support.fences import fenced, run
-from support.signals import noise
+from support.signals import agreement_db, noise, tone
 
 RATE = 16000
 FRAME = RATE // 50  # 20 ms
@@ -372,3 +374,20 @@ def test_the_quick_start_runs():
     assert not errors
     half = np.rint(sordino.denoise(sound, RATE, strength=0.5) * 32768)
     assert np.abs(joined(heard)[DELAY:] - half[:-DELAY]).max() <= 1
+
+
+@pytest.mark.parametrize("make", [SordinoFilter, SordinoFrameProcessor])
+def test_an_enrolled_voice_is_kept_alone(make):
+    low, high = tone(300, RATE, 1, 0.3), tone(3000, RATE, 1, 0.3)
+    cleaner = make(models.voices_model(), voice=models.voice(0), voice_fallback=None)
+    pipeline = microphone(cleaner) if make is SordinoFilter else cleaner
+    heard, errors = asyncio.run(through(pipeline, frames_of(to_int16(low + high))))
+    assert not errors
+    expected = np.rint(low * 32768).astype(int)
+    assert agreement_db(expected[1600:-DELAY], joined(heard)[1600 + DELAY :]) > 30
+
+
+@pytest.mark.parametrize("make", [SordinoFilter, SordinoFrameProcessor])
+def test_a_voice_needs_a_model_for_it(make):
+    with pytest.raises(SordinoError, match="not trained to keep one voice"):
+        make("small", voice=models.voice(0))

@@ -42,12 +42,17 @@ class Served:
 
 
 @contextmanager
-def serving(**settings):
+def serving(log_level="warning", access_log=False, **settings):
     """Run a server; yield where it is."""
     chosen = {"port": 0, "calibrate": False, "late_share": 1.0, "threads": 1}
     chosen |= {"requests_per_second": 1e6, "request_burst": 10**6, "drain_seconds": 0}
     started = Event()
-    server = Server(Settings(**(chosen | settings)), lambda _: started.set(), log_level="warning")
+    server = Server(
+        Settings(**(chosen | settings)),
+        lambda _: started.set(),
+        log_level=log_level,
+        access_log=access_log,
+    )
     thread = Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
     assert started.wait(DEADLINE)

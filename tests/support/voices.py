@@ -1,9 +1,17 @@
 """Voices for tests: bundled recordings of two people, and a folder for their profiles."""
 
+import json
+from contextlib import contextmanager
+from hashlib import sha256
+from importlib import resources
+
 import numpy as np
+import pytest
 import soundfile
 
-from sordino import examples
+from sordino import examples, model
+from sordino.voice import VOICE_MODEL
+from support import models
 
 SPEECH = examples.FOLDER / "train" / "speech"
 
@@ -37,3 +45,25 @@ def recording(person, seconds=20.0):
         if length >= seconds * rate:
             break
     return np.concatenate(parts)[: round(seconds * rate)], rate
+
+
+@contextmanager
+def packaged_voice_model(folder):
+    """Have `models.voices_model` in the place of the packaged default-voice."""
+    weights = resources.files("sordino") / "weights"
+    for path in weights.iterdir():
+        (folder / path.name).symlink_to(path)
+    registry = json.loads((weights / "registry.json").read_text())
+    data = models.voices_bytes()
+    registry[VOICE_MODEL] = {
+        "file": "voices.onnx",
+        "kind": "noise-mask",
+        "sha256": sha256(data).hexdigest(),
+        "summary": "a test",
+    }
+    (folder / "registry.json").unlink()
+    (folder / "registry.json").write_text(json.dumps(registry))
+    (folder / "voices.onnx").write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "_WEIGHTS", folder)
+        yield

@@ -12,8 +12,10 @@ import soundfile
 import sordino
 from sordino import examples
 from sordino.batch.process import denoise_file
+from support import models
 from support.browsers import Visitor, without_gaps
-from support.signals import agreement_db
+from support.signals import agreement_db, tone
+from support.voices import packaged_voice_model
 
 pytest.importorskip("fastapi")
 
@@ -163,6 +165,33 @@ def test_what_is_spoken_is_denoised_as_in_python(speaker, address, engine):
     noisy, clean = without_gaps(noisy, clean, rate)
     expected = sordino.denoise(noisy, rate)[: -2 * rate // 100]  # what follows is not known
     assert agreement_db(expected, clean[: len(expected)]) >= LEAST_DB
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_enrolled_voice_is_kept_alone_and_can_be_forgotten(browser, engine, tmp_path_factory):
+    me, rate = models.voice(0), 16000
+    sound = tone(300, rate, 2, 0.3) + tone(3000, rate, 2, 0.3)
+    recording = tmp_path_factory.mktemp("voices") / "both.wav"
+    soundfile.write(recording, sound, rate, subtype="FLOAT")
+    weights = tmp_path_factory.mktemp("weights")
+    with packaged_voice_model(weights), serving(max_streams=8) as server:
+        visit = Visit(browser, f"{server.http}/")
+        assert visit.page.locator("#my-voice").is_disabled()
+        visit.page.evaluate("text => localStorage.setItem('sordino-voice', text)", me.to_text())
+        visit.page.reload()
+        visit.choose(engine)
+        visit.page.set_input_files("#file", recording)
+        visit.wait("ready")
+        clean, _ = visit.download()
+        expected = sordino.denoise(sound, rate, models.voices_model(), voice=me, warm_up=5)
+        assert agreement_db(expected, clean) >= LEAST_DB
+        visit.page.click(".profile summary")
+        visit.page.click("#forget-voice")
+        assert visit.page.evaluate("localStorage.getItem('sordino-voice')") is None
+        visit.wait("ready")
+        everybody, _ = visit.download()
+        assert agreement_db(sordino.denoise(sound, rate, warm_up=5), everybody) >= LEAST_DB
+        visit.leave()
 
 
 def test_a_lost_server_is_reported(speaker):

@@ -76,6 +76,8 @@ const wasm = await compressed(
 writeFileSync(here("dist/ort.wasm.gz"), wasm);
 const model = readFileSync(here("../../src/sordino/weights/default.onnx"));
 writeFileSync(here("dist/default.onnx"), model);
+const voices = here("../../src/sordino/weights/default-voice.onnx");
+if (existsSync(voices)) copyFileSync(voices, here("dist/default-voice.onnx"));
 writeFileSync(
   here("dist/embedded.js"),
   `export const worker = ${text("worker.js")};\nexport const worklet = ${text("worklet.js")};\n` +

@@ -1,15 +1,51 @@
 """The devices of a session: a source, a sink and the virtual device."""
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 
-from sordino.errors import SordinoError
-from sordino.live.backends.base import Backend, Device, DeviceLost, Sink, Source
+from sordino.live.backends.base import Backend, Device, DeviceLost, RefusedDeviceError, Sink, Source
 from sordino.live.config import Settings
+from sordino.live.ring_buffer import RingBuffer
 
 STALL_SECONDS = 1.0  # without any sound, after which a device counts as lost
 SLEEP_SECONDS = 0.5  # between two checks of the devices, which should come far more often
 COMPARE_SECONDS = 2.0  # between two searches for better devices, without any news
+LONG_STEP_SECONDS = 0.020  # sound that a device takes at once; what is longer is somebody's wish
+STEP_WINDOW_SECONDS = 0.5  # over which steps are averaged
+
+
+class StepMeter:
+    """Notices when a device that took long steps takes short ones again.
+
+    Another program may force a large quantum on PipeWire.  The buffers of all streams grow with it
+    and keep their size afterwards; only a stream that is opened anew is as quick as before.
+
+    Args:
+        buffer: that the device reads from.
+        sample_rate: in Hz.
+        clock: what time it is, in seconds.
+    """
+
+    def __init__(
+        self, buffer: RingBuffer, sample_rate: int, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._buffer, self._rate, self._clock = buffer, sample_rate, clock
+        self._since = (clock(), buffer.reads, buffer.wanted)
+        self._longest = 0.0  # seconds
+        self._short_windows = 0
+
+    def has_shrunk(self) -> bool:
+        """Return whether steps are shorter by half than they once were; call it many times."""
+        now, reads, wanted = self._clock(), self._buffer.reads, self._buffer.wanted
+        if now - self._since[0] < STEP_WINDOW_SECONDS or reads == self._since[1]:
+            return False
+        step = (wanted - self._since[2]) / (reads - self._since[1]) / self._rate
+        self._since = now, reads, wanted
+        self._longest = max(self._longest, step)
+        short = self._longest > LONG_STEP_SECONDS and step < self._longest / 2
+        self._short_windows = self._short_windows + 1 if short else 0
+        return self._short_windows >= 2  # the first may hold the change
 
 
 class AudioIO:
@@ -32,7 +68,9 @@ class AudioIO:
         self._settings, self._backend = settings, backend
         self._source: Source | None = None
         self._sink: Sink | None = None
-        self._devices = ("", "")  # names of the devices in use
+        self._steps: StepMeter | None = None  # of the sink
+        self.devices: tuple[Device, Device] | None = None
+        """Input and output that are in use, as they were when last looked at."""
         self._compared = 0.0  # when these devices were last known to be the right ones
         self._checked = 0.0  # by the wall clock: the only one that no system stops in its sleep
         self._virtual: AbstractContextManager[str] | None = None
@@ -43,14 +81,16 @@ class AudioIO:
 
         Raises:
             DeviceLost: something is not there yet; then nothing is open but the virtual device.
+            RefusedDeviceError: a device is not fit for it, until the user chooses another one.
             SordinoError: something will not come by itself.
         """
         rate = self._settings.sample_rate
         try:
             self._make_virtual()
-            self._devices = self._find()
-            source = self._source = self._open_input(rate)
-            sink = self._sink = self._backend.open_output(self._devices[1], rate)
+            input, output = self.devices = self._find()
+            source = self._source = self._open_input(input.name, rate)
+            sink = self._sink = self._backend.open_output(output.name, rate)
+            self._steps = StepMeter(sink.buffer, sink.sample_rate) if sink.clocked else None
         except BaseException:
             self.disconnect()
             raise
@@ -94,6 +134,8 @@ class AudioIO:
             return f"no sound comes from {source.name}"
         if sink and sink.clocked and now - sink.buffer.taken_at > STALL_SECONDS:
             return f"{sink.name} takes no sound"
+        if sink and self._steps and self._steps.has_shrunk():
+            return "the sound server is quick again"
         if changed or now - self._compared > COMPARE_SECONDS:
             return self._mismatch(changed)
         return ""
@@ -104,8 +146,11 @@ class AudioIO:
         Events alone do not do: see `Backend.changes`.
         """
         try:
-            if self._find() != self._devices:
+            before, self.devices = self.devices, self._find()
+            if before and _names(before) != _names(self.devices):
                 return "changing over to another device"
+        except RefusedDeviceError as error:
+            return str(error)
         except DeviceLost as error:
             if changed:
                 return str(error)  # else sound flows, and only the question has failed
@@ -113,31 +158,43 @@ class AudioIO:
         self._compared, self._checked = time.perf_counter(), time.time()
         return ""
 
-    def _open_input(self, rate: int) -> Source:
-        channel = None if self._settings.speaker else self.channel
-        return self._backend.open_input(self._devices[0], rate, channel)
+    def check_input(self, name: str | None) -> None:
+        """Raise RefusedDeviceError if a microphone of this name is there but must not be used."""
+        with suppress(DeviceLost):
+            self._find_input(name, self._find_output())
 
-    def _find(self) -> tuple[str, str]:
-        """Return the names of the devices that are to be used now."""
-        settings, backend = self._settings, self._backend
-        output = backend.find_output(
-            settings.output if settings.speaker else self._virtual_name or settings.output
-        )
-        if output.managed:
-            raise SordinoError(
-                f"{output.label!r} belongs to another `sordino`: choose another output, or end it"
-            )
-        if settings.speaker:
-            _check_no_loop(self._virtual_name, output)
-            return self._virtual_name, output.name
-        input = backend.find_input(self.input)
+    def _open_input(self, name: str, rate: int) -> Source:
+        channel = None if self._settings.speaker else self.channel
+        return self._backend.open_input(name, rate, channel)
+
+    def _find(self) -> tuple[Device, Device]:
+        """Return the devices that are to be used now, input and output."""
+        output = self._find_output()
+        if self._settings.speaker:
+            input = self._backend.find_input(self._virtual_name)
+            _check_no_loop(input, output)
+            return input, output
+        return self._find_input(self.input, output), output
+
+    def _find_input(self, name: str | None, output: Device) -> Device:
+        input = self._backend.find_input(name)
         if input.virtual:
-            raise SordinoError(
+            raise RefusedDeviceError(
                 f"{input.label!r} carries what Sordino has cleaned already: choose a real "
                 "microphone, or --speaker to clean what others send"
             )
-        _check_no_loop(input.name, output)
-        return input.name, output.name
+        _check_no_loop(input, output)
+        return input
+
+    def _find_output(self) -> Device:
+        settings = self._settings
+        chosen = settings.output if settings.speaker else self._virtual_name or settings.output
+        output = self._backend.find_output(chosen)
+        if output.managed:
+            raise RefusedDeviceError(
+                f"{output.label!r} belongs to another `sordino`: choose another output, or end it"
+            )
+        return output
 
     def _make_virtual(self) -> None:
         settings, backend = self._settings, self._backend
@@ -161,10 +218,14 @@ class AudioIO:
                 virtual.__exit__(None, None, None)
 
 
-def _check_no_loop(input: str, output: Device) -> None:
-    """Raise SordinoError if the input records what the output plays."""
-    if input == f"{output.name}.monitor":
-        raise SordinoError(
+def _names(devices: tuple[Device, Device]) -> tuple[str, str]:
+    return devices[0].name, devices[1].name
+
+
+def _check_no_loop(input: Device, output: Device) -> None:
+    """Raise RefusedDeviceError if the input records what the output plays."""
+    if input.name == f"{output.name}.monitor":
+        raise RefusedDeviceError(
             f"the input records what {output.label!r} plays, which would go round and round: "
             "choose another input or output"
         )

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -161,7 +162,7 @@ class Engine:
         if len(self._rest) >= self._frame:
             return True
         if count := self.source.buffer.read(self._taken[: self._max_samples]):
-            self._append(np.clip(np.nan_to_num(self._taken[:count]), -LOUDEST, LOUDEST))
+            self._append(_plausible(self._taken[:count]))
         return len(self._rest) >= self._frame
 
     def _append(self, samples: Mono) -> None:
@@ -170,24 +171,16 @@ class Engine:
         self._rest = np.concatenate([self._rest, samples])
 
     def _sleep(self) -> None:
-        """Sleep until the next frame should be there, or until anything has been written.
-
-        Blocks of half a frame and more wake the engine by themselves.  Smaller ones would wake it
-        too often, so it sleeps until the frame is due and only then waits for a write.
-        """
+        """Sleep until there is enough for a frame."""
         if self._stopping.is_set():
             return
         buffer = self.source.buffer
         if not self.source.clocked:
             buffer.arrived.wait(MAX_FILE_SLEEP)
             return
-        missing = (self._frame - len(self._rest)) / self._rate
-        missing -= buffer.readable / self.source.sample_rate
-        small = buffer.block < 0.5 * self._frame / self._rate * self.source.sample_rate
-        due = buffer.written_at + missing - time.perf_counter()
-        if small and due > 0:
-            self._stopping.wait(min(due, MAX_SLEEP))
-        else:
+        missing = (self._frame - len(self._rest)) * self.source.sample_rate / self._rate
+        buffer.threshold = ceil(missing)
+        if buffer.readable < missing:
             buffer.arrived.wait(MAX_SLEEP)
 
     def _work(self) -> None:
@@ -229,3 +222,10 @@ class Engine:
         block[: len(self._rest)] = self._rest
         self._rest = self._rest[:0]
         self._play(self._denoised(block)[:left])
+
+
+def _plausible(samples: Mono) -> Mono:
+    """Return samples without what only a faulty device makes: NaN, or far beyond full scale."""
+    if np.abs(samples).max() <= LOUDEST:  # false if one is NaN
+        return samples
+    return np.clip(np.nan_to_num(samples), -LOUDEST, LOUDEST)

@@ -36,12 +36,14 @@ class RingBuffer:
         """Samples ever read or skipped; only the reader changes it."""
         self.requested = 0
         """Samples that the reader requested the last time; the size of its blocks."""
-        self.block = 0
-        """Samples that the writer wrote the last time."""
+        self.reads = self.wanted = 0
+        """How often the reader has read, and how many samples it requested in all."""
+        self.threshold = 1
+        """Samples that must wait for a write to set `arrived`; only the reader changes it."""
         self.written_at = self.taken_at = clock()
         """When that last happened.  A device reads or writes in step with its own clock."""
         self.arrived = threading.Event()
-        """Set by each write; a reader that clears it before it reads can sleep until the next."""
+        """Set by a write; a reader that clears it before it reads can sleep until the next."""
         self._clock = clock
         self._data = np.zeros(capacity, np.float32)
 
@@ -66,9 +68,9 @@ class RingBuffer:
         self._data[start : start + first] = samples[:first]
         self._data[: count - first] = samples[first:count]
         self.written += count
-        self.block = count
         self.written_at = self._clock()
-        self.arrived.set()
+        if self.readable >= self.threshold:
+            self.arrived.set()
         return count
 
     def read(self, out: Mono) -> int:
@@ -83,6 +85,8 @@ class RingBuffer:
         out[:first] = self._data[start : start + first]
         out[first:count] = self._data[: count - first]
         self.taken += count
+        self.reads += 1
+        self.wanted += self.requested
         self.taken_at = self._clock()
         return count
 

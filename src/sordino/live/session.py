@@ -11,7 +11,13 @@ from sordino.arrays import Mono
 from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
 from sordino.levels import checked_attenuation_limit, checked_strength
-from sordino.live.backends.base import Backend, DeviceLost, ServerLost, UnknownDevice
+from sordino.live.backends.base import (
+    Backend,
+    DeviceLost,
+    RefusedDeviceError,
+    ServerLost,
+    UnknownDevice,
+)
 from sordino.live.config import Settings
 from sordino.live.devices import AudioIO
 from sordino.live.engine import Controls, Engine
@@ -32,8 +38,9 @@ class Status:
     """A snapshot of what a session is doing.
 
     Args:
-        state: "active" (cleaning), "bypassed" (the sound passes as it is), "muted" (silence), or
-            "waiting" (a device is not there).
+        state: "active" (cleaning), "bypassed" (the sound passes as it is), "muted" (silence, by
+            the user or because the microphone's own switch is off), or "waiting" (a device is not
+            there).
         reason: why, in words for the user; "" if active with the model that the user chose.
         notice: what the user should know besides, while all works; "" if nothing.
         input_dbfs, output_dbfs: level (RMS) of the last 0.1 s in dB re full scale.
@@ -266,7 +273,12 @@ class Session:
 
         Args:
             name: name or label; None: the system's default.  Its channel is found anew.
+
+        Raises:
+            SordinoError: it must not be used, since it is one of Sordino's own.  The one before
+                goes on.
         """
+        self._io.check_input(name)
         self._io.input = name
         self._io.channel = None
         self._restart = True
@@ -371,6 +383,7 @@ class Session:
         if engine is None:
             return status
         state, reason = self._state(engine)
+        input, output = self._io.devices or (None, None)
         return replace(
             status,
             state=state,
@@ -388,8 +401,8 @@ class Session:
             latency_seconds=engine.latency,
             input_name=engine.source.name,
             output_name=engine.sink.name,
-            input_rate=engine.source.sample_rate,
-            output_rate=engine.sink.sample_rate,
+            input_rate=input.rate if input else engine.source.sample_rate,
+            output_rate=output.rate if output else engine.sink.sample_rate,
             channel=engine.source.picker.channel,
             channels=engine.source.picker.channels,
             drift_ppm=engine.output.drift_ppm,
@@ -412,6 +425,9 @@ class Session:
         fallback = engine.fallback
         if self.muted:
             return "muted", "you have muted it"
+        if self._io.devices and self._io.devices[0].muted:
+            name = self._io.devices[0].label
+            return "muted", f"{name} is muted in the sound settings: switch it on there"
         if self.bypassed:
             return "bypassed", "you have chosen so"
         if fallback.level and not fallback.model:
@@ -455,7 +471,7 @@ class Session:
             elif not changed and time.monotonic() - tried < RETRY_SECONDS:
                 continue
             tried = time.monotonic()
-            with suppress(DeviceLost):
+            with suppress(DeviceLost, RefusedDeviceError):
                 self._connect()
 
     def _is_over(self) -> bool:
@@ -467,7 +483,7 @@ class Session:
         """Open the devices and start an engine between them; see `AudioIO.connect`."""
         try:
             source, sink = self._io.connect()
-        except DeviceLost as error:
+        except (DeviceLost, RefusedDeviceError) as error:
             self._waiting_for = str(error)
             raise
         engine = Engine(

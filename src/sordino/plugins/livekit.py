@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from livekit import rtc
 
-from sordino.model import Model, load_model
-from sordino.plugins.pcm import Controls, PcmStream
+from sordino.model import Model
+from sordino.plugins.pcm import Controls, PcmStream, load_plugin_model
+from sordino.voice import AnyVoices, VoiceChoice, load_voices
+from sordino.voice_stream import FALLBACK_SECONDS
 
 SPEECH_PROBABILITY = "sordino.speech_probability"
 """Key in the `userdata` of a clean frame."""
@@ -31,6 +33,8 @@ class SordinoFrameProcessor(rtc.FrameProcessor[rtc.AudioFrame]):
         model: name of a packaged model, path of an .onnx file, or a loaded model.
         strength: share of the noise that is removed, 0..1.
         attenuation_limit_db: nothing is attenuated by more, in dB; None is no limit.
+        voice, others_db, voice_fallback: to keep one voice or several, see
+            `sordino.denoiser.Denoiser`.
 
     Raises:
         SordinoError: an argument is out of range, or the model cannot be loaded.
@@ -41,8 +45,12 @@ class SordinoFrameProcessor(rtc.FrameProcessor[rtc.AudioFrame]):
         model: str | Path | Model = "default",
         strength: float = 1.0,
         attenuation_limit_db: float | None = None,
+        voice: AnyVoices = None,
+        others_db: float | None = None,
+        voice_fallback: float | None = FALLBACK_SECONDS,
     ) -> None:
-        self._model = model if isinstance(model, Model) else load_model(model)
+        self._voices = VoiceChoice(load_voices(voice), others_db, voice_fallback)
+        self._model = load_plugin_model(model, self._voices)
         self._controls = Controls(strength, attenuation_limit_db)
         self._source = ("", "")  # participant, publication
         self._worker: ThreadPoolExecutor | None = None
@@ -82,6 +90,11 @@ class SordinoFrameProcessor(rtc.FrameProcessor[rtc.AudioFrame]):
         """Probability, 0..1, that the newest 10 ms before the last frame contained speech."""
         return self._speech_probability
 
+    @property
+    def voice_missing(self) -> bool:
+        """Whether people speak, and no enrolled voice has been heard for some seconds."""
+        return self._stream is not None and self._stream.voice_missing
+
     def _on_stream_info_updated(
         self,
         *,
@@ -107,7 +120,7 @@ class SordinoFrameProcessor(rtc.FrameProcessor[rtc.AudioFrame]):
             frame.num_channels,
         ):
             self._start_afresh()
-            stream = PcmStream(self._model, frame.sample_rate, frame.num_channels)
+            stream = PcmStream(self._model, frame.sample_rate, frame.num_channels, self._voices)
             self._stream = stream
         if self._worker is None:
             self._worker = ThreadPoolExecutor(1, thread_name_prefix="sordino")

@@ -5,13 +5,15 @@ is late by its latency, so the stream begins with as much silence, and the delay
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from sordino.arrays import to_int16
 from sordino.denoiser import Denoiser
 from sordino.levels import checked_attenuation_limit, checked_strength
-from sordino.model import Model
+from sordino.model import Model, load_model
+from sordino.voice import EVERYBODY, VoiceChoice, check_voice_options, load_voice_model
 
 PCM = np.dtype("<i2")  # little-endian, as the frameworks send it
 
@@ -48,6 +50,7 @@ class PcmStream:
         model: a loaded model; streams share it.
         sample_rate: in Hz, 8000 to 192000.
         channels: interleaved channels.
+        voices: to be kept, if the model can.
 
     Raises:
         SordinoError: the sample rate or the number of channels is out of range.
@@ -58,8 +61,14 @@ class PcmStream:
     (640, 320)
     """
 
-    def __init__(self, model: Model, sample_rate: int, channels: int = 1) -> None:
-        self._denoiser = Denoiser(model, sample_rate, channels)
+    def __init__(
+        self,
+        model: Model,
+        sample_rate: int,
+        channels: int = 1,
+        voices: VoiceChoice = EVERYBODY,
+    ) -> None:
+        self._denoiser = Denoiser(model, sample_rate, channels, **voices.options(model))
         self.sample_rate = self._denoiser.sample_rate
         self.channels = self._denoiser.channels
         self.delay_samples = self._denoiser.latency_samples
@@ -71,6 +80,11 @@ class PcmStream:
     def speech_probability(self) -> float:
         """Probability, 0..1, that the newest 10 ms held speech; 0 if the model does not say."""
         return self._denoiser.speech_probability or 0.0
+
+    @property
+    def voice_missing(self) -> bool:
+        """Whether people speak, and no enrolled voice has been heard for some seconds."""
+        return self._denoiser.voice_missing
 
     def process(self, pcm: bytes | memoryview, controls: Controls) -> bytes:
         """Take interleaved 16-bit samples; return as many clean ones, `delay_samples` older."""
@@ -84,3 +98,15 @@ class PcmStream:
         ready = np.concatenate([self._ready, clean])
         self._ready = ready[len(samples) :]
         return ready[: len(samples)].tobytes()
+
+
+def load_plugin_model(model: str | Path | Model, voices: VoiceChoice) -> Model:
+    """Load the model of a plugin, for the voices that are to be kept.
+
+    Raises:
+        SordinoError: it cannot be loaded, or an argument about voices is wrong.
+    """
+    check_voice_options(voices.others_db, voices.fallback_seconds)
+    if voices.voices:
+        return load_voice_model(model)
+    return model if isinstance(model, Model) else load_model(model)

@@ -32,8 +32,10 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from sordino.errors import SordinoError
-from sordino.model import Model, load_model
-from sordino.plugins.pcm import PCM, Controls, PcmStream
+from sordino.model import Model
+from sordino.plugins.pcm import PCM, Controls, PcmStream, load_plugin_model
+from sordino.voice import AnyVoices, VoiceChoice, load_voices
+from sordino.voice_stream import FALLBACK_SECONDS
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +56,8 @@ class SordinoFilter(BaseAudioFilter):
         model: name of a packaged model, path of an .onnx file, or a loaded model.
         strength: share of the noise that is removed, 0..1.
         attenuation_limit_db: nothing is attenuated by more, in dB; None is no limit.
+        voice, others_db, voice_fallback: to keep one voice or several, see
+            `sordino.denoiser.Denoiser`.
 
     Raises:
         SordinoError: an argument is out of range, or the model cannot be loaded.
@@ -64,8 +68,12 @@ class SordinoFilter(BaseAudioFilter):
         model: str | Path | Model = "default",
         strength: float = 1.0,
         attenuation_limit_db: float | None = None,
+        voice: AnyVoices = None,
+        others_db: float | None = None,
+        voice_fallback: float | None = FALLBACK_SECONDS,
     ) -> None:
-        self._model = model if isinstance(model, Model) else load_model(model)
+        self._voices = VoiceChoice(load_voices(voice), others_db, voice_fallback)
+        self._model = load_plugin_model(model, self._voices)
         self._controls = Controls(strength, attenuation_limit_db)
         self._stream: PcmStream | None = None
         self._worker: ThreadPoolExecutor | None = None
@@ -74,6 +82,11 @@ class SordinoFilter(BaseAudioFilter):
     def speech_probability(self) -> float:
         """Probability, 0..1, that the newest 10 ms contained speech."""
         return self._stream.speech_probability if self._stream else 0.0
+
+    @property
+    def voice_missing(self) -> bool:
+        """Whether people speak, and no enrolled voice has been heard for some seconds."""
+        return self._stream is not None and self._stream.voice_missing
 
     def vad_analyzer(self, params: VADParams | None = None) -> "SordinoVADAnalyzer":
         """Return a voice activity detector that uses this filter's network instead of one more."""
@@ -85,7 +98,7 @@ class SordinoFilter(BaseAudioFilter):
         Raises:
             SordinoError: the sample rate is not 8000 to 192000 Hz.
         """
-        self._stream = PcmStream(self._model, sample_rate)
+        self._stream = PcmStream(self._model, sample_rate, voices=self._voices)
         if self._worker is None:
             self._worker = _worker()
 
@@ -170,6 +183,7 @@ class SordinoFrameProcessor(FrameProcessor):
 
     Args:
         model, strength, attenuation_limit_db: see `SordinoFilter`.
+        voice, others_db, voice_fallback: the same for all users, see `SordinoFilter`.
         **kwargs: for Pipecat's FrameProcessor, such as name.
 
     Raises:
@@ -181,10 +195,14 @@ class SordinoFrameProcessor(FrameProcessor):
         model: str | Path | Model = "default",
         strength: float = 1.0,
         attenuation_limit_db: float | None = None,
+        voice: AnyVoices = None,
+        others_db: float | None = None,
+        voice_fallback: float | None = FALLBACK_SECONDS,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._model = model if isinstance(model, Model) else load_model(model)
+        self._voices = VoiceChoice(load_voices(voice), others_db, voice_fallback)
+        self._model = load_plugin_model(model, self._voices)
         self._controls = Controls(strength, attenuation_limit_db)
         self._users: dict[str, _User] = {}
         self._reported: set[str] = set()  # errors; each frame would repeat them
@@ -238,7 +256,8 @@ class SordinoFrameProcessor(FrameProcessor):
                 for other, each in self._users.items()
                 if now - each.last_frame <= FORGET_SECONDS
             }
-            user = _User(PcmStream(self._model, frame.sample_rate, frame.num_channels), now)
+            stream = PcmStream(self._model, frame.sample_rate, frame.num_channels, self._voices)
+            user = _User(stream, now)
             self._users[name] = user
         user.last_frame = now
         return user.stream

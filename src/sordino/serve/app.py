@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from importlib.metadata import version
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path as FilePath
 from typing import Annotated
@@ -25,7 +24,7 @@ from starlette.routing import Match, Mount
 from starlette.types import Scope
 
 from sordino import examples
-from sordino.model import available_models, load_model
+from sordino.model import available_models, load_model, read_model
 from sordino.serve import uploads, websocket
 from sordino.serve.errors import Draining, Refusal, handle_error
 from sordino.serve.security import (
@@ -226,6 +225,6 @@ def weights(
     entry = available_models().get(name)
     if entry is None or not entry.live:
         raise Refusal(404, "not_found", f"no live model is called {name!r}")
-    data = (files("sordino") / "weights" / entry.file).read_bytes()
+    data, _ = read_model(name)
     headers = {"ETag": f'"{entry.sha256}"', "Cache-Control": "no-cache"}
     return Response(data, media_type="application/octet-stream", headers=headers)

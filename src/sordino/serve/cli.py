@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sordino.commands import FallbackOption, OthersOption, VoiceOption
 from sordino.errors import SordinoError
 
 _LIMITS: dict[str, Any] = {"rich_help_panel": "Limits"}
@@ -85,6 +86,9 @@ def serve(
         float,
         typer.Option(metavar="SECONDS", min=0, help="For streams to end in at SIGTERM.", **_LIMITS),
     ] = 30.0,
+    voice: VoiceOption = None,
+    others: OthersOption = None,
+    voice_fallback: FallbackOption = "6",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each request.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the address.")] = False,
 ) -> None:
@@ -96,7 +100,11 @@ def serve(
         read_token,
         read_turn_credentials,
     )
+    from sordino.voice import VoiceChoice, load_voice_model, load_voices, read_fallback
 
+    choice = VoiceChoice(load_voices(voice), others, read_fallback(voice_fallback))
+    if choice.voices:
+        load_voice_model("default")  # to say now what is missing
     settings = Settings(
         host=host,
         port=port,
@@ -120,6 +128,7 @@ def serve(
         max_stream_seconds=60 * max_minutes,
         idle_seconds=idle,
         drain_seconds=drain,
+        voices=choice,
     )
 
     def announce(server: Server) -> None:

@@ -28,6 +28,7 @@ from websockets.sync.client import connect as _connect
 from sordino.arrays import from_int16
 from sordino.errors import SordinoError
 from sordino.serve.protocol import MAX_BLOCK_BYTES, Hello
+from sordino.voice import load_voices
 
 PATH = "/v1/stream"
 
@@ -64,7 +65,10 @@ class _Talk:
 
     @property
     def opening(self) -> str:
-        return json.dumps({"type": "hello", **asdict(self.hello)})
+        # Servers of an earlier version refuse fields that they do not know.
+        defaults = asdict(Hello())
+        given = {key: value for key, value in asdict(self.hello).items() if value != defaults[key]}
+        return json.dumps({"type": "hello", **given})
 
     def noisy(self, block: ArrayLike) -> bytes:
         array: NDArray[Any] = np.asarray(block)
@@ -257,7 +261,8 @@ def connect(url: str, sample_rate: int = 48000, **options: Any) -> Generator[Str
     Args:
         url: of the server, such as "ws://127.0.0.1:8765" or "wss://...".
         sample_rate: in Hz, 8000 to 48000.
-        options: format ("s16" or "f32"), channels, strength, model, token; see `Hello`.
+        options: format ("s16" or "f32"), channels, strength, model, token, others, voice_fallback;
+            see `Hello`.  A voice may be a profile, its name or its file, or several.
 
     Raises:
         StreamError: the server cannot be reached, or refuses.
@@ -295,6 +300,9 @@ async def connect_async(
 
 def _hello(sample_rate: int, options: dict[str, Any]) -> Hello:
     given: dict[str, Any] = {"rate": sample_rate, "format": "f32"}
+    if options.get("voice") is not None:
+        texts = [each.to_text() for each in load_voices(options["voice"])]
+        options = {**options, "voice": texts}
     return Hello(**given | options)
 
 

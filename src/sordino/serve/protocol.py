@@ -1,13 +1,17 @@
 """The WebSocket protocol of live streams, see docs/reference/protocol.md: messages and samples."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Any, Literal, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sordino.arrays import from_int16, to_int16
+from sordino.voice import VoiceChoice, voices_from_texts
+from sordino.voice_stream import FALLBACK_SECONDS
 
 VERSION = 1
 MIN_RATE, MAX_RATE = 8000, 48000  # Hz
@@ -55,7 +59,11 @@ class Hello:
         channels: interleaved.
         strength: share of the noise to take, 0 to 1.
         model: name of a packaged one.
-        voice: for models that keep one voice only; None for all others.
+        voice: profile of a voice to keep alone, as `sordino.voice.Voice.to_text` writes it, or
+            several; [] keeps everybody, None is what the server keeps.
+        others: the most that other voices are attenuated, in dB; None is no limit.
+        voice_fallback: seconds of speech without the voice after which everybody is kept until it
+            is heard again; None is never.
         token: of the server, if it has one.
     """
 
@@ -64,13 +72,29 @@ class Hello:
     channels: int = 1
     strength: float = 1.0
     model: str = "default"
-    voice: str | None = None
+    voice: str | Sequence[str] | None = None
+    others: float | None = None
+    voice_fallback: float | None = FALLBACK_SECONDS
     token: str | None = None
 
     @property
     def frame_bytes(self) -> int:
         """Bytes of one sample of all channels."""
         return self.channels * FORMATS[self.format].itemsize
+
+    def voices(self, default: VoiceChoice) -> VoiceChoice:
+        """Return which voices are to be kept.
+
+        Args:
+            default: of the server, for clients that send none.
+
+        Raises:
+            SordinoError: a voice is no profile.
+        """
+        if self.voice is None:
+            return default
+        texts = [self.voice] if isinstance(self.voice, str) else self.voice
+        return VoiceChoice(voices_from_texts(texts), self.others, self.voice_fallback)
 
     @property
     def max_block_bytes(self) -> int:
@@ -133,10 +157,11 @@ def read_hello(text: str) -> Hello:
     _check(hello.format in ("s16", "f32"), "format", hello.format, "'s16' or 'f32'")
     _check(_is_integer(hello.channels, 1, MAX_CHANNELS), "channels", hello.channels, "1 to 8")
     _check(is_share(hello.strength), "strength", hello.strength, "0 to 1")
-    if hello.voice is not None:
-        raise ProtocolError(
-            "bad_request", f"the model {hello.model!r} keeps any voice: leave out `voice`"
-        )
+    _check(_are_texts(hello.voice), "voice", "...", "a voice profile as a text, or a list of them")
+    for name, lowest in (("others", 0), ("voice_fallback", 1)):
+        value = getattr(hello, name)
+        expected = f"a number of {lowest} or more, or null"
+        _check(value is None or _is_number(value, lowest), name, value, expected)
     return hello
 
 
@@ -161,6 +186,15 @@ def read_message(text: str) -> dict[str, Any]:
 def is_share(value: object) -> TypeGuard[float]:
     """Return whether a value is a number from 0 to 1."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _are_texts(value: object) -> bool:
+    each = cast(list[object], value if isinstance(value, list) else [value])
+    return value is None or all(isinstance(text, str) for text in each)
+
+
+def _is_number(value: object, lowest: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and lowest <= value < inf
 
 
 def _is_integer(value: object, low: int, high: int) -> bool:

@@ -29,6 +29,7 @@ from sordino.serve.errors import Draining, Refusal
 from sordino.serve.metrics import Metrics
 from sordino.serve.settings import Settings
 from sordino.stft import FRAMES_PER_SECOND
+from sordino.voice import EVERYBODY, VoiceChoice, load_voice_model
 
 PIECE_SECONDS = 0.04  # longer blocks are split, so that nobody waits for them
 BATCH_FRAMES = 16  # of all channels in one batch: about 3 ms of one processor
@@ -107,7 +108,12 @@ class Scheduler:
         self.admission.check()
 
     def open(
-        self, sample_rate: int, channels: int = 1, model: str = "default", strength: float = 1.0
+        self,
+        sample_rate: int,
+        channels: int = 1,
+        model: str = "default",
+        strength: float = 1.0,
+        voices: VoiceChoice = EVERYBODY,
     ) -> "LiveStream":
         """Open a live stream; `LiveStream.close` releases its capacity.
 
@@ -116,25 +122,32 @@ class Scheduler:
             channels: denoised independently of each other.
             model: name of a packaged one, not a path.
             strength: share of the noise to take, 0 to 1.
+            voices: to keep alone.
 
         Raises:
             Overloaded, Draining: there is no capacity, or the server is about to end.
             Refusal: there is no such model, or it cannot run live.
             SordinoError: an argument is out of range.
         """
-        return self._admit(_make_denoiser(sample_rate, channels, model, strength))
+        return self._admit(_make_denoiser(sample_rate, channels, model, strength, voices), voices)
 
     async def open_in_thread(
-        self, sample_rate: int, channels: int = 1, model: str = "default", strength: float = 1.0
+        self,
+        sample_rate: int,
+        channels: int = 1,
+        model: str = "default",
+        strength: float = 1.0,
+        voices: VoiceChoice = EVERYBODY,
     ) -> "LiveStream":
         """Open a live stream as `open` does, without blocking the event loop.
 
         The delay of the resampler is measured for a sample rate that was not used before, which
         takes longer than a block may.
         """
-        return self._admit(
-            await asyncio.to_thread(_make_denoiser, sample_rate, channels, model, strength)
+        denoiser = await asyncio.to_thread(
+            _make_denoiser, sample_rate, channels, model, strength, voices
         )
+        return self._admit(denoiser, voices)
 
     def submit(self, stream: "LiveStream", block: NDArray[Any]) -> "asyncio.Future[Sound]":
         """Queue a piece of audio; the future gets the clean samples.
@@ -163,11 +176,11 @@ class Scheduler:
         self.metrics.streams.set(len(self.streams))
         self.metrics.load.set(self.admission.load)
 
-    def _admit(self, denoiser: Denoiser) -> "LiveStream":
+    def _admit(self, denoiser: Denoiser, voices: VoiceChoice) -> "LiveStream":
         if self.draining_until is not None:
             raise Draining
         reservation = self.admission.reserve(
-            denoiser.model, denoiser.sample_rate, denoiser.channels
+            denoiser.model, denoiser.sample_rate, denoiser.channels * voices.most_runs
         )
         return LiveStream(self, denoiser, reservation)
 
@@ -191,6 +204,7 @@ class Scheduler:
             except RuntimeError:  # the loop has been closed
                 return
             self.metrics.batch(len(batch))
+            del batch, outcomes  # while it waits, a thread keeps no sound and no voice
 
 
 class LiveStream:
@@ -254,6 +268,21 @@ class LiveStream:
         """Probability that the newest frame contains speech; None if it is not known."""
         return self.denoiser.speech_probability
 
+    @property
+    def voices(self) -> int:
+        """How many voices are kept alone; 0 keeps everybody."""
+        return len(self.denoiser.voices)
+
+    @property
+    def voice_probability(self) -> float | None:
+        """Probability that an enrolled voice speaks in the newest frame; None without one."""
+        return self.denoiser.target_probability
+
+    @property
+    def voice_missing(self) -> bool:
+        """Whether people speak, and no enrolled voice has been heard for some seconds."""
+        return self.denoiser.voice_missing
+
     def close(self) -> None:
         """Release its capacity; a second call does nothing."""
         self._reservation.release()
@@ -282,8 +311,12 @@ def live_model(name: str) -> str:
     return name
 
 
-def _make_denoiser(sample_rate: int, channels: int, model: str, strength: float) -> Denoiser:
-    return Denoiser(load_model(live_model(model)), sample_rate, channels, strength)
+def _make_denoiser(
+    sample_rate: int, channels: int, model: str, strength: float, voices: VoiceChoice
+) -> Denoiser:
+    name = live_model(model)
+    loaded = load_voice_model(name) if voices.voices else load_model(name)
+    return Denoiser(loaded, sample_rate, channels, strength, **voices.options(loaded))
 
 
 def _run_batch(batch: Sequence[_Work]) -> list[Sound | BaseException]:

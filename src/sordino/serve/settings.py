@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sordino.errors import SordinoError
+from sordino.voice import EVERYBODY, VoiceChoice, check_voice_options
 
 DEFAULT_PORT = 8765
 MIN_TOKEN_LENGTH = 16  # characters; shorter ones can be guessed
@@ -65,6 +66,8 @@ class Settings:
         requests_per_second, request_burst: limit for each client address, and for the control
             messages of each live stream.
         failures_per_minute: wrong tokens for each client address.
+        voices: what clients that send no voice of their own are to keep: voices, and how; see
+            `sordino.denoiser.Denoiser`.
 
     Raises:
         SordinoError: the settings are unsafe or make no sense.
@@ -106,6 +109,7 @@ class Settings:
     requests_per_second: float = 20
     request_burst: int = 100
     failures_per_minute: float = 10
+    voices: VoiceChoice = EVERYBODY
 
     def __post_init__(self) -> None:
         if not self.is_loopback and self.token is None:
@@ -153,6 +157,7 @@ class Settings:
             raise SordinoError("HTTPS needs both, --tls-certificate and --tls-key")
         if self.root_path and not re.fullmatch(ROOT_PATH, self.root_path):
             raise SordinoError(f"the root path is {self.root_path!r}: write it as /sordino")
+        check_voice_options(self.voices.others_db, self.voices.fallback_seconds)
         if not 0 <= self.port <= 65535:
             raise SordinoError(f"the port is {self.port}: expected 0 to 65535")
 

@@ -24,7 +24,8 @@ from sordino.model import available_models
 from sordino.serve.admission import Pace
 from sordino.serve.errors import Draining, Refusal
 from sordino.serve.state import State, state_of
-from sordino.serve.worker import MAX_CHANNELS, Task
+from sordino.serve.voices import Voices
+from sordino.serve.worker import ENROL, MAX_CHANNELS, VARIABLE, Task
 
 MAX_STDERR = 1 << 14  # bytes of a worker's standard error that are kept
 PIECE_BYTES = 1 << 16
@@ -36,6 +37,7 @@ _MEDIA_TYPES = {
     "oga": "audio/ogg", "opus": "audio/ogg", "m4a": "audio/mp4", "m4b": "audio/mp4",
     "aac": "audio/aac", "mka": "audio/x-matroska", "mkv": "video/x-matroska",
     "mp4": "video/mp4", "webm": "video/webm", "mov": "video/quicktime",
+    "json": "application/json",
 }  # fmt: skip
 _ERRORS: dict[int | str, dict[str, object]] = {
     400: {"description": "A parameter is wrong"},
@@ -66,6 +68,7 @@ router = APIRouter(tags=["recordings"])
 )
 async def denoise(
     request: Request,
+    voices: Voices,
     extension: Annotated[
         str,
         Query(
@@ -135,14 +138,69 @@ async def denoise(
             max_output_bytes=settings.max_output_bytes,
             memory_bytes=settings.decoder_memory_bytes,
             cpu_seconds=settings.decoder_cpu_seconds,
+            voices=tuple(each.to_text() for each in voices.voices),
+            others_db=voices.others_db,
+            voice_fallback=voices.fallback_seconds,
         )
         await upload.start(task)
-    except Refusal as refusal:
-        await upload.end(refusal.code)
-        state.metrics.refused.labels(refusal.code).inc()
+    except BaseException as error:
+        await upload.refuse(error)
         raise
-    except BaseException:
-        await upload.end("aborted")
+    return upload
+
+
+@router.post(
+    "/v1/voices",
+    tags=["voices"],
+    summary="Make a voice profile of a recording",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The profile",
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            "voice": {"type": "string", "description": "For `Sordino-Voice`"},
+                            "encoder": {"type": "string"},
+                            "seconds": {"type": "number", "description": "Of speech in it"},
+                        },
+                    }
+                }
+            },
+        },
+        **_ERRORS,
+    },
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"application/octet-stream": _BINARY}}
+    },
+)
+async def enrol(request: Request) -> Response:
+    """Make a voice profile of a recording of one person.
+
+    The answer is the only copy: the server keeps neither the recording nor the profile.
+    """
+    state = state_of(request)
+    settings = state.settings
+    upload = Upload(request, state, "json")
+    try:
+        upload.check()
+        task = Task(
+            extension=ENROL,
+            model="default",
+            strength=1.0,
+            attenuation_limit_db=None,
+            warm_up=0.0,
+            raw=None,
+            max_sound_seconds=settings.max_sound_seconds,
+            max_output_bytes=settings.max_output_bytes,
+            memory_bytes=settings.decoder_memory_bytes,
+            cpu_seconds=settings.decoder_cpu_seconds,
+        )
+        await upload.start(task)
+    except BaseException as error:
+        await upload.refuse(error)
         raise
     return upload
 
@@ -158,8 +216,9 @@ class Upload(Response):
 
     def __init__(self, request: Request, state: State, extension: str) -> None:
         media_type = _MEDIA_TYPES.get(extension, "application/octet-stream")
-        disposition = f'attachment; filename="clean.{extension}"'
-        super().__init__(media_type=media_type, headers={"Content-Disposition": disposition})
+        is_file = extension in EXTENSIONS
+        headers = {"Content-Disposition": f'attachment; filename="clean.{extension}"'}
+        super().__init__(media_type=media_type, headers=headers if is_file else None)
         del self.headers["Content-Length"]
         self.client = request.client.host if request.client else ""
         self.pace = Pace(state.settings)
@@ -201,11 +260,11 @@ class Upload(Response):
         """
         await self._state.uploads.take(self)
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "sordino.serve.worker", task.to_json()),
+            *(sys.executable, "-P", "-m", "sordino.serve.worker"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=_environment(),
+            env={**_environment(), VARIABLE: task.to_json()},
         )
         work = (
             self._pump_body(), self._collect_output(), self._collect_stderr(), self._limit_time(),
@@ -235,6 +294,14 @@ class Upload(Response):
             logger.warning("The answer to an upload breaks off: %s", refusal.message)
         finally:
             await self.end(outcome)
+
+    async def refuse(self, error: BaseException) -> None:
+        """End it before its answer has begun."""
+        if isinstance(error, Refusal):
+            await self.end(error.code)
+            self._state.metrics.refused.labels(error.code).inc()
+        else:
+            await self.end("aborted")
 
     async def end(self, outcome: str) -> None:
         """Stop whatever still runs."""

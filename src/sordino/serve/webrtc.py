@@ -15,10 +15,13 @@ import numpy as np
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from numpy.typing import NDArray
 
+from sordino.errors import SordinoError
 from sordino.serve.errors import Draining, Overloaded, Refusal
 from sordino.serve.peer_connection import Direction, Offer, PeerConnection, read_offer
 from sordino.serve.state import State
 from sordino.serve.tracks import RATE, CleanTrack, Receiver
+from sordino.serve.voices import Voices
+from sordino.voice import VoiceChoice
 
 SDP = "application/sdp"
 SDP_FRAGMENT = "application/trickle-ice-sdpfrag"
@@ -68,19 +71,27 @@ router = APIRouter(prefix="/v1/webrtc", tags=["webrtc"], lifespan=_lifespan)
 
 
 @router.post("", summary="Send a microphone, receive it clean", **_ANSWER)
-async def clean(request: Request, model: Model = "default", strength: Strength = 1.0) -> Response:
+async def clean(
+    request: Request, voices: Voices, model: Model = "default", strength: Strength = 1.0
+) -> Response:
     """Take an offer of one audio track that is sendrecv."""
     offer = await _offer(request)
-    return _respond(request, await _sessions(request).clean(offer, model.lower(), strength))
+    answer = await _sessions(request).clean(offer, model.lower(), strength, voices)
+    return _respond(request, answer)
 
 
 @router.post("/rooms/{room}/whip", summary="Publish into a room", **_ANSWER)
 async def publish(
-    request: Request, room: RoomName, model: Model = "default", strength: Strength = 1.0
+    request: Request,
+    room: RoomName,
+    voices: Voices,
+    model: Model = "default",
+    strength: Strength = 1.0,
 ) -> Response:
     """Take a WHIP offer; whoever views the room hears the clean audio."""
     offer = await _offer(request)
-    return _respond(request, await _sessions(request).publish(room, offer, model.lower(), strength))
+    answer = await _sessions(request).publish(room, offer, model.lower(), strength, voices)
+    return _respond(request, answer)
 
 
 @router.post("/rooms/{room}/whep", summary="Listen to a room", **_ANSWER)
@@ -236,26 +247,28 @@ class Sessions:
         self._peers: dict[str, PeerConnection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def clean(self, offer: Offer, model: str, strength: float) -> Answer:
+    async def clean(self, offer: Offer, model: str, strength: float, voices: VoiceChoice) -> Answer:
         """Send a client its own microphone, cleaned.
 
         Raises:
             Refusal: the offer is not of both directions, or there is no room.
         """
         _check(offer.sends and offer.receives, "offer a track that is sendrecv")
-        peer, track = self._cleaning_peer(model, strength), CleanTrack()
+        peer, track = self._cleaning_peer(model, strength, voices), CleanTrack()
         return await self._begin(
             peer, offer, "sendrecv", track, lambda: self._receive(peer, track.feed)
         )
 
-    async def publish(self, room_name: str, offer: Offer, model: str, strength: float) -> Answer:
+    async def publish(
+        self, room_name: str, offer: Offer, model: str, strength: float, voices: VoiceChoice
+    ) -> Answer:
         """Publish a client's microphone in a room.
 
         Raises:
             Refusal: the offer sends nothing, the room has a publisher, or there is no place.
         """
         _check(offer.sends, "offer a track that is sendonly")
-        peer = self._cleaning_peer(model, strength)
+        peer = self._cleaning_peer(model, strength, voices)
         try:
             room = self._rooms.publish(room_name, peer)
         except Refusal:
@@ -302,8 +315,11 @@ class Sessions:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _cleaning_peer(self, model: str, strength: float) -> PeerConnection:
-        stream = self._state.scheduler.open(RATE, 1, model, strength)
+    def _cleaning_peer(self, model: str, strength: float, voices: VoiceChoice) -> PeerConnection:
+        try:
+            stream = self._state.scheduler.open(RATE, 1, model, strength, voices)
+        except SordinoError as error:
+            raise Refusal(400, "bad_request", str(error)) from error
         return PeerConnection(self._state.settings, stream)
 
     def _receive(

@@ -94,8 +94,9 @@ class _Connection:
         return hello
 
     async def _open(self, hello: Hello) -> LiveStream:
+        voices = hello.voices(self._settings.voices)
         return await self._scheduler.open_in_thread(
-            hello.rate, hello.channels, hello.model, hello.strength
+            hello.rate, hello.channels, hello.model, hello.strength, voices
         )
 
     async def _stream(self, hello: Hello, stream: LiveStream) -> None:
@@ -107,7 +108,8 @@ class _Connection:
                 "format": hello.format,
                 "channels": hello.channels,
                 "strength": hello.strength,
-                "model": hello.model,
+                "model": stream.denoiser.model.info.name if stream.voices else hello.model,
+                "voices": stream.voices,
                 "latency": round(stream.latency, 6),
                 "max_block_bytes": hello.max_block_bytes,
             }
@@ -190,11 +192,13 @@ class _Connection:
 
     def _statistics(self, stream: LiveStream) -> dict[str, Any]:
         p50, p99 = self._times.read()
-        speech = stream.speech_probability
+        speech, voice = stream.speech_probability, stream.voice_probability
         return {
             "type": "stats",
             "seconds": round(stream.seconds, 3),
             "speech": None if speech is None else round(speech, 3),
+            "voice": None if voice is None else round(voice, 3),
+            "voice_missing": stream.voice_missing,
             "strength": stream.strength,
             "input_dbfs": self._input.read(),
             "output_dbfs": self._output.read(),

@@ -1,5 +1,7 @@
 """The process that decodes, denoises and encodes one upload: `python -P -m sordino.serve.worker`.
 
+It also makes voice profiles of recordings.
+
 Media files come from strangers and decoders have bugs, so the server's own process never parses
 one.  The worker has limits on its processor time, memory and files, knows no token, imports
 nothing from the working folder (-P), and has a lower priority than live streams.  It reads the
@@ -27,6 +29,7 @@ from sordino.batch.track import Settings, TrackDenoiser
 from sordino.errors import SordinoError
 from sordino.io.audiofile import Sink, explain, open_sink, open_source
 from sordino.io.formats import RawFormat, SoundInfo
+from sordino.voice import Voice, voices_from_texts
 
 try:
     import resource
@@ -34,6 +37,8 @@ except ImportError:  # Windows: the server's own clock is the only limit there
     resource = None
 
 NAME = "recording"
+VARIABLE = "SORDINO_TASK"
+ENROL = "enrol"  # in the place of a format: the answer is a voice profile
 MAX_CHANNELS = 32
 STREAMED = ("wav", "flac", "ogg", "opus", "mp3", "aac", "mka")
 """Formats that are written as the audio comes; others are written whole."""
@@ -55,6 +60,8 @@ class Task:
         strength: share of the noise to take.
         attenuation_limit_db: see `sordino.denoiser.Denoiser`.
         warm_up: seconds, see `sordino.batch.track.Settings`.
+        voices: profiles of the voices to keep, as texts; () keeps everybody.
+        others_db, voice_fallback: see `sordino.denoiser.Denoiser`.
         raw: encoding, rate in Hz and channels of headerless samples; None if there is a header.
         max_sound_seconds: of audio.
         max_output_bytes: of any file it writes.
@@ -72,17 +79,24 @@ class Task:
     max_output_bytes: int
     memory_bytes: int
     cpu_seconds: int
+    voices: tuple[str, ...] = ()
+    others_db: float | None = None
+    voice_fallback: float | None = None
 
     def to_json(self) -> str:
-        """Return it as the worker's argument."""
+        """Return it for the worker's environment.
+
+        Not for its arguments: every user of the machine can read those, and voices are private.
+        """
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Task":
-        """Read the worker's argument."""
+        """Read what `to_json` wrote."""
         values: dict[str, Any] = json.loads(text)
-        raw = values.pop("raw")
-        return cls(**values, raw=None if raw is None else (raw[0], raw[1], raw[2]))
+        raw, voices = values.pop("raw"), tuple(values.pop("voices"))
+        raw = None if raw is None else (raw[0], raw[1], raw[2])
+        return cls(**values, raw=raw, voices=voices)
 
 
 class TooLongError(SordinoError):
@@ -112,12 +126,15 @@ class _Peeked:
 
 
 def main() -> None:
-    """Run the task in the first argument."""
-    task = Task.from_json(sys.argv[1])
+    """Run the task in the environment."""
+    task = Task.from_json(os.environ.pop(VARIABLE))
     _limit(task)
     try:
         with open(0, "rb", buffering=0) as source, open(1, "wb", closefd=False) as target:
-            _denoise(task, source, target)
+            if task.extension == ENROL:
+                _enrol(task, source, target)
+            else:
+                _denoise(task, source, target)
     except BrokenPipeError:
         sys.exit(1)  # the server no longer wants it
     except Exception as error:
@@ -140,6 +157,22 @@ def _limit(task: Task) -> None:
     for limit, value in limits.items():
         with suppress(ValueError, OSError):  # macOS does not have all of them
             resource.setrlimit(limit, (value, value))
+
+
+def _enrol(task: Task, source: BinaryIO, target: BinaryIO) -> None:
+    """Answer with the profile of the voice in a recording, of which nothing is kept."""
+    with TemporaryDirectory(prefix="sordino-") as folder:
+        recording = Path(folder, NAME)
+        with recording.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        with open_source(recording) as sound:
+            _check(task, sound.info)
+        try:
+            voice = Voice.enroll(recording)
+        except SordinoError as error:
+            raise SordinoError(str(error).replace(f"{folder}{os.sep}", "the ")) from error
+    answer = {"voice": voice.to_text(), "encoder": voice.encoder, "seconds": round(voice.seconds)}
+    target.write(json.dumps(answer).encode())
 
 
 def _denoise(task: Task, source: BinaryIO, target: BinaryIO) -> None:
@@ -201,7 +234,15 @@ def _spool(task: Task, source: _Peeked, target: BinaryIO) -> None:
 
 
 def _settings(task: Task) -> Settings:
-    return Settings(task.model, task.strength, task.attenuation_limit_db, task.warm_up)
+    return Settings(
+        task.model,
+        task.strength,
+        task.attenuation_limit_db,
+        task.warm_up,
+        voice=voices_from_texts(task.voices),
+        others_db=task.others_db,
+        voice_fallback=task.voice_fallback,
+    )
 
 
 def _check(task: Task, info: SoundInfo) -> None:

@@ -81,6 +81,23 @@ def test_lists_devices(server, backend):
     assert outputs["room"].default
 
 
+def test_a_muted_microphone_and_the_rate_of_a_headset_are_known(server, backend):
+    mono = "rate=16000 channels=1 channel_map=mono"
+    server.load("module-null-sink", f"sink_name=car {mono}", "car")
+    server.load("module-remap-source", f"source_name=headset master=car.monitor {mono}", "headset")
+    assert backend.find_input("car.monitor").rate == 16000
+    for mute, volume in [(True, 1.0), (False, 0.0)]:
+        assert not backend.find_input("headset").muted
+        with pulsectl.Pulse("test") as pulse:
+            pulse.mute(server.sources()["headset"], mute)
+            pulse.volume_set_all_chans(server.sources()["headset"], volume)
+        wait_for(lambda: backend.find_input("headset").muted, "a muted headset")
+        with pulsectl.Pulse("test") as pulse:
+            pulse.mute(server.sources()["headset"], False)
+            pulse.volume_set_all_chans(server.sources()["headset"], 1.0)
+        wait_for(lambda: not backend.find_input("headset").muted, "the headset")
+
+
 def test_takes_no_monitor_and_none_of_its_own_by_default(server, backend):
     with backend.virtual_microphone():
         server.set_default_source(OWN)
@@ -117,6 +134,30 @@ def test_sink_plays_what_is_in_its_ring_and_silence_when_it_is_empty(server, bac
         wait_for(lambda: np.all(recorder.read(0.1) == 0), "silence")
         assert not sink.buffer.readable
         assert sink.xruns > 0
+
+
+def test_sound_moves_in_steps_that_cost_little(server, backend):
+    """A frame of 10 ms is recorded in one step on PulseAudio, in two on PipeWire."""
+    server.add_room("hall")  # what is played there does not set the microphone's pace
+    steps = {"source": [], "sink": []}
+
+    def noted(name, move):
+        def move_and_note(block):
+            steps[name].append(len(block))
+            return move(block)
+
+        return move_and_note
+
+    with closing(backend.open_input(None, RATE)) as source:
+        source.buffer.write = noted("source", source.buffer.write)
+        with closing(backend.open_output("hall", RATE)) as sink:
+            sink.buffer.read = noted("sink", sink.buffer.read)
+            collect(source, 1.0)
+            wait_for(lambda: sum(steps["sink"]) > RATE, "a second in the sink")
+    for name, sizes in steps.items():
+        rate = len(sizes) * RATE / sum(sizes)
+        print(f"{name}: {rate:.0f} steps a second")
+        assert rate < (120 if (server.kind, name) == ("pulseaudio", "source") else 240)
 
 
 def test_mixers_show_sordino(server, backend):

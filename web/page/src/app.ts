@@ -12,6 +12,7 @@ import { gains, mixed, newTake, removedDb, Samples, seconds, type Mode, type Tak
 import { Spectrograms } from "./spectrograms.js";
 import { TakeList } from "./take-list.js";
 import { Timeline } from "./timeline.js";
+import { chosenVoice } from "./voice.js";
 import { save } from "./wav.js";
 
 const MAX_LIVE_SECONDS = 1200;
@@ -23,6 +24,9 @@ const STATES: Record<string, string> = {
   idle: "The microphone gives no sound.",
   failed: "The engine has stopped, and noise comes through: ",
 };
+
+const VOICE_MISSING =
+  "People speak, but your voice is not heard: everybody is kept until it is.";
 
 /** A file that was chosen: its name and how to read it. */
 export interface Source {
@@ -122,7 +126,7 @@ export class App {
     say(`Starting ${this.where} …`);
     let live: Live;
     try {
-      live = await Live.start(device, this.engine, this.player.strength);
+      live = await Live.start(device, this.engine, this.player.strength, chosenVoice());
     } catch (error) {
       say((error as Error).message, true);
       void this.work();
@@ -132,6 +136,7 @@ export class App {
     const take = newTake(count ? `microphone ${count + 1}` : "microphone", 48000, [new Samples()]);
     take.noise = [new Samples()];
     this.live = { live, take };
+    let missing = false;
     setPhase("live");
     enable("engine", false);
     enable("mode", false, "noise");
@@ -143,7 +148,12 @@ export class App {
       take.noise[0].append(noise);
       if (seconds(take) > MAX_LIVE_SECONDS) void this.stop();
     };
-    live.onstats = () => showLive(live.node.stats!, live.latency, this.engine);
+    live.onstats = () => {
+      showLive(live.node.stats!, live.latency, this.engine);
+      const { voiceMissing } = live.node.stats!;
+      if (voiceMissing !== missing) say(voiceMissing ? VOICE_MISSING : STATES.active);
+      missing = voiceMissing;
+    };
     live.onstate = () => {
       const { state, error } = live.node;
       if (state in STATES) say(STATES[state] + (error?.message ?? ""), state === "failed");
@@ -283,7 +293,7 @@ export class App {
       if (take === this.takes.selected) this.progress.value = take.share;
     };
     try {
-      const engine = await engineOptions(this.engine);
+      const engine = await engineOptions(this.engine, chosenVoice());
       const options = { ...engine, signal, warmUp: WARM_UP_SECONDS, onprogress };
       for (const channel of take.noisy) {
         const noisy = channel.all();

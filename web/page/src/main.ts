@@ -5,6 +5,7 @@ import { choose, element, onchoice, say } from "./page.js";
 import { example, type EngineName } from "./server.js";
 import type { Mode } from "./sounds.js";
 import { followTheme } from "./theme.js";
+import { setUpVoice } from "./voice.js";
 
 const PRIVACY: Record<EngineName, string> = {
   device: "Drop recordings or speak. Nothing leaves this device: the network runs in your browser.",
@@ -95,6 +96,11 @@ speak.addEventListener("click", async () => {
 navigator.mediaDevices?.addEventListener("devicechange", () => void listMicrophones());
 void listMicrophones();
 audible.addEventListener("change", () => (app.audible = audible.checked));
+
+setUpVoice(
+  () => microphone.value,
+  () => app.redo(),
+);
 
 // Playback
 

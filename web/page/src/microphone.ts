@@ -38,7 +38,12 @@ export class Live {
   }
 
   /** Switch a microphone on; the first one there is if `device` is empty. */
-  static async start(device: string, engine: EngineName, strength: number): Promise<Live> {
+  static async start(
+    device: string,
+    engine: EngineName,
+    strength: number,
+    voice: string | null,
+  ): Promise<Live> {
     if (!navigator.mediaDevices) {
       throw new Error("A microphone needs https, or http on this very machine.");
     }
@@ -54,7 +59,7 @@ export class Live {
     let stream: MediaStream | undefined;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio });
-      const options = { ...(await engineOptions(engine)), strength, tap: true };
+      const options = { ...(await engineOptions(engine, voice)), strength, tap: true };
       const node = await createSordinoNode(context, options);
       const monitor = new GainNode(context, { gain: 0 });
       context.createMediaStreamSource(stream).connect(node).connect(monitor);

@@ -23,18 +23,40 @@ async function get(path: string): Promise<Response> {
   return answer;
 }
 
-let weights: Promise<ArrayBuffer> | undefined;
+const weights = new Map<string, Promise<ArrayBuffer>>();
 
-/** What sordino-web needs to know to run the chosen engine. */
-export async function engineOptions(engine: EngineName): Promise<EngineOptions> {
-  if (engine === "server") return { server: { url: "v1/stream", token } };
-  weights ??= get("v1/models/default/weights").then((answer) => answer.arrayBuffer());
+async function model(name: string): Promise<ArrayBuffer> {
+  const loading =
+    weights.get(name) ?? get(`v1/models/${name}/weights`).then((answer) => answer.arrayBuffer());
+  weights.set(name, loading);
   try {
-    return { model: await weights };
+    return await loading;
   } catch (error) {
-    weights = undefined;
+    weights.delete(name);
     throw error;
   }
+}
+
+/**
+ * What sordino-web needs to know to run the chosen engine.
+ *
+ * @param voice profile of the voice to keep alone; null keeps everybody.
+ */
+export async function engineOptions(
+  engine: EngineName,
+  voice: string | null,
+): Promise<EngineOptions> {
+  if (engine === "server") return { server: { url: "v1/stream", token }, voice };
+  return { model: await model(voice ? "default-voice" : "default"), voice };
+}
+
+/** The profile of the voice in a recording; the server keeps neither. */
+export async function enrol(recording: ArrayBuffer): Promise<string> {
+  const headers: Record<string, string> = token ? { Authorization: `Bearer ${token}` } : {};
+  const answer = await fetch("v1/voices", { method: "POST", body: recording, headers });
+  const said = (await answer.json()) as { voice: string; message?: string };
+  if (!answer.ok) throw new Error(`Your voice is not enrolled: ${said.message ?? answer.status}.`);
+  return said.voice;
 }
 
 /** The bundled recording to try. */

@@ -2,17 +2,27 @@
 import { modelSource, startWorker, wasmSource, type AssetOptions } from "./assets.js";
 import { explained, messageOf, SordinoError } from "./errors.js";
 import type { Engine, FromWorker, ToWorker } from "./messages.js";
+import { checkVoice, voiceTexts, type VoiceOptions } from "./voice.js";
 
-export interface EngineOptions extends AssetOptions {
-  /** Address or bytes of the ONNX model; the one that came with the package if left out. */
+export interface EngineOptions extends AssetOptions, VoiceOptions {
+  /**
+   * Address or bytes of the ONNX model; the one that came with the package if left out. A voice needs
+   * one that keeps voices: dist/default-voice.onnx of the package, or a server's
+   * /v1/models/default-voice/weights.
+   */
   model?: string | URL | ArrayBuffer;
   /** Let a Sordino server do the work instead of this device. */
   server?: { url: string; model?: string; token?: string | null };
 }
 
-async function describe({ model, server, wasmUrl }: EngineOptions): Promise<Engine> {
-  if (server) return { ...server, url: new URL(server.url, location.href).href, kind: "server" };
-  return { kind: "device", wasm: await wasmSource(wasmUrl), model: await modelSource(model) };
+async function describe(options: EngineOptions): Promise<Engine> {
+  const { model, server, wasmUrl, others, voiceFallback } = options;
+  checkVoice(options);
+  const voice = { voice: voiceTexts(options), others, voiceFallback };
+  if (server) {
+    return { ...server, url: new URL(server.url, location.href).href, kind: "server", voice };
+  }
+  return { kind: "device", wasm: await wasmSource(wasmUrl), model: await modelSource(model), voice };
 }
 
 export class EngineWorker {

@@ -19,4 +19,5 @@ export {
   type Sound,
   type SuppressedTrack,
 } from "./node.js";
+export type { VoiceOptions } from "./voice.js";
 export { openStream, SordinoStream, type StreamOptions, type StreamStats } from "./stream.js";

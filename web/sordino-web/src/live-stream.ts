@@ -106,6 +106,8 @@ export class LiveStream {
       outputDbfs: powerDb(this.cleanPower / count),
       takenDb: this.meter.removedDb,
       speech: estimator.speech,
+      voice: estimator.voice,
+      voiceMissing: estimator.voiceMissing,
       load: remote ? (estimator.stats?.load ?? null) : this.busy / (count / rate),
       underruns: transport.underruns,
       skipped: this.skipped,

@@ -1,9 +1,11 @@
 /** Messages between the page's thread and the worker. */
 
+import type { VoiceOptions } from "./voice.js";
+
 /** Where the network runs. */
 export type Engine =
-  | { kind: "device"; wasm: string | ArrayBuffer; model: string | ArrayBuffer }
-  | { kind: "server"; url: string; model?: string; token?: string | null };
+  | { kind: "device"; wasm: string | ArrayBuffer; model: string | ArrayBuffer; voice: VoiceOptions }
+  | { kind: "server"; url: string; model?: string; token?: string | null; voice: VoiceOptions };
 
 /** How samples travel between the worker and the audio thread. */
 export type TransportSource =
@@ -26,6 +28,10 @@ export interface Stats {
   takenDb: number | null;
   /** Probability, 0..1, that the newest frame has speech in it; null if unknown. */
   speech: number | null;
+  /** Probability, 0..1, that an enrolled voice speaks in it; null without one. */
+  voice: number | null;
+  /** Whether people speak, and no enrolled voice has been heard for some seconds. */
+  voiceMissing: boolean;
   /** Inference time / audio time on this device, or the share of the server's processors in use. */
   load: number | null;
   /** Times that clean samples came too late and noisy ones were played instead. */

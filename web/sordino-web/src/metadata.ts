@@ -32,7 +32,7 @@ export function readModelInfo(onnx: Uint8Array): ModelInfo {
   }
   if (text === undefined) throw new SordinoError("the file is not one of Sordino's models");
   const info = parse(text);
-  if (info.format > 1) throw new SordinoError("the model is newer than this version of sordino-web");
+  if (info.format > 2) throw new SordinoError("the model is newer than this version of sordino-web");
   if (info.kind !== "noise-mask") {
     throw new SordinoError(`models of the kind ${info.kind} do not run in the browser`);
   }

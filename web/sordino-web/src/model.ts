@@ -12,9 +12,12 @@ export interface Step {
   mask: Float32Array;
   /** Probability of speech in each frame. */
   speech: Float32Array;
+  /** Logit that the enrolled voice speaks in each frame; of models of format 2 alone. */
+  target?: Float32Array;
   state: State;
 }
 
+const SILENT_TARGET = -20; // logit of the enrolled voice in silence
 const SILENCE = 1e-6; // of full scale, in a bin: less than resamplers leave after a sound
 const isHeard = (value: number): boolean => Math.abs(value) > SILENCE;
 
@@ -43,17 +46,26 @@ async function download(url: string): Promise<ArrayBuffer> {
   return answer.arrayBuffer();
 }
 
+const repeated = (x: Float32Array, rows: number): Float32Array =>
+  joined(Array.from({ length: rows }, () => x));
+
+function joined(parts: Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.length * parts[0].length);
+  parts.forEach((part, n) => whole.set(part, n * part.length));
+  return whole;
+}
+
 /** A loaded network of the kind "noise-mask"; it holds no state of a stream. */
 export class Model {
   private readonly states: string[];
-  private readonly voice: ort.Tensor;
+  private readonly anybody: Float32Array;
 
   private constructor(
     readonly info: ModelInfo,
     private readonly session: ort.InferenceSession,
   ) {
     this.states = Object.keys(info.states);
-    this.voice = new ort.Tensor(new Float32Array(info.voice_size), [1, info.voice_size]);
+    this.anybody = new Float32Array(info.voice_size);
   }
 
   /**
@@ -71,11 +83,30 @@ export class Model {
     return new Model(info, session);
   }
 
-  /** The state before the first frame. */
-  initialState(): State {
+  /** Whether it can keep enrolled voices alone. */
+  get keepsVoices(): boolean {
+    return this.session.outputNames.includes("target");
+  }
+
+  /** A state whose rows go on from those of another one. */
+  withRows(state: State, rows: number[]): State {
+    return Object.fromEntries(
+      Object.entries(state).map(([name, tensor]) => {
+        const [before, ...shape] = tensor.dims;
+        const size = tensor.size / before;
+        const data = new Float32Array(rows.length * size);
+        const values = tensor.data as Float32Array;
+        rows.forEach((row, n) => data.set(values.subarray(row * size, (row + 1) * size), n * size));
+        return [name, new ort.Tensor(data, [rows.length, ...shape])];
+      }),
+    );
+  }
+
+  /** The state before the first frame, for so many voices. */
+  initialState(rows = 1): State {
     return Object.fromEntries(
       this.states.map((name) => {
-        const shape = [1, ...this.info.states[name]];
+        const shape = [rows, ...this.info.states[name]];
         const size = shape.reduce((a, b) => a * b, 1);
         return [`state.${name}`, new ort.Tensor(new Float32Array(size), shape)];
       }),
@@ -87,37 +118,57 @@ export class Model {
    *
    * Silent frames, as of a muted microphone (less than -120 dBFS in every bin), do not reach the
    * network: they have no noise and no speech, and the state stays as it was before them.
+   *
+   * @param voices embeddings; mask, speech and target hold a row for each. None is any voice.
    */
-  async run(spectra: Float32Array, frames: number, state: State): Promise<Step> {
+  async run(
+    spectra: Float32Array,
+    frames: number,
+    state: State,
+    voices: Float32Array[] = [this.anybody],
+  ): Promise<Step> {
+    const rows = voices.length;
     const size = spectra.length / frames;
     const heard: number[] = [];
     for (let t = 0; t < frames; t++) {
       if (spectra.subarray(t * size, (t + 1) * size).some(isHeard)) heard.push(t);
     }
-    if (heard.length === frames) return this.estimate(spectra, frames, state);
-    const mask = new Float32Array(spectra.length);
-    const speech = new Float32Array(frames);
-    if (!heard.length) return { mask, speech, state };
+    if (heard.length === frames) return this.estimate(spectra, frames, state, voices);
+    const mask = new Float32Array(rows * spectra.length);
+    const speech = new Float32Array(rows * frames);
+    const target = new Float32Array(rows * frames).fill(SILENT_TARGET);
+    if (!heard.length) return { mask, speech, target, state };
     const joined = new Float32Array(heard.length * size);
     heard.forEach((t, n) => joined.set(spectra.subarray(t * size, (t + 1) * size), n * size));
-    const step = await this.estimate(joined, heard.length, state);
-    heard.forEach((t, n) => {
-      mask.set(step.mask.subarray(n * size, (n + 1) * size), t * size);
-      speech[t] = step.speech[n];
-    });
-    return { mask, speech, state: step.state };
+    const step = await this.estimate(joined, heard.length, state, voices);
+    for (let row = 0; row < rows; row++) {
+      heard.forEach((t, n) => {
+        const [from, to] = [row * heard.length + n, row * frames + t];
+        mask.set(step.mask.subarray(from * size, (from + 1) * size), to * size);
+        speech[to] = step.speech[from];
+        if (step.target) target[to] = step.target[from];
+      });
+    }
+    return { mask, speech, target, state: step.state };
   }
 
-  private async estimate(spectra: Float32Array, frames: number, state: State): Promise<Step> {
-    const shape = [1, frames, spectra.length / frames / 2, 2];
+  private async estimate(
+    spectra: Float32Array,
+    frames: number,
+    state: State,
+    voices: Float32Array[],
+  ): Promise<Step> {
+    const rows = voices.length;
+    const shape = [rows, frames, spectra.length / frames / 2, 2];
     const results = await this.session.run({
-      spectrum: new ort.Tensor(spectra, shape),
-      voice: this.voice,
+      spectrum: new ort.Tensor(rows === 1 ? spectra : repeated(spectra, rows), shape),
+      voice: new ort.Tensor(joined(voices), [rows, this.info.voice_size]),
       ...state,
     });
     return {
       mask: results.mask.data as Float32Array,
       speech: results.speech.data as Float32Array,
+      target: results.target?.data as Float32Array | undefined,
       state: Object.fromEntries(
         this.states.map((name) => [`state.${name}`, results[`next.${name}`] as ort.Tensor]),
       ),

@@ -37,6 +37,14 @@ export class ServerEstimator implements NoiseEstimator {
     return this.stats?.speech ?? null;
   }
 
+  get voice(): number | null {
+    return this.stats?.voice ?? null;
+  }
+
+  get voiceMissing(): boolean {
+    return this.stats?.voice_missing ?? false;
+  }
+
   async feed(block: Float32Array): Promise<void> {
     for (let at = 0; at < block.length; at += this.blockSize) {
       const part = block.slice(at, at + this.blockSize);

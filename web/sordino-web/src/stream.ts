@@ -1,7 +1,8 @@
 /** The client of a Sordino server's `WS /v1/stream`: blocks of sound out, clean blocks back. */
 import { messageOf, SordinoError } from "./errors.js";
+import { FALLBACK_SECONDS, voiceTexts, type VoiceOptions } from "./voice.js";
 
-export interface StreamOptions {
+export interface StreamOptions extends VoiceOptions {
   /** Sample rate in Hz, 8000 to 48000. */
   rate: number;
   /** Interleaved channels; 1 if left out. */
@@ -18,6 +19,10 @@ export interface StreamOptions {
 export interface StreamStats {
   seconds: number;
   speech: number | null;
+  /** Probability that an enrolled voice speaks; null without one. */
+  voice?: number | null;
+  /** Whether people speak, and no enrolled voice has been heard for some seconds. */
+  voice_missing?: boolean;
   strength: number;
   input_dbfs: number | null;
   output_dbfs: number | null;
@@ -84,7 +89,11 @@ export class SordinoStream {
   greet(options: StreamOptions): Promise<void> {
     const { rate, channels = 1, strength = 1, model = "default", token = null } = options;
     const hello = { type: "hello", rate, format: "f32", channels, strength, model, token };
-    this.socket.send(JSON.stringify(hello));
+    const voice = voiceTexts(options);
+    const { others = null, voiceFallback = FALLBACK_SECONDS } = options;
+    // Servers of an earlier version refuse fields that they do not know.
+    const voices = voice.length ? { voice, others, voice_fallback: voiceFallback } : {};
+    this.socket.send(JSON.stringify({ ...hello, ...voices }));
     return this.answer("ready");
   }
 

@@ -26,12 +26,13 @@ let inner = 48000; // of the engine
 async function openEngine(engine: Engine): Promise<NoiseEstimator> {
   inner = engineRate(rate, engine.kind === "server");
   if (engine.kind === "server") {
-    const { url, model, token } = engine;
-    return ServerEstimator.open(url, { rate: inner, model, token });
+    const { url, model, token, voice } = engine;
+    return ServerEstimator.open(url, { rate: inner, model, token, ...voice });
   }
   const local = new LocalEstimator(
     await Model.load(await fetchBytes(engine.model), engine.wasm),
     inner,
+    engine.voice,
   );
   const sound = new Float32Array(hop(inner)).fill(0.001); // silence would not reach the network
   for (let k = 0; k < WARM_UP_HOPS; k++) await local.feed(sound);

@@ -16,6 +16,8 @@ class HalfEstimator implements NoiseEstimator {
   constructor(readonly latency: number) {}
 
   readonly speech = null;
+  readonly voice = null;
+  readonly voiceMissing = false;
   onnoise: (noise: Float32Array) => void = () => {};
   private readonly queue = new SampleQueue();
 

@@ -43,6 +43,10 @@ class UnknownDevice(DeviceLost):
     """No device has the name that the user gave, though the backend answers."""
 
 
+class RefusedDeviceError(SordinoError):
+    """A device that must not be used: it would send sound round and round, or is another's."""
+
+
 class ServerLost(DeviceLost):
     """The sound server does not answer."""
 
@@ -61,6 +65,7 @@ class Device:
         monitor: it is no microphone but records what a loudspeaker plays.
         virtual: it is one of Sordino's own, or the cable that serves as one.
         managed: another `sordino` that is running has made it.
+        muted: it gives silence, because its switch in the system's mixer is off.
     """
 
     name: str
@@ -72,6 +77,7 @@ class Device:
     monitor: bool = False
     virtual: bool = False
     managed: bool = False
+    muted: bool = False
 
 
 class Port(Protocol):

@@ -5,9 +5,11 @@ fragments of 10 ms, must notice within a moment that its device or server has go
 never be moved to another device behind its back.  Servers like to move the stream of a microphone
 that was unplugged to the next one, which might be Sordino's own.  `PA_STREAM_DONT_MOVE` forbids
 that, and neither libpulse-simple (pasimple), `parec` and `pacat`, PortAudio nor `soundcard` can
-set it; the last two do not survive a restart of the server either.  What remains is small: no
-callback is needed, since one thread for each stream turns the main loop and looks after every
-turn whether there is something to move.
+set it; the last two do not survive a restart of the server either.
+
+One thread for each stream runs the library's main loop, which stays in C between two callbacks: a
+fragment takes Python's global lock once.  Returning to Python after every event of the loop would
+take it several times, and wake the engine's thread each time.
 """
 
 # No types: libpulse.
@@ -28,6 +30,7 @@ from sordino.live.backends.base import raise_priority
 LIBRARY = "libpulse.so.0"
 MONO = (0,)  # channel map
 SAMPLE_BYTES = 4  # float32
+LATENCY_MOVES = 20  # fragments between two looks at the latency
 OPENING_SECONDS = 3.0  # a server that has not answered by then counts as not there
 
 # From pulse/{def,sample,mainloop,context,stream,proplist,error}.h, version 2 and newer.
@@ -47,7 +50,8 @@ pa_mainloop *pa_mainloop_new(void);
 void pa_mainloop_free(pa_mainloop *m);
 pa_mainloop_api *pa_mainloop_get_api(pa_mainloop *m);
 int pa_mainloop_iterate(pa_mainloop *m, int block, int *retval);
-void pa_mainloop_wakeup(pa_mainloop *m);
+int pa_mainloop_run(pa_mainloop *m, int *retval);
+void pa_mainloop_quit(pa_mainloop *m, int retval);
 
 pa_proplist *pa_proplist_new(void);
 int pa_proplist_sets(pa_proplist *p, const char *key, const char *value);
@@ -66,6 +70,9 @@ int pa_stream_connect_record(pa_stream *s, const char *dev, const pa_buffer_attr
 int pa_stream_connect_playback(pa_stream *s, const char *dev, const pa_buffer_attr *a,
     int flags, void *volume, pa_stream *sync);
 int pa_stream_get_state(pa_stream *s);
+void pa_stream_set_read_callback(pa_stream *s, void (*cb)(pa_stream *, size_t, void *), void *u);
+void pa_stream_set_write_callback(pa_stream *s, void (*cb)(pa_stream *, size_t, void *), void *u);
+void pa_stream_set_state_callback(pa_stream *s, void (*cb)(pa_stream *, void *), void *u);
 int pa_stream_get_latency(pa_stream *s, uint64_t *microseconds, int *negative);
 size_t pa_stream_readable_size(pa_stream *s);
 size_t pa_stream_writable_size(pa_stream *s);
@@ -114,8 +121,8 @@ class Stream:
         direction: "record" from a source or "playback" to a sink.
         device: name of the source or sink.
         rate: in Hz; the server converts from and to the device's.
-        block_seconds: how much sound is wanted at once.  Recording comes in halves of it, since
-            PipeWire keeps one fragment back; playback has half of it more, to bridge a delay.
+        step_seconds: how much sound is moved at once.  Of what is played the server has up to
+            three times as much in store: one to be filled, two to bridge a delay.
         exchange: called in the thread with an array, shape = (samples,) or, where there are
             several channels, (samples * channels,), interleaved.  Recording: what came in; it
             is valid only during the call.  Playback: to be filled.
@@ -130,7 +137,7 @@ class Stream:
         direction: Literal["record", "playback"],
         device: str,
         rate: int,
-        block_seconds: float,
+        step_seconds: float,
         exchange: Callable[[Mono], object],
         title: str,
         properties: Mapping[str, str] | None = None,
@@ -142,7 +149,7 @@ class Stream:
         self.failure: PulseError | None = None
         self.latency = 0.0  # seconds of sound between the device and this process
         self._recording = direction == "record"
-        self._half_block = round(block_seconds * rate / 2) * SAMPLE_BYTES
+        self._step = round(step_seconds * rate) * SAMPLE_BYTES
         self._exchange, self._title = exchange, title
         self._properties = {"application.name": "Sordino", **(properties or {})}
         self._answered = threading.Event()
@@ -153,6 +160,7 @@ class Stream:
         self._block = np.zeros(rate * self.channels, np.float32)
         self._start = _ffi.from_buffer(self._block)
         self._data, self._size = _ffi.new("const void **"), _ffi.new("size_t *")
+        self._moves = 0
         self._delay, self._negative = _ffi.new("uint64_t *"), _ffi.new("int *")
         self._thread: threading.Thread | None = None
 
@@ -180,11 +188,15 @@ class Stream:
     def close(self) -> None:
         """Disconnect; does nothing if that has happened already."""
         self._closing = True
-        with self._lock:
-            if self._loop is not None:
-                library().pa_mainloop_wakeup(self._loop)
+        self._quit()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
+
+    def _quit(self) -> None:
+        """Let the main loop end, from any thread."""
+        with self._lock:
+            if self._loop is not None:
+                library().pa_mainloop_quit(self._loop, 0)
 
     def _run(self) -> None:
         raise_priority()
@@ -196,15 +208,15 @@ class Stream:
         try:
             context = self._connected(pulse, loop)
             stream = self._started(pulse, loop, context)
+            callbacks = self._listen(pulse, context, stream)
             self._answered.set()
-            while not self._closing:
-                self._move(pulse, stream)
-                self._turn(pulse, loop, context)
-                self._check(pulse, context, pulse.pa_stream_get_state(stream), _STREAM_READY)
+            pulse.pa_mainloop_run(loop, _ffi.NULL)
+            del callbacks  # the library used them until here
         except PulseError as error:
             self.failure = error
         finally:
             if stream is not None:
+                pulse.pa_stream_set_state_callback(stream, _ffi.NULL, _ffi.NULL)
                 pulse.pa_stream_disconnect(stream)
                 pulse.pa_stream_unref(stream)
             if context is not None:
@@ -214,6 +226,31 @@ class Stream:
                 self._loop = None
             pulse.pa_mainloop_free(loop)
             self._answered.set()
+
+    def _listen(self, pulse: Any, context: Any, stream: Any) -> list[Any]:
+        """Let the library call what moves sound; return what must be kept until it has ended."""
+
+        def fail(_: object, error: Exception, __: object) -> None:
+            self.failure = PulseError(str(error))
+            self._quit()
+
+        def move(_: Any, size: int, __: Any) -> None:
+            self._move(pulse, stream, size)
+
+        def check(_: Any, __: Any) -> None:
+            self._check(pulse, context, pulse.pa_stream_get_state(stream), _STREAM_READY)
+
+        request = _ffi.callback("void(pa_stream *, size_t, void *)", move, onerror=fail)
+        change = _ffi.callback("void(pa_stream *, void *)", check, onerror=fail)
+        pulse.pa_stream_set_state_callback(stream, change, _ffi.NULL)
+        if self._recording:
+            pulse.pa_stream_set_read_callback(stream, request, _ffi.NULL)
+            move(stream, pulse.pa_stream_readable_size(stream), None)
+        else:
+            pulse.pa_stream_set_write_callback(stream, request, _ffi.NULL)
+            move(stream, pulse.pa_stream_writable_size(stream), None)
+        check(stream, None)
+        return [request, change]
 
     def _turn(self, pulse: Any, loop: Any, context: Any) -> None:
         """Wait for the next event and let the library handle it."""
@@ -251,13 +288,12 @@ class Stream:
             raise _error(pulse, context)
         device = self.device.encode()
         if self._recording:
-            sizes = (_SERVER_DECIDES,) * 4 + (self._half_block * self.channels,)
+            sizes = (_SERVER_DECIDES,) * 4 + (self._step * self.channels,)
             attr = _ffi.new("pa_buffer_attr *", sizes)
             failed = pulse.pa_stream_connect_record(stream, device, attr, _FLAGS)
         else:
             # No pre-buffering: after a gap the sound goes on at once.
-            half = self._half_block
-            sizes = (_SERVER_DECIDES, 3 * half, 0, half, _SERVER_DECIDES)
+            sizes = (_SERVER_DECIDES, 3 * self._step, 0, self._step, _SERVER_DECIDES)
             attr = _ffi.new("pa_buffer_attr *", sizes)
             failed = pulse.pa_stream_connect_playback(
                 stream, device, attr, _FLAGS, _ffi.NULL, _ffi.NULL
@@ -270,30 +306,39 @@ class Stream:
             self._turn(pulse, loop, context)
         return stream
 
-    def _move(self, pulse: Any, stream: Any) -> None:
+    def _move(self, pulse: Any, stream: Any, size: int) -> None:
+        """Take or give as many bytes as the server has announced."""
+        if size == _NOTHING:
+            return
         if self._recording:
-            self._take(pulse, stream)
-        else:
-            self._give(pulse, stream)
+            self._take(pulse, stream, size)
+        elif size >= SAMPLE_BYTES:
+            self._give(pulse, stream, size)
+        self._moves += 1
+        if self._moves % LATENCY_MOVES == 1:
+            self._note_latency(pulse, stream)
+
+    def _note_latency(self, pulse: Any, stream: Any) -> None:
         if pulse.pa_stream_get_latency(stream, self._delay, self._negative) == 0:
             self.latency = 0.0 if self._negative[0] else self._delay[0] * 1e-6
 
-    def _take(self, pulse: Any, stream: Any) -> None:
-        while 0 < pulse.pa_stream_readable_size(stream) < _NOTHING:
+    def _take(self, pulse: Any, stream: Any, left: int) -> None:
+        while left > 0:
             pulse.pa_stream_peek(stream, self._data, self._size)
             data, size = self._data[0], self._size[0]
+            if not size:
+                return
             if data == _ffi.NULL:  # a hole: sound that got lost
                 self._exchange(np.zeros(size // SAMPLE_BYTES, np.float32))
             else:
                 self._exchange(np.frombuffer(_ffi.buffer(data, size), np.float32))
             pulse.pa_stream_drop(stream)
+            left -= size
 
-    def _give(self, pulse: Any, stream: Any) -> None:
-        size = pulse.pa_stream_writable_size(stream)
-        if SAMPLE_BYTES <= size < _NOTHING:
-            block = self._block[: size // SAMPLE_BYTES]
-            self._exchange(block)
-            pulse.pa_stream_write(stream, self._start, block.nbytes, _ffi.NULL, 0, 0)
+    def _give(self, pulse: Any, stream: Any, size: int) -> None:
+        block = self._block[: size // SAMPLE_BYTES]
+        self._exchange(block)
+        pulse.pa_stream_write(stream, self._start, block.nbytes, _ffi.NULL, 0, 0)
 
 
 def _proplist(pulse: Any, properties: Mapping[str, str]) -> Any:

@@ -14,7 +14,6 @@ import pulsectl
 from sordino.arrays import Mono
 from sordino.live.backends import pulse_server
 from sordino.live.backends.base import (
-    BLOCK_SECONDS,
     LOUDSPEAKER,
     MICROPHONE,
     RING_SECONDS,
@@ -38,6 +37,13 @@ from sordino.live.backends.pulse_server import (
 )
 from sordino.live.channels import ChannelPicker
 from sordino.live.ring_buffer import RingBuffer
+
+STEP_SECONDS = 0.005
+"""Of sound that is moved at once.  PipeWire lets the whole graph run at this pace."""
+
+RECORD_SECONDS = 0.010
+"""The same for recording on PulseAudio, a frame of the network.  PipeWire keeps one step back, so
+that longer ones cost time there."""
 
 
 class PulseBackend:
@@ -89,7 +95,8 @@ class PulseBackend:
                 info: Any = pulse.get_source_by_name(device.name)
             except pulsectl.PulseIndexError:
                 raise DeviceLost(f"{device.label} has gone") from None
-        source = PulseSource(device, rate, info.channel_list_raw, channel)
+            step = _record_seconds(pulse)
+        source = PulseSource(device, rate, step, info.channel_list_raw, channel)
         source.open()
         return source
 
@@ -148,17 +155,25 @@ class PulseBackend:
         return self._before
 
 
+def _record_seconds(pulse: pulsectl.Pulse) -> float:
+    """Return how much sound is recorded at once, in seconds."""
+    info: Any = pulse.server_info()
+    return STEP_SECONDS if "PipeWire" in info.server_name else RECORD_SECONDS
+
+
 def _device(info: Any, kind: Kind, default: str) -> Device:
     return Device(
         name=info.name,
         label=info.description,
         kind=kind,
-        rate=info.sample_spec.rate,
+        # PipeWire's sample specification of a virtual device is a guess; its property is not.
+        rate=int(info.proplist.get("audio.rate", info.sample_spec.rate)),
         channels=info.channel_count,
         default=info.name == default,
         monitor=kind == "input" and info.monitor_of_sink_name is not None,
         virtual=info.name.startswith(PREFIX),
         managed=info.proplist.get(OWNER_PROPERTY, owner_token()) != owner_token(),
+        muted=bool(info.mute) or not info.volume.value_flat,
     )
 
 
@@ -202,17 +217,23 @@ class PulseSource(_PulsePort):
     Args:
         device: an input of the server.
         rate: in Hz.
+        step_seconds: see `Stream`.
         channel_map: the device's own; see `Stream`.
         channel: counted from 1; None: the one with sound.
     """
 
     def __init__(
-        self, device: Device, rate: int, channel_map: Sequence[int], channel: int | None = None
+        self,
+        device: Device,
+        rate: int,
+        step_seconds: float,
+        channel_map: Sequence[int],
+        channel: int | None = None,
     ) -> None:
         super().__init__(device, rate)
         self.picker = ChannelPicker(len(channel_map), rate, channel)
         self._stream = Stream(
-            *("record", device.name, rate, BLOCK_SECONDS, self._take, "microphone"),
+            *("record", device.name, rate, step_seconds, self._take, "microphone"),
             properties={OWNER_PROPERTY: owner_token()},
             channel_map=channel_map,
         )
@@ -230,7 +251,7 @@ class PulseSink(_PulsePort):
     def __init__(self, device: Device, rate: int) -> None:
         super().__init__(device, rate)
         self._stream = Stream(
-            *("playback", device.name, rate, BLOCK_SECONDS, self._give, "clean sound"),
+            *("playback", device.name, rate, STEP_SECONDS, self._give, "clean sound"),
             properties={OWNER_PROPERTY: owner_token()},
         )
 

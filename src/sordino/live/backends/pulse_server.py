@@ -41,6 +41,7 @@ SILENCE = "_silence"
 OWNER_PROPERTY = "sordino.owner"
 """Property of all devices and streams that are Sordino's."""
 
+CHECK_SECONDS = 2.0  # between two looks at the default loudspeaker without any news
 NOTICE_SECONDS = 30.0  # that a notice of a stream that was moved is shown
 
 _FORMAT = "rate=48000 channels=1 channel_map=mono"  # as the engine makes it: nothing to convert
@@ -149,10 +150,12 @@ class FeedGuard:
             with suppress(DeviceLost), connection() as pulse:
                 pulse.event_mask_set("sink_input", "sink", "server")
                 pulse.event_callback_set(self._note)
+                self._pending, checked = True, 0.0
                 while not self._closed.is_set():
-                    self._pending = False
-                    with suppress(pulsectl.PulseIndexError, pulsectl.PulseOperationFailed):
-                        self._check(pulse)
+                    if self._pending or time.monotonic() - checked > CHECK_SECONDS:
+                        self._pending, checked = False, time.monotonic()
+                        with suppress(pulsectl.PulseIndexError, pulsectl.PulseOperationFailed):
+                            self._check(pulse)
                     if not self._pending:
                         pulse.event_listen(timeout=0.5)
             self._closed.wait(RETRY_SECONDS)

@@ -1,0 +1,53 @@
+"""The voices that a request is to keep, in its header.
+
+A profile is biometric data, so it travels in a header: addresses end up in the logs of servers and
+proxies.  It lives as long as the request or session does.
+"""
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Query, Request
+
+from sordino.errors import SordinoError
+from sordino.serve.errors import Refusal
+from sordino.serve.state import state_of
+from sordino.voice import VoiceChoice, check_voice_options, read_fallback, voices_from_texts
+from sordino.voice_stream import FALLBACK_SECONDS
+
+EVERYBODY = "none"
+
+
+def requested_voices(
+    request: Request,
+    sordino_voice: Annotated[
+        str | None,
+        Header(
+            description="Profile of the voice to keep, from `POST /v1/voices`; several with "
+            "commas between. `none` keeps everybody. If left out, what the server is set to keep"
+        ),
+    ] = None,
+    others: Annotated[
+        float | None, Query(ge=0, le=200, description="Attenuate other voices by no more, in dB")
+    ] = None,
+    voice_fallback: Annotated[
+        str,
+        Query(
+            description="Keep everybody after so many seconds of speech without the voice, until "
+            "it is heard again; or `never`"
+        ),
+    ] = str(FALLBACK_SECONDS),
+) -> VoiceChoice:
+    """Return which voices a request is to keep."""
+    if sordino_voice is None:
+        return state_of(request).settings.voices
+    texts = [each.strip() for each in sordino_voice.split(",")]
+    try:
+        fallback = read_fallback(voice_fallback)
+        check_voice_options(others, fallback)
+        voices = () if texts == [EVERYBODY] else voices_from_texts(texts)
+    except SordinoError as error:
+        raise Refusal(400, "bad_request", str(error)) from error
+    return VoiceChoice(voices, others, fallback)
+
+
+Voices = Annotated[VoiceChoice, Depends(requested_voices)]
