@@ -116,6 +116,12 @@ def test_profiles_of_different_encoders_are_not_compared(me):
         Denoiser(models.voices_model(), voice=[me, other])
 
 
+def test_a_profile_of_another_encoder_than_the_models_is_refused(me):
+    other = Voice(me.embedding, "another", "me")
+    with pytest.raises(SordinoError, match="knows voices by tilt: enrol again"):
+        Denoiser(models.voices_model(), voice=other)
+
+
 def test_a_text_carries_the_voice_and_not_the_name(me):
     text = me.to_text()
     again = Voice.from_text(text)

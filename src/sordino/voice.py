@@ -309,8 +309,21 @@ def voice_filter(
     if not voices:
         return None
     checked_voice_model(model)
+    known = model_encoder(model)
+    for each in voices:
+        if known and each.encoder != known:
+            raise SordinoError(
+                f"{each.name or 'the voice'} was made with the voice encoder {each.encoder}, and "
+                f"the model {model.info.name!r} knows voices by {known}: enrol again"
+            )
     embeddings = np.stack([each.embedding for each in voices])
     return VoiceFilter(embeddings, others_db, fallback_seconds)
+
+
+def model_encoder(model: Model) -> str:
+    """Return which voice encoder's profiles a model knows; "" if it does not say."""
+    enrolment = model.info.training.get("recipe", {}).get("enrolment", {})
+    return str(enrolment.get("encoder", ""))
 
 
 def check_voice_options(others_db: float | None, fallback_seconds: float | None) -> None:

@@ -203,18 +203,25 @@ class VoiceStream:
 
     def _taken(self, spectra: Spectra, noises: Spectra) -> Spectra:
         """Return what is to be taken away, of the noise for each voice; up to the next decision."""
-        count, channels, frames = len(self._voices.embeddings), self._channels, spectra.shape[1]
-        noises = noises.reshape(self._rows, channels, frames, -1)
-        taken = noises[0] if count == 1 else least_attenuating(spectra, noises[:count])
-        speech = self._stream.speech.reshape(self._rows, channels, frames)[:count].max(0)
-        logits = self._stream.target
+        count, (channels, frames, _) = len(self._voices.embeddings), spectra.shape
+        speech, logits = self._stream.speech, self._stream.target
         assert logits is not None
-        target = sigmoid(logits.reshape(self._rows, channels, frames)[:count].max(0))
-        shares = self._shares(frames)
-        strength = np.minimum(self.strength, 1 - self._kept * speech * (1 - target))
-        taken = taken * strength[..., None]
+        if self._rows > 1:
+            noises = noises.reshape(self._rows, *spectra.shape)
+            speech = speech.reshape(self._rows, channels, frames)[:count].max(0)
+            logits = logits.reshape(self._rows, channels, frames)[:count].max(0)
+            taken = noises[0] if count == 1 else least_attenuating(spectra, noises[:count])
+        else:
+            taken = noises
+        target = sigmoid(logits)
+        if self._kept:
+            strength = np.minimum(self.strength, 1 - self._kept * speech * (1 - target))
+            taken = taken * strength[..., None]
+        elif self.strength != 1:
+            taken = taken * np.float32(self.strength)
         if self._universal:
-            taken += shares[None, :, None] * (self.strength * noises[count] - taken)
+            shares = self._shares(frames)
+            taken = taken + shares[None, :, None] * (self.strength * noises[count] - taken)
         self._watch(spectra, speech.max(0), target.max(0))
         return taken
 
@@ -229,7 +236,7 @@ class VoiceStream:
     def _watch(self, spectra: Spectra, speech: Array, target: Array) -> None:
         """Note who speaks, and decide if it is time to."""
         self.speech_probability, self.target_probability = float(speech[-1]), float(target[-1])
-        powers = np.square(np.abs(spectra)).sum(2).max(0)
+        powers = np.square(spectra.view(np.float32)).sum(2).max(0)
         for each in zip(speech.tolist(), target.tolist(), powers.tolist(), strict=True):
             self._guard.update(*each)
             self.missing_seconds += self._guard.missing / FRAMES_PER_SECOND
@@ -268,8 +275,9 @@ def least_attenuating(spectra: Spectra, noises: Spectra) -> Spectra:
 
 
 def sigmoid(logits: Array) -> Array:
-    """Return the probability of logits, which are held to +-30.
+    """Return the probability of logits; by tanh, which does not overflow.
 
-    Shape: any; the same comes out.
+    >>> sigmoid(np.float32([-500, 0, 500])).tolist()
+    [0.0, 0.5, 1.0]
     """
-    return (1 / (1 + np.exp(-logits.clip(-30, 30)))).astype(np.float32)
+    return 0.5 + 0.5 * np.tanh(0.5 * logits)

@@ -198,7 +198,9 @@ def voices_bytes() -> bytes:
         "quiet": 1e-3, "steep": 1e4, "logit": 10.0, "half_logit": 5.0,
     }  # fmt: skip
     outputs = [MASK, SPEECH, _value("target", ["batch", "time"])]
-    return build(nodes, [SPECTRUM, VOICE], outputs, constants, {**METADATA, "format": 2})
+    training = {"recipe": {"enrolment": {"encoder": "tilt"}}}
+    metadata = {**METADATA, "format": 2, "training": training}
+    return build(nodes, [SPECTRUM, VOICE], outputs, constants, metadata)
 
 
 def voices_model() -> Model:

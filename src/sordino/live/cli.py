@@ -84,6 +84,12 @@ def live(
         bool,
         typer.Option("--wait", help="Wait for a device or a sound server that is not there."),
     ] = False,
+    on_demand: Annotated[
+        bool,
+        typer.Option(
+            "--on-demand", help="Take the microphone only while a program records the virtual one."
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the state as JSON, one line a second.")
     ] = False,
@@ -116,6 +122,7 @@ def live(
         speaker=speaker,
         record=record,
         seconds=seconds,
+        on_demand=on_demand,
         wait=wait or install_service,  # at login the sound server may come later
         sample_rate=rate,
     )
@@ -215,6 +222,10 @@ def tray(
         float | None,
         typer.Option(metavar="DB", help="Attenuate nothing by more than this."),
     ] = None,
+    voice: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Keep this voice only, see `sordino voices`."),
+    ] = None,
     rate: Rate = 48000,
     toggle: Annotated[
         Toggle | None,
@@ -233,6 +244,7 @@ def tray(
         "model": model,
         "strength": strength,
         "attenuation_limit_db": attenuation_limit,
+        "voice": voice,
         "sample_rate": rate,
     }
     given = {name: value for name, value in options.items() if value is not None}

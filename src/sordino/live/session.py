@@ -16,6 +16,7 @@ from sordino.live.backends.base import (
     DeviceLost,
     RefusedDeviceError,
     ServerLost,
+    UnheardError,
     UnknownDevice,
 )
 from sordino.live.config import Settings
@@ -30,7 +31,9 @@ CHECK_SECONDS = 0.1  # between two checks whether all is well
 GRACE_SECONDS = 0.5  # that sound may come late without being cut off
 RETRY_SECONDS = 0.5  # between two attempts to open what is not there
 
-State = Literal["active", "bypassed", "muted", "waiting"]
+IDLE_SECONDS = 2.0  # the same where nobody listens, unless a recording begins
+
+State = Literal["active", "bypassed", "muted", "waiting", "idle"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class Status:
 
     Args:
         state: "active" (cleaning), "bypassed" (the sound passes as it is), "muted" (silence, by
-            the user or because the microphone's own switch is off), or "waiting" (a device is not
-            there).
+            the user or because the microphone's own switch is off), "waiting" (a device is not
+            there), or "idle" (nobody listens, and the microphone is let go).
         reason: why, in words for the user; "" if active with the model that the user chose.
         notice: what the user should know besides, while all works; "" if nothing.
         input_dbfs, output_dbfs: level (RMS) of the last 0.1 s in dB re full scale.
@@ -145,6 +148,7 @@ class Session:
         self._engine: Engine | None = None
         self._io = AudioIO(settings, backend)
         self._waiting_for = "starting"
+        self._idle = False
         self._processor = ProcessorUse()
         self._changes = 0
         self._restart = False  # devices and engine, with what the user has chosen meanwhile
@@ -284,6 +288,24 @@ class Session:
         self._restart = True
 
     @property
+    def on_demand(self) -> bool:
+        """Whether the microphone is taken only while a program records the virtual one."""
+        return self._io.on_demand
+
+    def set_on_demand(self, on_demand: bool) -> None:
+        """Take the microphone only while a program records the virtual one, or always.
+
+        Raises:
+            SordinoError: this system does not tell who listens.
+        """
+        if on_demand:
+            with suppress(DeviceLost):
+                self.backend.is_heard()
+        self._io.on_demand = on_demand
+        if self._engine is None:
+            self._restart = True
+
+    @property
     def channel(self) -> int | None:
         """Channel of the microphone, counted from 1; None: the one with sound."""
         return self._io.channel
@@ -381,7 +403,7 @@ class Session:
             seconds=monitor.samples / monitor.sample_rate,
         )
         if engine is None:
-            return status
+            return replace(status, state="idle" if self._idle else "waiting")
         state, reason = self._state(engine)
         input, output = self._io.devices or (None, None)
         return replace(
@@ -468,11 +490,16 @@ class Session:
                     continue
                 self._waiting_for = loss or "changing over"
                 self._disconnect()
-            elif not changed and time.monotonic() - tried < RETRY_SECONDS:
+            elif not changed and time.monotonic() - tried < self._pause:
                 continue
             tried = time.monotonic()
             with suppress(DeviceLost, RefusedDeviceError):
                 self._connect()
+
+    @property
+    def _pause(self) -> float:
+        """Seconds between two attempts to begin."""
+        return IDLE_SECONDS if self._idle else RETRY_SECONDS
 
     def _is_over(self) -> bool:
         """Whether the time is up, where sound comes in real time or not at all."""
@@ -485,7 +512,9 @@ class Session:
             source, sink = self._io.connect()
         except (DeviceLost, RefusedDeviceError) as error:
             self._waiting_for = str(error)
+            self._idle = isinstance(error, UnheardError)
             raise
+        self._idle = False
         engine = Engine(
             source, sink, self._models, self._controls, self._monitor, self._until, self._voices
         )

@@ -53,7 +53,13 @@ KEYS = {
     "r": "record a minute",
     "q": "quit",
 }
-_COLOURS = {"active": "green", "bypassed": "yellow", "muted": "red", "waiting": "yellow"}
+_COLOURS = {
+    "active": "green",
+    "bypassed": "yellow",
+    "muted": "red",
+    "waiting": "yellow",
+    "idle": "cyan",
+}
 
 
 class View(AbstractContextManager["View"]):

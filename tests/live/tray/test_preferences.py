@@ -54,6 +54,7 @@ def test_nothing_is_remembered_of_a_default(path):
         ("strength", "nan"),
         ("attenuation_limit_db", "-3"),
         ("model", "/gone/model.onnx"),
+        ("voice", "nobody"),
     ],
 )
 def test_what_is_not_valid_any_more_is_forgotten(path, name, value):

@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 from PySide6.QtCore import QObject, QStandardPaths, Signal
 
+from sordino.errors import SordinoError
 from sordino.live.backends import MICROPHONE, Backend, Device
 from sordino.live.backends.base import DeviceLost, Sink, virtual_end
 from sordino.live.config import Settings
 from sordino.live.session import Session, Status
 from sordino.live.tray.preferences import Preferences
+from sordino.voice import Voice, check_name, saved_voices
 
 RECORD_SECONDS = 60
 
@@ -25,6 +28,8 @@ class Controller(QObject):
 
     cleaning_changed = Signal(bool)
     muted_changed = Signal(bool)
+    voice_enrolled = Signal(str, str)
+    """Name of a new profile, or "" and why there is none."""
 
     def __init__(
         self, settings: Settings, backend: Backend, preferences: Preferences | None = None
@@ -88,6 +93,54 @@ class Controller(QObject):
         """
         self.session.set_model(model)
         self._remember("model", model)
+
+    def set_voice(self, voice: str | None) -> None:
+        """Keep the voice of this profile alone; None keeps everybody.
+
+        Raises:
+            SordinoError: there is no such profile, or the model cannot single it out.
+        """
+        self.session.set_voice(voice)
+        self._remember("voice", voice)
+
+    def enrol(self, name: str, seconds: float) -> None:
+        """Make a profile of what the microphone heard last; `voice_enrolled` tells how it went.
+
+        Args:
+            name: of the profile.
+            seconds: how much of the sound, 30 at most.
+
+        Raises:
+            SordinoError: the name cannot be used, or is taken.
+        """
+        check_name(name)
+        if name in saved_voices():
+            raise SordinoError(f"there is a voice {name!r} already: choose another name")
+        recent = self.session.recent(seconds)
+
+        def work() -> None:
+            try:
+                Voice.enroll((recent.noisy, recent.sample_rate), name).save()
+            except SordinoError as error:
+                self.voice_enrolled.emit("", str(error))
+            else:
+                self.voice_enrolled.emit(name, "")
+
+        Thread(target=work, name="enrolment", daemon=True).start()
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether the microphone is taken only while somebody listens."""
+        return self.session.on_demand
+
+    def set_on_demand(self, on_demand: bool) -> None:
+        """Take the microphone only while somebody listens, or always.
+
+        Raises:
+            SordinoError: this system does not tell who listens.
+        """
+        self.session.set_on_demand(on_demand)
+        self._remember("on_demand", on_demand or None)
 
     def record(self) -> Path:
         """Record the next minute, noisy and clean; return the folder.

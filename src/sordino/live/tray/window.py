@@ -19,16 +19,20 @@ from PySide6.QtWidgets import (
 from sordino.errors import SordinoError
 from sordino.live.session import Status
 from sordino.live.tray.controller import RECORD_SECONDS, Controller
+from sordino.live.tray.enrolment import EnrolmentDialog
 from sordino.live.tray.player import ComparisonBar, Player
 from sordino.live.tray.preferences import Autostart
 from sordino.live.tray.spectrogram import SECONDS, ColumnFeed, SpectrogramView
 from sordino.live.tray.widgets import VOICE, Meter, Switch, state_icon
 from sordino.model import available_models
+from sordino.voice import saved_voices
 
 WIDTH, HEIGHT = 580, 720  # pixels, as are the following
 ICON_PIXELS = 40
 MARGIN, GAP = 18, 10
 DEFAULT_INPUT = "The system's default"
+EVERYBODY = "Everybody"
+RECORD_VOICE = ""  # no profile has this name
 LIMITS_DB = (6, 9, 12, 18, 24, 30)
 
 _STATES = {
@@ -72,6 +76,7 @@ class Window(QWidget):
         self.switch = Switch("Take the &noise out")
         self.mute = Switch("&Mute")
         self.input, self.model, self.limit = QComboBox(), QComboBox(), QComboBox()
+        self.voice = QComboBox()
         self.input_meter = Meter("Level of the noisy sound")
         self.output_meter = Meter("Level of the clean sound")
         self.strength = QSlider(Qt.Orientation.Horizontal)
@@ -109,7 +114,13 @@ class Window(QWidget):
         self.facts.setMinimumWidth(self.fontMetrics().horizontalAdvance(facts(_WIDEST)))
         self.strength.setAccessibleName("Strength: share of the noise that is taken away")
         self.limit.setToolTip("No sound gets quieter by more than this")
-        names = {self.input: "Microphone", self.model: "Model", self.limit: "Attenuation limit"}
+        self.voice.setToolTip("Whose voice is kept; other voices go with the noise")
+        names = {
+            self.input: "Microphone",
+            self.voice: "Voice",
+            self.model: "Model",
+            self.limit: "Attenuation limit",
+        }
         for box, name in names.items():
             box.setAccessibleName(name)
             box.setSizeAdjustPolicy(
@@ -135,6 +146,7 @@ class Window(QWidget):
         grid.setColumnStretch(1, 1)
         rows = (
             ("M&icrophone", self.input),
+            ("&Voice", self.voice),
             ("M&odel", self.model),
             ("&Strength", self.strength),
             ("At mos&t", self.limit),
@@ -146,7 +158,7 @@ class Window(QWidget):
             label.setBuddy(widget)
             grid.addWidget(label, row, 0)
             grid.addWidget(widget, row, 1, 1, 1 if widget is self.strength else 2)
-        grid.addWidget(self.strength_text, 2, 2, Qt.AlignmentFlag.AlignRight)
+        grid.addWidget(self.strength_text, 3, 2, Qt.AlignmentFlag.AlignRight)
 
         foot = QHBoxLayout()
         foot.addWidget(self.record)
@@ -177,6 +189,7 @@ class Window(QWidget):
         if self.model.findData(chosen) < 0:
             self.model.addItem(Path(chosen).name, chosen)
         self.model.setCurrentIndex(self.model.findData(chosen))
+        self._list_voices()
         self.limit.addItem("no limit", None)
         limit = session.attenuation_limit_db
         for decibels in sorted({*map(float, LIMITS_DB), *([] if limit is None else [limit])}):
@@ -194,6 +207,7 @@ class Window(QWidget):
         self.strength.valueChanged.connect(self._set_strength)
         self.input.activated.connect(self._choose_input)
         self.model.activated.connect(self._choose_model)
+        self.voice.activated.connect(self._choose_voice)
         self.limit.activated.connect(self._choose_limit)
         self.record.clicked.connect(self._record)
         self.open_folder.clicked.connect(self._open_folder)
@@ -235,6 +249,33 @@ class Window(QWidget):
         except SordinoError as error:
             self.comparison.show_note(str(error))
             self.model.setCurrentIndex(self.model.findText(self._controller.session.model))
+
+    def _choose_voice(self, index: int) -> None:
+        chosen = self.voice.itemData(index)
+        if chosen == RECORD_VOICE:
+            dialog = EnrolmentDialog(self._controller, self)
+            dialog.accepted.connect(lambda: self._use_voice(dialog.name.text()))
+            dialog.finished.connect(self._list_voices)
+            dialog.open()
+        else:
+            self._use_voice(chosen)
+
+    def _use_voice(self, name: str | None) -> None:
+        try:
+            self._controller.set_voice(name)
+        except SordinoError as error:
+            self.comparison.show_note(str(error))
+        self._list_voices()
+
+    def _list_voices(self) -> None:
+        """Name the profiles, and choose the one in use."""
+        used = " and ".join(each.name for each in self._controller.session.voices)
+        self.voice.clear()
+        self.voice.addItem(EVERYBODY, None)
+        for name in sorted({*saved_voices(), *([used] if used else [])}):
+            self.voice.addItem(f"{name} only", name)
+        self.voice.addItem("Record my voice …", RECORD_VOICE)
+        self.voice.setCurrentIndex(max(0, self.voice.findData(used)) if used else 0)
 
     def _list_inputs(self) -> None:
         """Name the microphones, if they have changed."""
@@ -293,7 +334,8 @@ class Window(QWidget):
 def state_words(status: Status) -> str:
     """Say what happens to the sound, and why if that is not the usual."""
     words = _STATES[status.state]
-    return f"{words}: {status.reason}" if status.reason else words
+    words = f"{words}: {status.reason}" if status.reason else words
+    return f"{words}; {status.notice}" if status.notice else words
 
 
 def _capitalised(words: str) -> str:
