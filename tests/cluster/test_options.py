@@ -29,8 +29,8 @@ def said(*arguments, code=2):
         (["--cluster", "127.0.0.1:99999", "-o", "out"], "expected local, auto, HOST:PORT"),
     ],
 )
-def test_what_does_not_fit_is_told_in_one_line(tmp_path, monkeypatch, options, message):
-    monkeypatch.chdir(tmp_path)
+def test_what_does_not_fit_is_told_in_one_line(tmp_path, options, message):
+    options = [str(tmp_path / each) if each == "out" else each for each in options]
     text = said(examples.path("phone_8k"), *options)
     assert message in text
     assert text.splitlines()[-1].startswith("sordino: ")
