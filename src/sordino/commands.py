@@ -97,6 +97,12 @@ COMMANDS = {
     "train": LazyCommand(
         "sordino.train.cli:app", "train", _TRAINING, "Train or fine-tune a network by a recipe."
     ),
+    "adapt": LazyCommand(
+        "sordino.train.cli:app",
+        "adapt",
+        _TRAINING,
+        "Fine-tune a model for your own noise, on this machine.",
+    ),
     "export": LazyCommand(
         "sordino.train.cli:app", "train", _TRAINING, "Make an ONNX model of a trained network."
     ),

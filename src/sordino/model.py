@@ -5,14 +5,18 @@ A model is one ONNX file that carries its own description as JSON under the meta
 """
 
 import json
+import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from platformdirs import user_data_path
 
 from sordino.errors import SordinoError
 from sordino.inference import (
@@ -40,7 +44,10 @@ __all__ = [
     "load_model",
     "read_model",
     "read_packaged",
+    "user_models",
 ]
+
+log = logging.getLogger("sordino")
 
 FORMAT = 2  # 1 lacks the output `target`
 NOISE_MASK = "noise-mask"
@@ -52,13 +59,15 @@ _KINDS = (NOISE_MASK, SLICE_MAGNITUDE)
 
 @dataclass(frozen=True)
 class RegistryEntry:
-    """One packaged model, as weights/registry.json lists it."""
+    """One model, as the registry.json of the packaged or of the user's models lists it."""
 
     name: str
     file: str
     sha256: str
     summary: str
     kind: str
+    folder: Path | None = None
+    """Where a user's model lies; None for packaged ones."""
 
     @property
     def live(self) -> bool:
@@ -68,7 +77,12 @@ class RegistryEntry:
     @property
     def card(self) -> str:
         """The model card, Markdown: training data, licences, metrics, limits."""
-        return (_WEIGHTS / f"{self.name}.md").read_text(encoding="utf-8")
+        return (self.place / f"{self.name}.md").read_text(encoding="utf-8")
+
+    @property
+    def place(self) -> Traversable:
+        """The folder with its files."""
+        return self.folder or _WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -254,14 +268,24 @@ def _network(info: ModelInfo, graph: Graph, source: str) -> MaskNetwork | SliceN
     return network
 
 
+def user_models() -> Path:
+    """Return the folder of the user's own models, as `sordino adapt` makes them.
+
+    It is SORDINO_MODELS, if the environment has it, or else a folder for the user's data, as the
+    system has it.
+    """
+    given = os.environ.get("SORDINO_MODELS")
+    return Path(given) if given else user_data_path("sordino", appauthor=False) / "models"
+
+
 def available_models() -> dict[str, RegistryEntry]:
-    """Return the packaged models by name, the default one first."""
+    """Return the packaged models and the user's own by name, the default one first."""
     models = {name: entry for name, entry in _registry().items() if entry.kind in _KINDS}
     return dict(sorted(models.items(), key=lambda item: (item[0] != "default", item[0])))
 
 
 def _registry() -> dict[str, RegistryEntry]:
-    """Return all packaged networks: the models, and the voice encoder."""
+    """Return all networks: the models, the voice encoder, and the user's own models."""
     registry = _WEIGHTS / "registry.json"
     if not registry.is_file():
         raise SordinoError(
@@ -269,13 +293,30 @@ def _registry() -> dict[str, RegistryEntry]:
             "path of an .onnx file"
         )
     entries = json.loads(registry.read_text(encoding="utf-8"))
-    return {name: RegistryEntry(name=name, **entry) for name, entry in entries.items()}
+    packaged = {name: RegistryEntry(name=name, **entry) for name, entry in entries.items()}
+    return _own_registry() | packaged
+
+
+def _own_registry() -> dict[str, RegistryEntry]:
+    """Return the user's models; a damaged list of them must not keep the packaged ones away."""
+    folder = user_models()
+    try:
+        entries = json.loads((folder / "registry.json").read_text(encoding="utf-8"))
+        return {
+            name: RegistryEntry(name=name, folder=folder, **entry)
+            for name, entry in entries.items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        log.warning("%s: cannot be read (%s): your own models are left out", folder, error)
+        return {}
 
 
 def load_model(
     name_or_path: str | Path = "default", providers: str | Sequence[str] | None = None
 ) -> Model:
-    """Load a packaged model by its name, or any other by the path of its ONNX file.
+    """Load a packaged or a user's model by its name, or any other by the path of its ONNX file.
 
     A model stays loaded, and is shared by all who ask for it.
 
@@ -326,18 +367,22 @@ def read_packaged(name: str) -> tuple[bytes, str]:
     if entry is None:
         raise SordinoError(f"the weights of {name!r} are missing: reinstall sordino")
     try:
-        data = (_WEIGHTS / entry.file).read_bytes()
+        data = (entry.place / entry.file).read_bytes()
     except OSError as error:
         raise SordinoError(
-            f"the weights of {entry.name!r} are missing ({entry.file}): reinstall sordino"
+            f"the weights of {entry.name!r} are missing ({entry.file}): {_again(entry)}"
         ) from error
     found = sha256(data).hexdigest()
     if found != entry.sha256:
         raise SordinoError(
             f"the weights of {entry.name!r} are damaged ({entry.file} has sha256 {found[:12]}..., "
-            f"expected {entry.sha256[:12]}...): reinstall sordino"
+            f"expected {entry.sha256[:12]}...): {_again(entry)}"
         )
     return data, entry.file
+
+
+def _again(entry: RegistryEntry) -> str:
+    return "reinstall sordino" if entry.folder is None else "make it again with `sordino adapt`"
 
 
 def _load(data: bytes, source: str, providers: tuple[str, ...]) -> Model:

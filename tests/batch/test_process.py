@@ -24,7 +24,15 @@ from sordino.errors import SordinoError
 from sordino.evaluate.metrics import si_sdr
 from sordino.io.atomic import TEMPORARY, atomic_write, remove_stale_parts
 from support import models
-from support.media import lag, packets_of, rumble, sound_of, write_video
+from support.media import (
+    lag,
+    packets_of,
+    rumble,
+    sound_of,
+    write_recording,
+    write_sound,
+    write_video,
+)
 from support.signals import agreement_db
 
 HALF = Settings(models.constant_mask(0.5))
@@ -628,3 +636,30 @@ def test_ogg_is_written_from_one_large_block(tmp_path):
     result = subprocess.run([sys.executable, "-c", script, tmp_path / "x.ogg"])
     assert result.returncode == 0
     assert soundfile.info(tmp_path / "x.ogg").frames == 62 * 48000
+
+
+@pytest.mark.parametrize(("extension", "keeps"), [("wav", False), ("flac", False), ("mp3", True)])
+def test_chapters_are_kept_or_their_loss_is_named(tmp_path, extension, keeps):
+    source = tmp_path / "x.m4a"
+    write_recording(source, "aac", "ipod", cover=False)
+    report = denoise_file(source, tmp_path / f"y.{extension}", ZERO)
+    assert ("its chapters are left out" in report.notes) != keeps
+
+
+def test_a_depth_that_cannot_be_kept_is_named(tmp_path):
+    source, target = tmp_path / "x.wav", tmp_path / "y.wav"
+    write_sound(source, rumble(4800)[:, None], 48000, "pcm_s64le", "wav")
+    assert "its 64-bit samples are kept as 32-bit ones" in denoise_file(source, target, ZERO).notes
+    assert soundfile.info(target).subtype == "PCM_32"
+
+
+def test_a_codec_that_is_not_decoded_is_named(tmp_path):
+    source = tmp_path / "x.mka"
+    write_sound(source, rumble(48000)[:, None], 48000, "eac3", "matroska")
+    data = source.read_bytes()
+    for *_, packet in packets_of(source, "audio"):
+        data = data.replace(packet, b"\xff" * len(packet))
+    source.write_bytes(data)
+    with pytest.raises(SordinoError, match="or its eac3 is of a kind that FFmpeg does not decode"):
+        denoise_file(source, tmp_path / "y.wav", ZERO)
+    assert not (tmp_path / "y.wav").exists()

@@ -4,44 +4,17 @@ import re
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from sordino.corpora.cli import app
 from sordino.corpora.manifest import read_manifest
 from sordino.corpora.prepare import Choice, prepare
 from sordino.corpora.registry import load_registry
 from sordino.errors import SordinoError
 from sordino.train.data.corpus import Corpus, CorpusConfig, Source
 from support import corpora
+from support.corpora import sordino_data as sordino
 from support.downloads import DownloadSite
 
 NAME = "voicebank-demand"
-
-
-def sordino(*arguments: object) -> str:
-    result = CliRunner().invoke(app, ["data", *map(str, arguments)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.output
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    """A folder with the fetched and prepared corpus, its test half too."""
-    home = tmp_path_factory.mktemp("voicebank")
-    corpora.voicebank_demand(home / "site")
-    corpora.only_these(NAME, home / "site", home / "registry.toml")
-    common = ["--folder", home / "data", "--registry", home / "registry.toml"]
-    with DownloadSite(home / "site") as site:
-        with pytest.raises(SordinoError, match="--accept-licence"):
-            sordino("fetch", NAME, "--mirror", site.url, *common)
-        assert site.requests == []
-        shown = sordino("fetch", NAME, "--mirror", site.url, "--accept-licence", *common)
-        assert "CC BY 4.0" in shown
-        assert not any("testset" in path for path, _ in site.requests)
-        sordino("fetch", NAME, "--part", "test", "--mirror", site.url, "--accept-licence", *common)
-    sordino("prepare", NAME, "--jobs", 2, *common)
-    return home
 
 
 def test_the_manifest_says_what_is_kept_and_why_not(home):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from support.sound_servers import PATIENCE, Player, wait_for
+from support.sound_servers import PATIENCE, Player, undisturbed, wait_for
 from support.terminal import Terminal
 
 pytestmark = pytest.mark.slow
@@ -59,10 +59,17 @@ def size(folder):
 
 
 def test_json_lines(server, noise):
-    with Player("room", noise):
-        done = run("live", "--json", "--seconds", 5)
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    def attempt():
+        with Player("room", noise):
+            done = run("live", "--json", "--seconds", 5)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def clicks_came_back(lines):
+        loop = lines[0]["loop_seconds"]
+        return loop is not None and 0.010 < loop < 0.150
+
+    lines = undisturbed(attempt, clicks_came_back)
     assert len(lines) >= 2
     # On a machine that is busy for a moment sound may be bypassed, or come in with gaps, then.
     active = [line for line in lines if line["state"] == "active"]
@@ -71,8 +78,7 @@ def test_json_lines(server, noise):
     assert best["input_dbfs"] == pytest.approx(-26, abs=1)
     assert best["output_dbfs"] < -35
     assert 0 < best["cpu_share"] < 1
-    loop = best["loop_seconds"]  # None: the machine was so busy that the clicks came too late
-    assert loop is None or 0.010 < loop < 0.5
+    assert clicks_came_back(lines)
     assert lines[-1]["seconds"] >= 2
     assert own(server) == []
 

@@ -116,14 +116,16 @@ class Loudspeaker(Sink):
 class World:
     """A source and a sink, each at its own pace, and the time."""
 
-    def __init__(self, sound, ppm=0.0, pull=BLOCK, jitter=0.0, out_rate=RATE):
+    def __init__(
+        self, sound, ppm=0.0, pull=BLOCK, jitter=0.0, out_rate=RATE, rate=RATE, block=BLOCK
+    ):
         self.now = 0.0
         self.sink = Loudspeaker(lambda: self.now, out_rate)
-        self.compensator = DriftCompensator(self.sink, RATE, lambda: self.now)
+        self.compensator = DriftCompensator(self.sink, rate, lambda: self.now)
         self.fills = []
         self._sound, self._random, self._jitter = sound, np.random.default_rng(0), jitter
-        self._pull = pull
-        self._push_every = BLOCK / RATE / (1 + ppm * 1e-6)
+        self._pull, self._block = pull, block
+        self._push_every = block / rate / (1 + ppm * 1e-6)
         self._pull_every = pull / out_rate
         self._pushes = self._pulls = 0
         self._stalled_until = 0.0
@@ -144,10 +146,11 @@ class World:
             self.now = max(self.now, at + self._jitter * self._random.random())
             if push_at <= pull_at:
                 self._pushes += 1
-                start = (self._pushes * BLOCK) % (len(self._sound) - BLOCK)
-                start -= start % BLOCK
+                block = self._block
+                start = (self._pushes * block) % (len(self._sound) - block)
+                start -= start % block
                 age = self.now - self._pushes * self._push_every
-                self.compensator.push(self._sound[start : start + BLOCK], age)
+                self.compensator.push(self._sound[start : start + block], age)
             else:
                 self.fills.append(self.sink.buffer.readable / self.sink.sample_rate)
                 self._pulls += 1
@@ -199,6 +202,23 @@ def test_a_drift_is_followed_for_minutes(ppm):
     assert max(delays) - min(delays) < 0.004
     assert max(world.fills) - min(world.fills) < 0.015, "more than a block and some ms"
     assert sine_purity_db(world.heard(2), 1000 * (1 + ppm * 1e-6), RATE) > 70
+
+
+@pytest.mark.slow
+def test_the_delay_after_an_hour_is_that_of_the_first_minute():
+    rate, block = 1000, 50  # few and large blocks: an hour in seconds
+    world = World(noise(rate), 180, block, 0.001, out_rate=rate, rate=rate, block=block)
+    compensator = world.compensator
+    world.run(60)
+    first, underruns, cuts = compensator.delay, compensator.underruns, compensator.cuts
+    delays = []
+    for _ in range(59):
+        world.run(60)
+        world.sink.heard.clear()
+        world.fills.clear()
+        delays.append(compensator.delay)
+    assert delays == pytest.approx(59 * [first], abs=0.004)
+    assert (compensator.underruns, compensator.cuts) == (underruns, cuts)
 
 
 @pytest.mark.parametrize(("pull", "out_rate"), [(1024, RATE), (240, RATE), (441, 44100)])

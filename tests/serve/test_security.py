@@ -1,5 +1,6 @@
 """What every HTTP request must pass: Host, Origin, rate, token, size; and what answers carry."""
 
+import json
 import time
 from contextlib import suppress
 
@@ -273,10 +274,23 @@ def test_half_a_request_is_not_waited_for(served, monkeypatch):
             assert time.monotonic() - begin < DEADLINE / 2
 
 
+def test_one_connection_too_many_is_refused_as_all_else(served, monkeypatch):
+    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 0)
+    answer = get(served, "/healthz")
+    assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+    assert answer.headers["retry-after"]
+    monkeypatch.undo()
+    assert get(served, "/healthz").status_code == 200
+
+
 def test_garbage_instead_of_http(served):
     with served.connect() as sock:
         sock.sendall(b"\x16\x03\x01" + bytes(range(256)) * 20)
-        assert sock.recv(4096).startswith(b"HTTP/1.1 400")
+        answer = sock.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head
+    assert json.loads(body)["code"] == "bad_request"
     with served.connect() as sock:  # a header without an end
         sock.sendall(b"GET / HTTP/1.1\r\nX: ")
         with suppress(OSError):

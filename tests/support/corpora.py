@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+from typer.testing import CliRunner
 
 from sordino import examples
+from sordino.corpora.cli import app
 from sordino.train.data.decode import decode
 from support.signals import noise
 
@@ -24,6 +26,14 @@ def wav(x: np.ndarray, rate: int = RATE, kind: str = "WAV") -> bytes:
     data = io.BytesIO()
     sf.write(data, x, rate, format=kind)
     return data.getvalue()
+
+
+def sordino_data(*arguments: object) -> str:
+    """Run `sordino data` in this process; returns what it prints, raises what it raises."""
+    result = CliRunner().invoke(app, ["data", *map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output
 
 
 @cache

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -37,15 +38,40 @@ def losses(folder: Path) -> list[float]:
     return [event.value for event in events.Scalars("train/loss")]
 
 
-def start(recipe: Recipe, folder: Path, processes: int = 1) -> subprocess.Popen[str]:
+def curve(folder: Path) -> list[tuple[int, float]]:
+    """(step, loss) of a run that was begun several times: the last of each step counts."""
+    events = [
+        event
+        for path in sorted((folder / "logs").iterdir(), key=lambda p: p.stat().st_mtime)
+        for event in _scalars(path)
+    ]
+    return [(event.step, event.value) for event in events]
+
+
+def _scalars(path: Path) -> list[Any]:
+    events = EventAccumulator(str(path))
+    events.Reload()
+    return events.Scalars("train/loss") if "train/loss" in events.Tags()["scalars"] else []
+
+
+def child_processes(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def start(
+    recipe: Recipe, folder: Path, processes: int = 1, restarts: int = 0
+) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     (folder / "recipe.json").write_text(json.dumps(to_tree(recipe)))
     (folder / "run.py").write_text(SCRIPT)
     launcher = [sys.executable]
     if processes > 1:
         launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        launcher.append(f"--max-restarts={restarts}")
     command = [*launcher, str(folder / "run.py"), str(folder / "recipe.json"), str(folder)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
+    # With PyTorch 2.13, restarted processes would else find the addresses of those that died.
+    environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def test_the_loss_falls(recipe: Recipe, tmp_path: Path) -> None:
@@ -92,6 +118,70 @@ def test_two_processes_follow_one_with_the_doubled_batch(recipe: Recipe, tmp_pat
     assert ours.progress == theirs.progress
     for name, weight in ours.part("network").items():
         torch.testing.assert_close(theirs.part("network")[name], weight, atol=1e-4, rtol=0)
+
+
+def test_gradients_that_are_added_up_are_those_of_the_whole_batch(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    parts = with_loop(recipe, batch=1, global_batch=4)
+    train(parts, tmp_path / "parts")
+    train(with_loop(recipe, batch=4), tmp_path / "whole")
+    ours, theirs = (load_checkpoint(tmp_path / d / LAST) for d in ("parts", "whole"))
+    assert ours.progress == theirs.progress
+    assert ours.progress.batch == 4
+    for name, weight in ours.part("network").items():
+        torch.testing.assert_close(theirs.part("network")[name], weight, atol=1e-4, rtol=0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the ranks in /proc")
+def test_a_killed_rank_costs_nothing_but_time_on_one_process_or_two(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    """Kill one of two ranks; torchrun starts both again, then one process goes on alone."""
+    steps = 10
+    recipe = with_loop(recipe, steps=steps, threads=1, save_every=0.0)
+    train(with_loop(recipe, batch=2 * recipe.train.batch), tmp_path / "unbroken")
+
+    folder = tmp_path / "broken"
+    short = with_loop(recipe, steps=6)
+    with start(short, folder, processes=2, restarts=1) as launcher:
+        assert launcher.stderr is not None
+        while not (line := launcher.stderr.readline()).startswith("step 2 "):
+            assert line, "the run ended before its second step"
+        victim = max(child_processes(launcher.pid))  # the second rank
+        os.kill(victim, signal.SIGKILL)
+        errors = launcher.communicate(timeout=300)[1]
+    assert launcher.returncode == 0, errors
+    assert load_checkpoint(folder / LAST).progress.step == 6
+    train(recipe, folder)  # by one process, with the same batch
+    done = load_checkpoint(folder / LAST)
+    assert done.progress == load_checkpoint(tmp_path / "unbroken" / LAST).progress
+
+    whole, resumed = (dict(curve(tmp_path / d)) for d in ("unbroken", "broken"))
+    assert whole.keys() == resumed.keys() == set(range(1, steps + 1))
+    # The learning rates of a run of 6 steps and of one of 10 differ; moments are rounded.
+    for step, loss in whole.items():
+        assert resumed[step] == pytest.approx(loss, rel=0.05)
+
+
+def test_the_share_of_waiting_for_data_is_logged(recipe: Recipe, tmp_path: Path) -> None:
+    train(with_loop(recipe, steps=2), tmp_path)
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    shares = [event.value for event in events.Scalars("train/data_wait")]
+    assert len(shares) == 2
+    assert all(0 < share < 1 for share in shares)  # without workers, mixing is waiting
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on(recipe: Recipe, tmp_path: Path) -> None:
+    path = train(with_loop(recipe, steps=1), tmp_path)
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["sordino"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    del about["batch"], about["recipe"]["train"]["global_batch"]
+    save_file(tensors, path, {"sordino": json.dumps(about)})
+    assert load_checkpoint(path).progress.batch == 0
+    assert load_checkpoint(train(recipe, tmp_path)).progress.step == recipe.train.steps
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -417,13 +417,9 @@ async (option) => {
 """
 
 
-@pytest.mark.parametrize("broken", ["worker.js", "ort.wasm.gz"])
+@pytest.mark.parametrize("broken", ["worker.js", "worklet.js", "ort.wasm.gz"])
 def test_a_failed_load_can_be_tried_again(page, site, broken):
-    """With the same context and the same addresses, once the server has mended itself.
-
-    A worklet is another matter: Chromium remembers a module that failed for as long as its context
-    lives, so that needs a new context.
-    """
+    """With the same context and the same options, once the server has mended itself."""
     address = f"/sordino-web/{broken}"
     site.refused.add(address)
 

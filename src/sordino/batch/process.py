@@ -34,7 +34,7 @@ from sordino.io.ffmpeg import ContainerSource
 from sordino.io.formats import CONTAINERS, EXTENSIONS, VIDEOS, Readable, SoundInfo
 from sordino.io.loudness import LoudnessMeter
 from sordino.io.remux import COVER_LOST, remux
-from sordino.io.tags import complete_tags, has_cover
+from sordino.io.tags import complete_tags, has_chapters, has_cover
 from sordino.spectrogram import check_plotting
 from sordino.voice import VoiceChoice, load_voices
 
@@ -318,6 +318,8 @@ class _Task:
                 self._notes.remove(COVER_LOST)
             if lost:
                 self._notes.append(f"{job.extension} cannot hold, so left out: {', '.join(lost)}")
+            if "chapters" not in lost and has_chapters(job.source) and not has_chapters(target):
+                self._notes.append("its chapters are left out")
         if isinstance(target, Path):
             write_origin(target, self._origin())
 

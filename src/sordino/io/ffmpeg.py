@@ -168,9 +168,17 @@ class TrackDecoder:
         Raises:
             SordinoError: nothing could be decoded.
         """
+        context = self.stream.codec_context
         if self.start is None:
-            raise SordinoError("no sound in it can be decoded: it is damaged or cut short")
+            codec = context.codec.canonical_name
+            unknown = f", or its {codec} is of a kind that FFmpeg does not decode"
+            raise SordinoError(
+                "no sound in it can be decoded: it is damaged or cut short"
+                + (unknown if self._damaged else "")
+            )
         notes = [f"{self._damaged} damaged packet(s) could not be decoded"] if self._damaged else []
+        if context.format.name.startswith("s64"):
+            notes.append("its 64-bit samples are kept as 32-bit ones")
         for rate, seconds in list(self._rates.items())[1:]:
             notes.append(
                 f"its sample rate changes to {rate} Hz after {seconds:.1f} s: that part was "

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
+import av
 import mutagen
+from av.error import FFmpegError
 from mutagen.easyid3 import EasyID3
 from mutagen.easymp4 import EasyMP4Tags
 from mutagen.flac import FLAC, Picture
@@ -71,6 +73,13 @@ def complete_tags(source: Path, target: Path) -> list[str]:
     if pictures:
         lost.append("cover")
     return lost + sorted(missing)
+
+
+def has_chapters(path: Path) -> bool:
+    """Whether a file has chapters, as far as FFmpeg knows them."""
+    with suppress(FFmpegError), av.open(path, metadata_errors="surrogateescape") as container:
+        return bool(container.chapters())
+    return False
 
 
 def has_cover(path: Path) -> bool:

@@ -84,6 +84,12 @@ def live(
         bool,
         typer.Option("--wait", help="Wait for a device or a sound server that is not there."),
     ] = False,
+    on_demand: Annotated[
+        bool,
+        typer.Option(
+            "--on-demand", help="Take the microphone only while a program records the virtual one."
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the state as JSON, one line a second.")
     ] = False,
@@ -116,6 +122,7 @@ def live(
         speaker=speaker,
         record=record,
         seconds=seconds,
+        on_demand=on_demand,
         wait=wait or install_service,  # at login the sound server may come later
         sample_rate=rate,
     )

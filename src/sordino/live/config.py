@@ -47,6 +47,7 @@ class Settings:
             comes; None: when told to.
         wait: at the start, wait for a sound server or for devices of the given names that are
             not there, instead of raising.
+        on_demand: take the microphone only while a program records the virtual one.
         sample_rate: at which the engine works and devices are asked to run, in Hz.
 
     Raises:
@@ -70,9 +71,15 @@ class Settings:
     record: Path | None = None
     seconds: float | None = None
     wait: bool = False
+    on_demand: bool = False
     sample_rate: int = 48000
 
     def __post_init__(self) -> None:
+        if self.on_demand and self.virtual_label != MICROPHONE:
+            raise SordinoError(
+                "on_demand is for the virtual microphone: leave out --speaker, --output and "
+                "--no-virtual-mic"
+            )
         checked_strength(self.strength)
         if self.channel is not None and self.channel < 1:
             raise SordinoError(f"the channel is {self.channel}: they are counted from 1")

@@ -4,13 +4,23 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 
-from sordino.live.backends.base import Backend, Device, DeviceLost, RefusedDeviceError, Sink, Source
+from sordino.live.backends.base import (
+    MICROPHONE,
+    Backend,
+    Device,
+    DeviceLost,
+    RefusedDeviceError,
+    Sink,
+    Source,
+    UnheardError,
+)
 from sordino.live.config import Settings
 from sordino.live.ring_buffer import RingBuffer
 
 STALL_SECONDS = 1.0  # without any sound, after which a device counts as lost
 SLEEP_SECONDS = 0.5  # between two checks of the devices, which should come far more often
 COMPARE_SECONDS = 2.0  # between two searches for better devices, without any news
+LINGER_SECONDS = 2.0  # that nobody listens, after which the microphone is let go
 LONG_STEP_SECONDS = 0.020  # sound that a device takes at once; what is longer is somebody's wish
 STEP_WINDOW_SECONDS = 0.5  # over which steps are averaged
 
@@ -65,6 +75,9 @@ class AudioIO:
         and takes effect at the next `connect`; `loss` says when that is due."""
         self.channel = settings.channel
         """Of the microphone, counted from 1; None: the one with sound.  See `input`."""
+        self.on_demand = settings.on_demand
+        """Take the microphone only while somebody listens.  See `input`."""
+        self._heard = 0.0  # when somebody was last known to listen
         self._settings, self._backend = settings, backend
         self._source: Source | None = None
         self._sink: Sink | None = None
@@ -81,12 +94,14 @@ class AudioIO:
 
         Raises:
             DeviceLost: something is not there yet; then nothing is open but the virtual device.
+            UnheardError: the same, because nobody listens.
             RefusedDeviceError: a device is not fit for it, until the user chooses another one.
             SordinoError: something will not come by itself.
         """
         rate = self._settings.sample_rate
         try:
             self._make_virtual()
+            self._check_heard(patience=0.0)
             input, output = self.devices = self._find()
             source = self._source = self._open_input(input.name, rate)
             sink = self._sink = self._backend.open_output(output.name, rate)
@@ -146,10 +161,11 @@ class AudioIO:
         Events alone do not do: see `Backend.changes`.
         """
         try:
+            self._check_heard(LINGER_SECONDS)
             before, self.devices = self.devices, self._find()
             if before and _names(before) != _names(self.devices):
                 return "changing over to another device"
-        except RefusedDeviceError as error:
+        except (RefusedDeviceError, UnheardError) as error:
             return str(error)
         except DeviceLost as error:
             if changed:
@@ -157,6 +173,14 @@ class AudioIO:
         # A busy server takes its time to answer: that was no sleep.
         self._compared, self._checked = time.perf_counter(), time.time()
         return ""
+
+    def _check_heard(self, patience: float) -> None:
+        """Raise UnheardError if nobody has listened for so many seconds."""
+        now = time.perf_counter()
+        if not self.on_demand or self._backend.is_heard():
+            self._heard = now
+        elif now - self._heard >= patience:
+            raise UnheardError(f"nobody listens to {MICROPHONE!r}, so the microphone is off")
 
     def check_input(self, name: str | None) -> None:
         """Raise RefusedDeviceError if a microphone of this name is there but must not be used."""

@@ -13,7 +13,7 @@ than the size of a block, and do not jump when the blocks of the two clocks over
 import time
 from collections.abc import Callable
 from math import ceil, inf
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +89,7 @@ class Interpolator:
         fractions = (2 * (positions - wholes) - 1).astype(np.float32)
         out = np.zeros(count, np.float32)
         for taps in self._taps[::-1]:  # Horner's rule
-            out = out * fractions + np.correlate(sound, taps)[wholes]
+            out = out * fractions + cast(Mono, np.correlate(sound, taps)[wholes])
         return out
 
 
@@ -103,8 +103,8 @@ def _taps(half: int, cutoff: float) -> NDArray[np.float32]:
     window = np.i0(KAISER_BETA * np.sqrt(np.maximum(0, 1 - (distance / half) ** 2)))
     taps = cutoff * np.sinc(cutoff * distance) * window / np.i0(KAISER_BETA)
     taps /= taps.sum(axis=1, keepdims=True)
-    polynomials: Any = np.polynomial.polynomial.polyfit(f[:, 0], taps, ORDER)
-    return np.asarray(polynomials, np.float32)
+    polyfit = cast(Any, np.polynomial.polynomial.polyfit)
+    return np.asarray(polyfit(f[:, 0], taps, ORDER), np.float32)
 
 
 class DriftController:

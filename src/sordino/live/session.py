@@ -3,11 +3,10 @@
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Self
 
-from sordino.arrays import Mono
 from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
 from sordino.levels import checked_attenuation_limit, checked_strength
@@ -16,13 +15,15 @@ from sordino.live.backends.base import (
     DeviceLost,
     RefusedDeviceError,
     ServerLost,
+    UnheardError,
     UnknownDevice,
 )
 from sordino.live.config import Settings
 from sordino.live.devices import AudioIO
 from sordino.live.engine import Controls, Engine
-from sordino.live.monitor import SILENCE_DBFS, Monitor
+from sordino.live.monitor import Monitor
 from sordino.live.recorder import Recorder
+from sordino.live.status import ProcessorUse, Recent, State, Status
 from sordino.live.voices import AutoEnrolment
 from sordino.voice import AnyVoices, Voice
 
@@ -30,90 +31,7 @@ CHECK_SECONDS = 0.1  # between two checks whether all is well
 GRACE_SECONDS = 0.5  # that sound may come late without being cut off
 RETRY_SECONDS = 0.5  # between two attempts to open what is not there
 
-State = Literal["active", "bypassed", "muted", "waiting"]
-
-
-@dataclass(frozen=True)
-class Status:
-    """A snapshot of what a session is doing.
-
-    Args:
-        state: "active" (cleaning), "bypassed" (the sound passes as it is), "muted" (silence, by
-            the user or because the microphone's own switch is off), or "waiting" (a device is not
-            there).
-        reason: why, in words for the user; "" if active with the model that the user chose.
-        notice: what the user should know besides, while all works; "" if nothing.
-        input_dbfs, output_dbfs: level (RMS) of the last 0.1 s in dB re full scale.
-        taken_db: by how many dB the pauses are quieter; None if nothing was heard yet.
-        speech_probability: that the newest frame holds speech, 0..1; None if the model does not
-            estimate it, or does not run.
-        voice: names of the voices that are kept alone; "" keeps everybody.
-        voice_probability: that one of them speaks in the newest frame, 0..1; None if there is none
-            or it is not estimated.
-        cpu_share: processor time of the whole process / time that went by, over the last second or
-            more; 1 is all of one core.
-        underruns: how often the output found no sound to play, since the start.
-        model: name of the one in use now; "" while none is.
-        strength: share of the noise that is taken away, 0..1.
-        latency_seconds: from the microphone to the output as far as known: device buffers,
-            algorithm, ring buffers.
-        input_name, output_name: of the devices, for people; "" while there is none.
-        input_rate, output_rate: of the devices, in Hz; 0 while there is none.
-        channel, channels: which channel of the input is used, counted from 1, and of how many;
-            0 while there is none.
-        seconds: of sound since the start.
-        drift_ppm: by how much the output's clock runs slower than the input's, in parts per
-            million, as compensated now.
-    """
-
-    state: State = "waiting"
-    reason: str = ""
-    notice: str = ""
-    input_dbfs: float = SILENCE_DBFS
-    output_dbfs: float = SILENCE_DBFS
-    taken_db: float | None = None
-    speech_probability: float | None = None
-    voice: str = ""
-    voice_probability: float | None = None
-    cpu_share: float = 0.0
-    underruns: int = 0
-    model: str = ""
-    strength: float = 1.0
-    latency_seconds: float = 0.0
-    input_name: str = ""
-    output_name: str = ""
-    input_rate: int = 0
-    output_rate: int = 0
-    channel: int = 0
-    channels: int = 0
-    seconds: float = 0.0
-    drift_ppm: float = 0.0
-
-
-class Recent(NamedTuple):
-    """The last seconds of a session, noisy and clean, aligned to the sample."""
-
-    noisy: Mono
-    clean: Mono
-    sample_rate: int
-    """In Hz."""
-
-
-class ProcessorUse:
-    """Processor time of this process, all its threads, as a share of one core."""
-
-    def __init__(self) -> None:
-        self._since = time.perf_counter(), time.process_time()
-        self._share = 0.0
-
-    def share(self) -> float:
-        """Return the share since the call a second or more ago that began the measurement."""
-        wall, used = time.perf_counter(), time.process_time()
-        seconds = wall - self._since[0]
-        if seconds >= 1:
-            self._share = (used - self._since[1]) / seconds
-            self._since = wall, used
-        return self._share
+IDLE_SECONDS = 2.0  # the same where nobody listens, unless a recording begins
 
 
 class Session:
@@ -145,6 +63,7 @@ class Session:
         self._engine: Engine | None = None
         self._io = AudioIO(settings, backend)
         self._waiting_for = "starting"
+        self._idle = False
         self._processor = ProcessorUse()
         self._changes = 0
         self._restart = False  # devices and engine, with what the user has chosen meanwhile
@@ -284,6 +203,24 @@ class Session:
         self._restart = True
 
     @property
+    def on_demand(self) -> bool:
+        """Whether the microphone is taken only while a program records the virtual one."""
+        return self._io.on_demand
+
+    def set_on_demand(self, on_demand: bool) -> None:
+        """Take the microphone only while a program records the virtual one, or always.
+
+        Raises:
+            SordinoError: this system does not tell who listens.
+        """
+        if on_demand:
+            with suppress(DeviceLost):
+                self.backend.is_heard()
+        self._io.on_demand = on_demand
+        if self._engine is None:
+            self._restart = True
+
+    @property
     def channel(self) -> int | None:
         """Channel of the microphone, counted from 1; None: the one with sound."""
         return self._io.channel
@@ -381,7 +318,7 @@ class Session:
             seconds=monitor.samples / monitor.sample_rate,
         )
         if engine is None:
-            return status
+            return replace(status, state="idle" if self._idle else "waiting")
         state, reason = self._state(engine)
         input, output = self._io.devices or (None, None)
         return replace(
@@ -468,11 +405,16 @@ class Session:
                     continue
                 self._waiting_for = loss or "changing over"
                 self._disconnect()
-            elif not changed and time.monotonic() - tried < RETRY_SECONDS:
+            elif not changed and time.monotonic() - tried < self._pause:
                 continue
             tried = time.monotonic()
             with suppress(DeviceLost, RefusedDeviceError):
                 self._connect()
+
+    @property
+    def _pause(self) -> float:
+        """Seconds between two attempts to begin."""
+        return IDLE_SECONDS if self._idle else RETRY_SECONDS
 
     def _is_over(self) -> bool:
         """Whether the time is up, where sound comes in real time or not at all."""
@@ -485,7 +427,9 @@ class Session:
             source, sink = self._io.connect()
         except (DeviceLost, RefusedDeviceError) as error:
             self._waiting_for = str(error)
+            self._idle = isinstance(error, UnheardError)
             raise
+        self._idle = False
         engine = Engine(
             source, sink, self._models, self._controls, self._monitor, self._until, self._voices
         )

@@ -11,6 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from sordino.serve.app import create_app
+from sordino.serve.errors import Overloaded, error_response
 from sordino.serve.protocol import MAX_BLOCK_BYTES
 from sordino.serve.settings import Settings
 from sordino.serve.state import State
@@ -26,7 +27,8 @@ logger = logging.getLogger("uvicorn.error")
 class HttpProtocol(H11Protocol):
     """HTTP with timeouts for the head of a request and for a client that does not read.
 
-    uvicorn has no setting for either, and no public class to build on: this is its h11 protocol.
+    Its own refusals are JSON as all others are.  uvicorn has no setting for any of this, and no
+    public class to build on: this is its h11 protocol.
     """
 
     _head_timer: asyncio.TimerHandle | None = None
@@ -34,8 +36,10 @@ class HttpProtocol(H11Protocol):
     _received_at = 0.0
 
     def connection_made(self, transport: Any) -> None:
-        """Start the timeout for the head of a request."""
+        """Start the timeout for the head of a request; refuse one connection too many."""
         super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self.app: Any = Overloaded("too many connections are open: try again later").response()
         transport.set_write_buffer_limits(0)  # so that `pause_writing` tells of any byte that waits
         self._update_head_timer()
 
@@ -44,6 +48,14 @@ class HttpProtocol(H11Protocol):
         self._received_at = self.loop.time()
         super().data_received(data)
         self._update_head_timer()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, and close the connection."""
+        refusal = error_response(400, "bad_request", msg, {"Connection": "close"})
+        head = h11.Response(status_code=400, headers=refusal.raw_headers, reason=b"Bad Request")
+        for event in (head, h11.Data(data=bytes(refusal.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
 
     def pause_writing(self) -> None:
         """Start the timeout for reading a response."""
@@ -148,7 +160,6 @@ class Server(uvicorn.Server):
                 ws_per_message_deflate=False,  # audio does not shrink, and zip bombs would grow
                 ws_ping_interval=PING_SECONDS,
                 ws_ping_timeout=PING_SECONDS,
-                limit_concurrency=MAX_CONNECTIONS,
                 timeout_graceful_shutdown=CLOSE_TIMEOUT,
                 ssl_certfile=settings.tls_certificate,
                 ssl_keyfile=settings.tls_key,

@@ -12,8 +12,7 @@ step and the hours of audio are in the metadata, as JSON.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib.resources import files
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +38,13 @@ class Progress:
     Attributes:
         step: updates done.
         hours: of mixed audio that the weights have seen, in runs before too.
+        batch: examples of an update over all processes; 0 where an earlier version wrote it.
+            With `step` and the recipe's seed, it is the state of the sampler.
     """
 
     step: int = 0
     hours: float = 0.0
+    batch: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def save_checkpoint(
 def _write(
     path: Path, tensors: Mapping[str, Tensor], recipe: dict[str, Any], progress: Progress
 ) -> None:
-    about = {"recipe": recipe, "step": progress.step, "hours": progress.hours}
+    about = {"recipe": recipe, **asdict(progress)}
     kept = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with atomic_write(path) as part:
         save_file(kept, part, {"sordino": json.dumps(about)})
@@ -104,7 +106,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             f"cannot read the checkpoint {path}: {error or type(error).__name__}; "
             "give a .safetensors file that `sordino train` wrote, or the name of a model"
         ) from error
-    progress = Progress(about["step"], about["hours"])
+    progress = Progress(about["step"], about["hours"], about.get("batch", 0))
     return Checkpoint(from_tree(Recipe, about["recipe"]), progress, tensors)
 
 
@@ -119,13 +121,14 @@ def load_pretrained(source: str | Path) -> Checkpoint:
         SordinoError: if it is none of these.
     """
     path = Path(source)
-    if str(source) in available_models() and not path.is_file():
-        path = Path(str(files("sordino") / "weights" / f"{source}.safetensors"))
-        missing = f"the packaged model {source!r} has no weights to start from"
+    models = available_models()
+    if str(source) in models and not path.is_file():
+        path = Path(str(models[str(source)].place / f"{source}.safetensors"))
+        missing = f"the model {source!r} has no weights to start from"
     else:
         path = path.with_suffix(".safetensors") if path.suffix == ".onnx" else path
         missing = f"{source} has no weights to start from beside it ({path.name})"
-    if (str(source) in available_models() or Path(source).suffix == ".onnx") and not path.is_file():
+    if (str(source) in models or Path(source).suffix == ".onnx") and not path.is_file():
         raise SordinoError(f"{missing}: give the .safetensors file of its training")
     return load_checkpoint(path)
 

@@ -1,7 +1,7 @@
-"""The commands of the training room: train, export, size, mix."""
+"""The commands of the training room: train, adapt, export, size, mix."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -39,6 +39,11 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a key: --set train.steps=500.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Train on this Ray cluster; local starts one here."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="With --cluster: processes, one a GPU.")] = 1,
 ) -> None:
     """Train a network by a recipe, or go on with the run in the folder.
 
@@ -49,7 +54,12 @@ def train(
 
     chosen = choose_recipe(recipe, init, data, _overrides(settings or []))
     folder = out / chosen.name
-    path = run(chosen, folder, init)
+    if cluster is None:
+        path = run(chosen, folder, init)
+    else:
+        from sordino.train.cluster import train_on_cluster
+
+        path = train_on_cluster(chosen, folder, init, cluster, workers)
     console.print(f"{path}: `sordino export {path}` makes a model of it", soft_wrap=True)
 
 
@@ -112,6 +122,100 @@ def mix(
     batch = Mixer(chosen.mix, Corpus.open(chosen.data)).batch(chosen.train.seed, index, size)
     draw_batch(batch, out)
     console.print(f"{out}: {size} examples at {batch.sample_rate} Hz", soft_wrap=True)
+
+
+@app.command()
+def adapt(
+    noise: Annotated[
+        Path, typer.Option(help="Folder of recordings of your noise, without speech.")
+    ],
+    speech: Annotated[
+        Path | None,
+        typer.Option(help="Folder of clean speech, best your own; without it, the package's."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the model; if left out, the noise folder's.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Longest training.")] = 20.0,
+    model: Annotated[str, typer.Option("--model", "-m", help="What to start from.")] = "default",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for runs.")] = Path("runs/adapt"),
+    steps: Annotated[int, typer.Option(hidden=True)] = 20_000,
+    check_every: Annotated[int, typer.Option(hidden=True)] = 20,
+    learning_rate: Annotated[float | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Fine-tune a model for your own noise, and keep the result if it is better.
+
+    A part of your recordings is held out: it says when to stop, and whether the new model is better
+    than the one it came from. If it is, `--model NAME` finds it everywhere; if it is not, nothing
+    changes and the exit code is 1.
+    """
+    from sordino.model import Model
+    from sordino.train import adapt as adapting
+    from sordino.train.export import export_checkpoint
+    from sordino.train.verdict import METRICS, TITLES, install, judge
+
+    chosen = name or noise.stem
+    work = _adapt_folder(chosen, out)
+    adapting.split_sounds(noise, speech, work / "data")
+
+    def show(step: int, loss: float, best: float) -> None:
+        console.print(f"update {step}: held-out loss {loss:.4f}, best {best:.4f}", soft_wrap=True)
+
+    budget = adapting.Budget(minutes, check_every, max_steps=steps)
+    result = adapting.adapt(model, chosen, work / "data", work, budget, show, learning_rate)
+    path = work / f"{chosen}.onnx"
+    export_checkpoint(result.checkpoint, path, "1")
+    adapting.write_judged(result.checkpoint.recipe, work / "data", work, work / "held-out")
+    base, before = Path(model).stem, _base_model(model, work)
+    verdict = judge(
+        before, Path(model).stem, Model(path.read_bytes(), chosen), chosen, work / "held-out"
+    )
+    for metric in METRICS:
+        gain = verdict.gain[metric]
+        console.print(
+            f"{TITLES[metric]:11} {verdict.before[metric].mean:7.3f} -> "
+            f"{verdict.after[metric].mean:7.3f}  ({gain.low:+.3f} to {gain.high:+.3f}); "
+            f"on other noise {verdict.elsewhere[metric]:+.3f}",
+            soft_wrap=True,
+        )
+    console.print(f"report: {work / 'report.html'}", soft_wrap=True)
+    if verdict.objections:
+        console.print(
+            f"{chosen} is not better than {base}: {'; '.join(verdict.objections)}. It was not "
+            f"installed; it lies at {path}. More noise, or speech of your own, may help.",
+            soft_wrap=True,
+        )
+        raise typer.Exit(1)
+    install(path, verdict, base, noise)
+    console.print(f"installed: `sordino denoise --model {chosen} FILE`", soft_wrap=True)
+
+
+def _adapt_folder(name: str, out: Path) -> Path:
+    """Return a fresh folder for a run; refuse names that would hide another model."""
+    import shutil
+
+    from sordino.model import available_models
+
+    if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+        raise SordinoError(f"--name {name!r}: use letters, digits, - and _")
+    known = available_models().get(name)
+    if known is not None and known.folder is None:
+        raise SordinoError(f"--name {name}: the package has a model of this name; give another")
+    shutil.rmtree(out / name, ignore_errors=True)
+    return out / name
+
+
+def _base_model(source: str, work: Path) -> Any:
+    """Load the model that is adapted; a checkpoint is exported first."""
+    from sordino.model import load_model
+    from sordino.train.checkpoint import load_pretrained
+    from sordino.train.export import export_checkpoint
+
+    if not source.endswith(".safetensors"):
+        return load_model(source)
+    path = work / "base.onnx"
+    export_checkpoint(load_pretrained(source), path, "1")
+    return load_model(path)
 
 
 def _show_size(name: str, parameters: int, macs: int) -> None:

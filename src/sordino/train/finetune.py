@@ -31,7 +31,7 @@ def choose_recipe(
     if recipe is not None:
         chosen = load_recipe(recipe, overrides)
     elif init is not None:
-        tuned = _gentle(load_pretrained(init).recipe)
+        tuned = gentle(load_pretrained(init).recipe)
         chosen = from_tree(Recipe, override(to_tree(tuned), overrides))
     else:
         raise SordinoError("give a recipe (recipes/*.toml), or --init MODEL to fine-tune")
@@ -65,7 +65,8 @@ def corpus_of(folder: Path) -> CorpusConfig:
     )
 
 
-def _gentle(recipe: Recipe) -> Recipe:
+def gentle(recipe: Recipe) -> Recipe:
+    """The recipe with little and slow learning, the more so the further from the output."""
     loop = replace(
         recipe.train,
         steps=1000,

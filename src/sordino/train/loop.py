@@ -1,7 +1,8 @@
 """The training loop: mix, step, average, log, save; alone or on many processes.
 
-Started by `torchrun`, every process takes its part of each batch: N processes with a
-batch of B follow the same trajectory as one process with a batch of N B.
+Started by `torchrun` or by Ray, every process takes its share of each batch: N processes with a
+batch of B follow the same trajectory as one process with a batch of N B, and so does one process
+that adds up the gradients of N batches of B.
 """
 
 # No types: torch.
@@ -10,12 +11,14 @@ batch of B follow the same trajectory as one process with a batch of N B.
 
 import os
 import signal
+import threading
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -35,7 +38,7 @@ from sordino.train.checkpoint import (
 from sordino.train.data.corpus import Corpus
 from sordino.train.data.mixing import Batch, Mixer
 from sordino.train.monitor import Monitor
-from sordino.train.objective import TensorBatch, make_objective
+from sordino.train.objective import Step, TensorBatch, make_objective
 from sordino.train.optim import (
     AveragedWeights,
     learning_rate,
@@ -43,6 +46,7 @@ from sordino.train.optim import (
     set_learning_rate,
 )
 from sordino.train.recipe import Recipe
+from sordino.train.sharing import Share, share_batch
 
 LAST = "last.safetensors"
 
@@ -57,23 +61,30 @@ class Place:
 
 
 class Batches(Dataset[Batch]):
-    """Batches by step number; each process has its own examples of the common batch."""
+    """Passes by number; each process has its own examples of the common batch."""
 
-    def __init__(self, mixer: Mixer, seed: int, size: int, place: Place) -> None:
-        self.mixer, self.seed, self.size, self.place = mixer, seed, size, place
+    def __init__(self, mixer: Mixer, seed: int, share: Share) -> None:
+        self.mixer, self.seed, self.share = mixer, seed, share
 
-    def __getitem__(self, step: int) -> Batch:
-        first = self.place.rank * self.size
-        return self.mixer.batch(self.seed, step, self.size, first)
+    def __getitem__(self, index: int) -> Batch:
+        step, first = self.share.first(index)
+        return self.mixer.batch(self.seed, step, self.share.size, first)
 
 
-def train(recipe: Recipe, folder: Path, init: str | Path | None = None) -> Path:
+Watch = Callable[[AveragedWeights, int], bool]
+"""Looks at the averaged weights after each update, and says whether the run is to end."""
+
+
+def train(
+    recipe: Recipe, folder: Path, init: str | Path | None = None, watch: Watch | None = None
+) -> Path:
     """Run a recipe to its end, or until it is interrupted; a run in `folder` is resumed.
 
     Args:
         recipe: what to do.
         folder: for checkpoints and logs.
         init: what a new run starts from (fine-tuning), see `load_pretrained`.
+        watch: called after each update, with the averaged weights and the number of updates.
 
     Returns:
         Path of the last checkpoint.
@@ -89,13 +100,15 @@ def train(recipe: Recipe, folder: Path, init: str | Path | None = None) -> Path:
         objective = make_objective(recipe).to(place.device)
         network = objective.network
         saved = _starting_point(folder, init)
-        progress = Progress()
+        progress, kept = Progress(), 0
         if saved is not None:
             resumed = init is None or (folder / LAST).exists()
             part = "network" if resumed else "average"
             where = str(folder / LAST if resumed else init)
             restore_weights(network, saved.part(part), where)
             progress = saved.progress if resumed else Progress(0, saved.progress.hours)
+            if resumed and _same_batch(saved.recipe, recipe):
+                kept = progress.batch
         average = AveragedWeights(network, config.ema)
         optimizer = make_optimizer(network, config)
         if progress.step and saved is not None:
@@ -105,8 +118,17 @@ def train(recipe: Recipe, folder: Path, init: str | Path | None = None) -> Path:
         if place.world > 1:
             model = DistributedDataParallel(objective)
         mixer = Mixer(recipe.mix, Corpus.open(recipe.data, progress=place.rank == 0))
-        run = _Run(recipe, folder, place, model, network, average, optimizer, progress)
-        return run(mixer)
+        share = share_batch(config, place.rank, place.world, kept)
+        run = _Run(recipe, folder, place, share, model, network, average, optimizer, progress)
+        return run(mixer, watch)
+
+
+def _same_batch(before: Recipe, now: Recipe) -> bool:
+    """Whether a recipe says nothing new of the batch: then it stays as large as it was."""
+    return (before.train.batch, before.train.global_batch) == (
+        now.train.batch,
+        now.train.global_batch,
+    )
 
 
 class _Run:
@@ -117,67 +139,100 @@ class _Run:
         recipe: Recipe,
         folder: Path,
         place: Place,
+        share: Share,
         model: nn.Module,
         network: nn.Module,
         average: AveragedWeights,
         optimizer: torch.optim.Optimizer,
         progress: Progress,
     ) -> None:
-        self.recipe, self.folder, self.place = recipe, folder, place
+        self.recipe, self.folder, self.place, self.share = recipe, folder, place, share
         self.model, self.network, self.average = model, network, average
         self.optimizer, self.progress = optimizer, progress
         self.stopped = False
 
-    def __call__(self, mixer: Mixer) -> Path:
-        config = self.recipe.train
+    def __call__(self, mixer: Mixer, watch: Watch | None = None) -> Path:
+        config, share = self.recipe.train, self.share
         steps = range(self.progress.step, config.steps)
         loader = DataLoader(
-            Batches(mixer, config.seed, config.batch, self.place),
+            Batches(mixer, config.seed, share),
             batch_size=None,
-            sampler=steps,
+            sampler=range(steps.start * share.passes, steps.stop * share.passes),
             num_workers=config.workers,
             pin_memory=self.place.device.type == "cuda",
         )
-        hours = config.batch * self.place.world * self.recipe.mix.seconds / 3600
+        hours = share.batch * self.recipe.mix.seconds / 3600
+        batches = _Timed(iter(loader))
         saved = time.monotonic()
         with _stop_signals(self), Monitor(self.recipe, self.folder, self.place.rank) as monitor:
-            for step, raw in zip(steps, loader, strict=True):
-                batch = TensorBatch(*raw).to(self.place.device)
+            for step in steps:
                 rate = learning_rate(step, config)
-                loss, terms, estimate, norm = self._step(batch, step, rate)
-                self.progress = Progress(step + 1, self.progress.hours + hours)
-                scalars = {"loss": loss, **terms, "gradient": norm}
+                batch, loss, terms, estimate, norm = self._step(batches, step, rate)
+                loss, stop, waited = self._agree(loss, batches.share())
+                self.progress = Progress(step + 1, self.progress.hours + hours, share.batch)
+                scalars = {"loss": loss, **terms, "gradient": norm, "data_wait": waited}
                 monitor.step(self.progress, scalars, rate)
                 if self.progress.step % config.media_every == 0:
                     monitor.media(self.progress.step, batch, estimate)
                 if time.monotonic() - saved > config.save_every:
                     self._save()
                     saved = time.monotonic()
-                if self._should_stop():
+                if stop or (watch is not None and watch(self.average, self.progress.step)):
                     break
         return self._save()
 
     def _step(
-        self, batch: TensorBatch, step: int, rate: float
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
+        self, batches: Iterator[Any], step: int, rate: float
+    ) -> tuple[TensorBatch, Tensor, dict[str, Tensor], Tensor, Tensor]:
+        """Update the weights once; returns the last batch, and means over all passes."""
         set_learning_rate(self.optimizer, rate)
-        outcome = self.model(batch)
         self.optimizer.zero_grad(set_to_none=True)
-        outcome.loss.backward()
+        # What is drawn at random depends on the step alone, so that a resumed run draws the same.
+        torch.manual_seed(self.recipe.train.seed * 1_000_003 + step)
+        passes = self.share.passes
+        done = [self._pass(next(batches), last=n == passes - 1) for n in range(passes)]
+        batch, outcome = done[-1]
+        loss = torch.stack([each.loss for _, each in done]).mean()
+        terms = {
+            name: torch.stack([each.terms[name] for _, each in done]).mean()
+            for name in outcome.terms
+        }
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.train.clip)
         if torch.isfinite(norm):  # one bad batch must not cost the run
             self.optimizer.step()
             self.average.update(self.network, step)
-        terms = {k: v.detach() for k, v in outcome.terms.items()}
-        return outcome.loss.detach(), terms, outcome.estimate.detach(), norm
+        return batch, loss, terms, outcome.estimate, norm
 
-    def _should_stop(self) -> bool:
-        """Whether any process was asked to stop, so that all stop after the same step."""
-        if self.place.world == 1:
-            return self.stopped
-        flag = torch.tensor(float(self.stopped), device=self.place.device)
-        distributed.all_reduce(flag, distributed.ReduceOp.MAX)
-        return bool(flag.item())
+    def _pass(self, raw: Any, last: bool) -> tuple[TensorBatch, Step]:
+        """Add the gradients of some examples; returns them, and what came of them."""
+        batch = TensorBatch(*raw).to(self.place.device)
+        with self._exchange(last):
+            outcome = self.model(batch)
+            (outcome.loss / self.share.passes).backward()
+        terms = {name: term.detach() for name, term in outcome.terms.items()}
+        return batch, Step(outcome.loss.detach(), terms, outcome.estimate.detach())
+
+    def _exchange(self, last: bool) -> AbstractContextManager[Any]:
+        """Exchange gradients between processes in the last pass only."""
+        if isinstance(self.model, DistributedDataParallel) and not last:
+            return self.model.no_sync()
+        return nullcontext()
+
+    def _agree(self, loss: Tensor, waited: float) -> tuple[Tensor, bool, Tensor]:
+        """The mean loss of all processes, whether any was asked to stop, and the longest wait.
+
+        All processes stop after the same step; the slowest at mixing is what holds them up.
+
+        Args:
+            loss: of this process.
+            waited: share of the time that it waited for data.
+        """
+        most = torch.tensor([float(self.stopped), waited], device=self.place.device)
+        if self.place.world > 1:
+            distributed.all_reduce(most, distributed.ReduceOp.MAX)
+            distributed.all_reduce(loss, distributed.ReduceOp.SUM)
+            loss = loss / self.place.world
+        return loss, bool(most[0].item()), most[1]
 
     def _save(self) -> Path:
         path = self.folder / LAST
@@ -186,6 +241,27 @@ class _Run:
                 path, self.recipe, self.progress, self.network, self.average, self.optimizer
             )
         return path
+
+
+class _Timed(Iterator[Any]):
+    """An iterator that knows which share of the time was spent waiting for it."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self.items, self.waited, self.since = items, 0.0, time.monotonic()
+
+    def __next__(self) -> Any:
+        start = time.monotonic()
+        try:
+            return next(self.items)
+        finally:
+            self.waited += time.monotonic() - start
+
+    def share(self) -> float:
+        """Share of the time since the last call."""
+        now = time.monotonic()
+        share = self.waited / max(now - self.since, 1e-9)
+        self.waited, self.since = 0.0, now
+        return share
 
 
 def _starting_point(folder: Path, init: str | Path | None) -> Checkpoint | None:
@@ -203,7 +279,8 @@ def _processes() -> Generator[Place]:
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else "cpu"
     if cuda:
         torch.cuda.set_device(device)
-    if world > 1:
+    joined = distributed.is_initialized()  # by Ray
+    if world > 1 and not joined:
         try:
             distributed.init_process_group("nccl" if cuda else "gloo")
         except (RuntimeError, ValueError) as error:
@@ -213,7 +290,7 @@ def _processes() -> Generator[Place]:
         if world > 1:
             distributed.barrier()  # who leaves first may pull the connection from under the others
     finally:
-        if world > 1:
+        if world > 1 and not joined:
             distributed.destroy_process_group()
 
 
@@ -224,7 +301,10 @@ def _stop_signals(run: _Run) -> Generator[None]:
     def stop(_signal: int, _frame: FrameType | None) -> None:
         run.stopped = True
 
-    previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    # Ray runs the loop in a thread, where Python allows no handlers.
+    main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
+    previous = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

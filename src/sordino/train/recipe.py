@@ -43,6 +43,8 @@ class LoopConfig:
         seed: of the weights and of every mixture.
         steps: updates of the weights.
         batch: examples in a batch, on each process.
+        global_batch: examples of an update over all processes, whose gradients are added up in
+            as many passes as it takes; 0 makes one pass of `batch` on each process.
         chain: examples that are heard one after the other without forgetting; divides `batch`.
         optimizer: "adamw" or "soap", see `sordino.train.optim`.
         learning_rate: at its height.
@@ -68,6 +70,7 @@ class LoopConfig:
     seed: int = 0
     steps: int = 10_000
     batch: int = 12
+    global_batch: int = 0
     chain: int = 1
     optimizer: str = "adamw"
     learning_rate: float = 1e-3

@@ -147,18 +147,28 @@ export class SordinoNode extends AudioWorkletNode {
 }
 
 const worklets = new WeakMap<BaseAudioContext, Promise<void>>();
+const failures = new WeakMap<BaseAudioContext, number>();
 
 /** Add the worklet to a context, once; if that fails, it can be tried again. */
 async function loadWorklet(context: BaseAudioContext, options: AssetOptions): Promise<void> {
-  const add = async () => context.audioWorklet.addModule(await workletUrl(options.workletUrl));
-  const loading = worklets.get(context) ?? add();
+  const loading = worklets.get(context) ?? addModule(context, options);
   worklets.set(context, loading);
   try {
     await explained("the audio worklet cannot be loaded", loading);
   } catch (error) {
-    worklets.delete(context);
+    if (worklets.get(context) === loading) {
+      worklets.delete(context);
+      failures.set(context, (failures.get(context) ?? 0) + 1);
+    }
     throw error;
   }
+}
+
+/** Browsers remember an address that failed for the life of the context, so each try has its own. */
+async function addModule(context: BaseAudioContext, options: AssetOptions): Promise<void> {
+  const url = await workletUrl(options.workletUrl);
+  const failed = failures.get(context);
+  await context.audioWorklet.addModule(failed ? `${url}#${failed}` : url);
 }
 
 /**

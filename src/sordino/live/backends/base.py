@@ -39,6 +39,10 @@ class DeviceLost(Exception):  # noqa: N818
     """
 
 
+class UnheardError(DeviceLost):
+    """Nobody records the virtual microphone, and the real one is to be left alone meanwhile."""
+
+
 class UnknownDevice(DeviceLost):
     """No device has the name that the user gave, though the backend answers."""
 
@@ -213,6 +217,15 @@ class Backend(Protocol):
         """Make a loudspeaker for other programs; the value is the input that records it.
 
         See `virtual_microphone`.
+        """
+        ...
+
+    def is_heard(self) -> bool:
+        """Return whether another program records the virtual microphone.
+
+        Raises:
+            DeviceLost: the sound server is not there.
+            SordinoError: this system does not tell.
         """
         ...
 

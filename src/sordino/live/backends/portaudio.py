@@ -142,6 +142,12 @@ class PortAudioBackend:
         """See `virtual_microphone`."""
         yield cable_end(self._current(), "input", self._cable).name
 
+    def is_heard(self) -> bool:
+        """See `Backend`; a cable does not tell."""
+        raise SordinoError(
+            "--on-demand needs PulseAudio or PipeWire: this system does not tell who listens"
+        )
+
     def clean_up(self) -> list[str]:
         """See `Backend`; nothing is ever left."""
         return []

@@ -122,6 +122,11 @@ class PulseBackend:
         """See `Backend`."""
         return pulse_server.loudspeaker(label, self._defaults())
 
+    def is_heard(self) -> bool:
+        """See `Backend`; the level meters of mixers do not count."""
+        with connection() as pulse:
+            return pulse_server.is_heard(pulse, MICROPHONE)
+
     def clean_up(self) -> list[str]:
         """See `Backend`."""
         return pulse_server.clean_up()

@@ -44,6 +44,7 @@ OWNER_PROPERTY = "sordino.owner"
 CHECK_SECONDS = 2.0  # between two looks at the default loudspeaker without any news
 NOTICE_SECONDS = 30.0  # that a notice of a stream that was moved is shown
 
+_MIXER = "org.PulseAudio.pavucontrol"  # its meters record every source
 _FORMAT = "rate=48000 channels=1 channel_map=mono"  # as the engine makes it: nothing to convert
 _OWNER = re.compile(r"sordino\.owner=(?P<pid>\d+):(?P<start>\d+)")
 _BEFORE = re.compile(r"sordino\.source=(?P<source>[\w.%~-]*) sordino\.sink=(?P<sink>[\w.%~-]*)")
@@ -76,10 +77,10 @@ def connection() -> Generator[pulsectl.Pulse]:
 class Watch:
     """Counts what happens to a server and its devices, in a thread of its own.
 
-    `count` grows when a device comes or goes, when a default changes, and when the server
-    goes or is there again.  A new default may be missed: while any program connects, PipeWire
-    tells it to that program only (its module-metadata), and those connected before, like this
-    one, keep the old one.
+    `count` grows when a device or a recording comes or goes, when a default changes, and when the
+    server goes or is there again.  A new default may be missed: while any program connects,
+    PipeWire tells it to that program only (its module-metadata), and those connected before, like
+    this one, keep the old one.
     """
 
     def __init__(self) -> None:
@@ -96,7 +97,7 @@ class Watch:
     def _run(self) -> None:
         while not self._closed.is_set():
             with suppress(*_FAILURES), pulsectl.Pulse("Sordino") as pulse:
-                pulse.event_mask_set("sink", "source", "server")
+                pulse.event_mask_set("sink", "source", "source_output", "server")
                 pulse.event_callback_set(self._note)
                 self.count += 1
                 try:
@@ -238,6 +239,19 @@ def loudspeaker(label: str, before: Defaults) -> Generator[str]:
     name = _name(label)
     with _having((name, "module-null-sink", _sink(name, label, _mark(before)))):
         yield f"{name}.monitor"
+
+
+def is_heard(pulse: pulsectl.Pulse, label: str) -> bool:
+    """Return whether a program that is not this one, nor a level meter, records a microphone."""
+    indices = {source.index for source in pulse.source_list() if source.name == _name(label)}
+    return any(
+        stream.source in indices
+        and not stream.corked
+        and stream.resample_method != "peaks"
+        and stream.proplist.get("application.id") != _MIXER
+        and stream.proplist.get(OWNER_PROPERTY) != owner_token()
+        for stream in pulse.source_output_list()
+    )
 
 
 def clean_up() -> list[str]:

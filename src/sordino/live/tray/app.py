@@ -43,6 +43,10 @@ class Tray(QObject):
         self.mute_action = self._add_switch("&Mute", controller.muted)
         self.mute_action.toggled.connect(controller.set_muted)
         controller.muted_changed.connect(self.mute_action.setChecked)
+        self.demand_action = self._add_switch(
+            "Microphone only while somebody &listens", controller.on_demand
+        )
+        self.demand_action.toggled.connect(self._set_on_demand)
         self.menu.addSeparator()
         self.menu.addAction("&Open the window").triggered.connect(self.open)
         self.menu.addAction("&Quit").triggered.connect(QApplication.quit)
@@ -111,6 +115,13 @@ class Tray(QObject):
         action = QAction(text, self.menu, checkable=True, checked=checked)
         self.menu.addAction(action)
         return action
+
+    def _set_on_demand(self, on_demand: bool) -> None:
+        try:
+            self.controller.set_on_demand(on_demand)
+        except SordinoError as error:
+            self.icon.showMessage("Sordino", str(error))
+            self.demand_action.setChecked(False)
 
     def _clicked(self, reason: QSystemTrayIcon.ActivationReason) -> None:
         if reason == QSystemTrayIcon.ActivationReason.Trigger:  # on others the menu opens itself

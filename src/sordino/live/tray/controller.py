@@ -10,7 +10,8 @@ from sordino.errors import SordinoError
 from sordino.live.backends import MICROPHONE, Backend, Device
 from sordino.live.backends.base import DeviceLost, Sink, virtual_end
 from sordino.live.config import Settings
-from sordino.live.session import Session, Status
+from sordino.live.session import Session
+from sordino.live.status import Status
 from sordino.live.tray.preferences import Preferences
 from sordino.voice import Voice, check_name, saved_voices
 
@@ -127,6 +128,20 @@ class Controller(QObject):
                 self.voice_enrolled.emit(name, "")
 
         Thread(target=work, name="enrolment", daemon=True).start()
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether the microphone is taken only while somebody listens."""
+        return self.session.on_demand
+
+    def set_on_demand(self, on_demand: bool) -> None:
+        """Take the microphone only while somebody listens, or always.
+
+        Raises:
+            SordinoError: this system does not tell who listens.
+        """
+        self.session.set_on_demand(on_demand)
+        self._remember("on_demand", on_demand or None)
 
     def record(self) -> Path:
         """Record the next minute, noisy and clean; return the folder.

@@ -14,7 +14,14 @@ from sordino.io.atomic import atomic_write
 from sordino.live.config import Settings
 from sordino.live.systemd import program_path
 
-REMEMBERED = ("input", "model", "strength", "attenuation_limit_db", "voice")  # fields of Settings
+REMEMBERED = (
+    "input",
+    "model",
+    "strength",
+    "attenuation_limit_db",
+    "voice",
+    "on_demand",
+)  # fields of Settings
 
 _WINDOWS_RUN = "HKEY_CURRENT_USER\\Software\\Microsoft\\Windows\\CurrentVersion\\Run"
 _DESKTOP_ENTRY = """\
@@ -66,7 +73,7 @@ class Preferences:
             text = str(self._store.value(name))
             try:
                 number = name in ("strength", "attenuation_limit_db")
-                value = float(text) if number else text
+                value = float(text) if number else name == "on_demand" or text
                 changed: dict[str, Any] = {name: value}
                 wanted = replace(settings, **changed)
                 if name in ("model", "voice"):

@@ -27,6 +27,7 @@ from sordino.train.data.decode import (
     read_shards,
     resample,
 )
+from sordino.train.data.remote import fetch_shards
 from sordino.train.data.signal import FloatArray
 
 Rng = np.random.Generator
@@ -199,7 +200,11 @@ def _write(file: BinaryIO, signals: Sequence[FloatArray], rate: int, to: int, le
 
 @dataclass(frozen=True)
 class Source:
-    """A folder of audio and how much of it is heard: its weight multiplies its share."""
+    """A folder of audio and how much of it is heard: its weight multiplies its share.
+
+    `path` may be the address of a folder of tar shards in object storage, such as
+    s3://bucket/shards/speech.
+    """
 
     path: str
     weight: float = 1.0
@@ -310,13 +315,13 @@ class Corpus:
         Raises:
             SordinoError: a folder is missing, holds no audio, or none that can be read.
         """
-        plan = {
-            "speech": _plan("speech", config.speech),
-            "noise": _plan("noise", config.noise),
-            "rir": _plan("rir", config.rirs),
-            "pair": _plan("pair", config.pairs),
-        }
         cache = Path(config.cache).expanduser()
+        plan = {
+            "speech": _plan("speech", config.speech, cache),
+            "noise": _plan("noise", config.noise, cache),
+            "rir": _plan("rir", config.rirs, cache),
+            "pair": _plan("pair", config.pairs, cache),
+        }
         todo = sum(
             len(files)
             for kind, entries in plan.items()
@@ -349,10 +354,13 @@ class Corpus:
             )
 
 
-def _plan(kind: str, sources: Sequence[Source]) -> list[tuple[Path, list[Path], float]]:
+def _plan(
+    kind: str, sources: Sequence[Source], cache: Path
+) -> list[tuple[Path, list[Path], float]]:
     entries: list[tuple[Path, list[Path], float]] = []
     for source in sources:
-        root = Path(source.path).expanduser()
+        remote = "://" in source.path
+        root = fetch_shards(source.path, cache) if remote else Path(source.path).expanduser()
         if not root.is_dir():
             raise SordinoError(f"{root}: no such folder; name a folder with {kind} audio")
         files = sorted(root.glob("*.tar"))
