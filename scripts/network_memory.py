@@ -4,12 +4,13 @@ A recording is denoised in one pass, and again from its middle on, from other st
 network remembers of the sound before the middle is over when both outputs agree.  The overlap of
 `sordino denoise --cluster` (`sordino.cluster.sections.OVERLAP`) was chosen from this.
 
-    .venv/bin/python scripts/network_memory.py [MODEL ...]
+    .venv/bin/python scripts/network_memory.py default small
+    .venv/bin/python scripts/network_memory.py --after 180 --rate 8000 small
 
 Speech and noise are the bundled examples: every second noise with speech at 0 and 10 dB.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -19,24 +20,25 @@ from sordino.denoiser import Denoiser
 from sordino.evaluate.metrics import resample
 from sordino.io.audiofile import open_source
 
-BEFORE, AFTER, WARM_UP = 30, 60, 5  # seconds
+BEFORE, WARM_UP = 30, 5  # seconds
 WINDOW = 0.5  # seconds of sound in which outputs are compared
 LIMITS = (40, 60, 70)  # dB below the speech
 
 
-def main(models):
-    """Measure some models and print a table."""
+def main(models, rates, after):
+    """Measure some models, for so many seconds after the start, and print a table."""
     root = Path(examples.__file__).parent / "train"
     speech = sorted((root / "speech").iterdir())
     noises = sorted((root / "noise").iterdir())
     print("model    rate  start                      " + "".join(f"{x:>8} dB" for x in LIMITS))
     for model in models:
-        for rate in (8000, 16000, 48000):
+        for rate in rates:
             needed = {name: [] for name in ("cold", "warmed up", "after another noise")}
             for number, noise in enumerate(noises[::2]):
                 rng = np.random.default_rng(number)
                 order = rng.permutation(len(speech))
-                voice = spoken([sound(speech[i], rate) for i in order], rate, rng)
+                clips = [sound(speech[i], rate) for i in order]
+                voice = spoken(clips, (BEFORE + after) * rate, rate, rng)
                 other = repeated(sound(noises[2 * number - 1], rate), 10 * rate)
                 for snr in (0, 10):
                     noisy = mixed(voice, repeated(sound(noise, rate), len(voice)), snr)
@@ -96,13 +98,13 @@ def sound(path, rate):
         return resample(samples, source.info.sample_rate, rate)
 
 
-def spoken(clips, rate, rng):
-    """Join clips with pauses of up to two seconds, to the length of the recording."""
+def spoken(clips, samples, rate, rng):
+    """Join clips with pauses of up to two seconds, to some length."""
     parts = []
-    while sum(map(len, parts)) < (BEFORE + AFTER) * rate:
+    while sum(map(len, parts)) < samples:
         parts += [clips[len(parts) // 2 % len(clips)]]
         parts += [np.zeros(round(rng.uniform(0.2, 2) * rate), "f4")]
-    return np.concatenate(parts)[: (BEFORE + AFTER) * rate]
+    return np.concatenate(parts)[:samples]
 
 
 def repeated(noise, samples):
@@ -117,4 +119,9 @@ def mixed(voice, noise, snr):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["default", "small"])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("models", nargs="*", default=["default", "small"])
+    parser.add_argument("--rate", type=int, nargs="*", default=[8000, 16000, 48000])
+    parser.add_argument("--after", type=int, default=60)
+    given = parser.parse_args()
+    main(given.models, given.rate, given.after)

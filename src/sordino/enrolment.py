@@ -37,7 +37,7 @@ MIN_LEVEL_DBFS = -55.0  # of the speech
 FULL_SCALE = 0.99
 MAX_CLIPPED = 0.001  # share of the samples at full scale
 WINDOW_SECONDS = 3.0  # of speech, in which one voice is compared with another
-ONE_VOICE = 0.4  # cosine similarity below which two parts are of two people
+ONE_VOICE = 0.4  # cosine similarity below which two parts are of two people; found on dev/voice
 
 Recording = str | Path | tuple[ArrayLike, int]
 """A file, or samples and their rate in Hz; shape = (samples,) or (samples, channels)."""

@@ -280,4 +280,4 @@ def sigmoid(logits: Array) -> Array:
     >>> sigmoid(np.float32([-500, 0, 500])).tolist()
     [0.0, 0.5, 1.0]
     """
-    return 0.5 + 0.5 * np.tanh(0.5 * logits)
+    return (0.5 + 0.5 * np.tanh(0.5 * logits)).astype(np.float32, copy=False)

@@ -10,9 +10,10 @@ import soundfile
 from sordino import examples
 from sordino.batch.process import denoise_file
 from sordino.batch.track import Settings
+from sordino.cluster import sections
 from sordino.cluster.ledger import JOIN, WHOLE
 from sordino.cluster.plan import Work
-from sordino.cluster.sections import CHECKED, OVERLAP, sections_of
+from sordino.cluster.sections import CHECKED, sections_of
 from sordino.cluster.worker import MakeWorker, Task
 from sordino.errors import SordinoError
 from support import models
@@ -21,10 +22,16 @@ from support.signals import agreement_db, noise
 LENGTH = 34  # seconds
 
 
+@pytest.fixture(autouse=True)
+def short_overlap(monkeypatch):
+    """The default network forgets within 12 s; less sound makes quicker tests."""
+    monkeypatch.setattr(sections, "OVERLAP", 30)
+
+
 def worker(tmp_path, settings=None, model=None, length=LENGTH):
-    sections = str(tmp_path / "sections")
+    folder = str(tmp_path / "sections")
     settings = replace(settings or Settings(), model=model or "default").loaded()
-    return MakeWorker(settings, False, length, sections)("cpu")
+    return MakeWorker(settings, False, length, folder)("cpu")
 
 
 def in_sections(do, work, order=reversed):
@@ -119,10 +126,10 @@ def test_sections_of_another_recording_are_refused(tmp_path):
 
 @pytest.mark.parametrize("seconds", [68, 101.99, 1000.5])
 def test_sections_cover_a_recording(seconds):
-    sections = sections_of(seconds, LENGTH)
-    assert sections[0].begin == sections[0].heard_from == 0
-    assert all(a.end == b.begin for a, b in pairwise(sections))
-    assert all(b.heard_from == b.begin - OVERLAP for b in sections[1:])
-    assert sections[-1].end >= seconds
-    assert [each.is_last for each in sections] == [False] * (len(sections) - 1) + [True]
-    assert all(each.end - each.begin >= LENGTH for each in sections)
+    found = sections_of(seconds, LENGTH)
+    assert found[0].begin == found[0].heard_from == 0
+    assert all(a.end == b.begin for a, b in pairwise(found))
+    assert all(b.heard_from == b.begin - 30 for b in found[1:])
+    assert found[-1].end >= seconds
+    assert [each.is_last for each in found] == [False] * (len(found) - 1) + [True]
+    assert all(each.end - each.begin >= LENGTH for each in found)

@@ -61,8 +61,8 @@ class ClusterOptions:
     def __post_init__(self) -> None:
         if self.section_seconds is not None and self.section_seconds <= OVERLAP + CHECKED:
             raise SordinoError(
-                f"--section {self.section_minutes:g} min is too short: sections overlap by "
-                f"{OVERLAP} s, so give 1 or more, or 0 to cut nothing"
+                f"--section {self.section_minutes:g} is too short: sections overlap by {OVERLAP} s,"
+                " so give 3 minutes or more, or 0 to cut nothing"
             )
         if self.workers == 0 and not self.gpu_workers:
             raise SordinoError("--workers 0 leaves nobody to work: give --gpu-workers, too")

@@ -217,7 +217,7 @@ class Pool(Generic[T, R]):
         None is yielded when nothing has ended for a while.
 
         Raises:
-            SordinoError: no worker can be started; the message says why.
+            SordinoError: no worker can be started, or the cluster is lost.
         """
         self._tasks = iter(tasks)
         while True:
@@ -225,8 +225,7 @@ class Pool(Generic[T, R]):
             if not self._calls and not (self._starting and self._has_more()):
                 return
             refs = [*self._calls, *self._starting]
-            ready, rest = _ray.wait(refs, num_returns=1, timeout=_TICK_SECONDS)
-            ready += _ray.wait(rest, num_returns=len(rest), timeout=0)[0] if rest else []
+            ready = self._ready(refs)
             for ref in ready:
                 if ref in self._starting:
                     self._started(ref)
@@ -235,6 +234,18 @@ class Pool(Generic[T, R]):
             yield from self._overdue()
             if not ready:
                 yield None
+
+    def _ready(self, refs: Sequence[Any]) -> list[Any]:
+        """Wait a moment for something to end, and return all that has."""
+        try:
+            ready, rest = _ray.wait(refs, num_returns=1, timeout=_TICK_SECONDS)
+            if rest:
+                ready += _ray.wait(rest, num_returns=len(rest), timeout=0)[0]
+        except RayError as error:
+            raise SordinoError(
+                f"the cluster is lost ({_named(error)}): start it, then the same command goes on"
+            ) from error
+        return ready
 
     def close(self) -> None:
         """End the workers, also those in the middle of a task."""

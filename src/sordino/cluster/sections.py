@@ -25,9 +25,9 @@ from sordino.io.ffmpeg import ContainerSource
 from sordino.io.formats import SoundInfo
 from sordino.model import Model
 
-OVERLAP = 30
-"""Seconds.  The network forgets what was before within 12 to 60 dB below the speech, measured by
-scripts/network_memory.py; see docs/how-to/cluster.md."""
+OVERLAP = 120
+"""Seconds.  To 60 dB below the speech, `default` has forgotten what was before within 12 s and
+`small` within a minute, measured by scripts/network_memory.py; see docs/how-to/cluster.md."""
 
 CHECKED = 2
 """Seconds in which neighbouring sections are compared."""

@@ -279,4 +279,5 @@ def reason(error: Exception, address: str) -> str:
         return f"{address}: there is no such file"
     if scheme_of(address) and isinstance(error, PermissionError):
         return f"{address}: no permission: check the credentials of {scheme_of(address)}://"
-    return explain(error, address, address)
+    # As a path, an address loses a slash.
+    return explain(error, address, address).replace(str(Path(address)), address)

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from sordino.commands import needing
 from sordino.errors import SordinoError
 from sordino.evaluate import options as o
 from sordino.evaluate.card import check_cards, write_cards
@@ -61,6 +62,7 @@ def evaluate(
     metrics: o.Metrics = "all",
     limit: o.Limit = None,
     jobs: o.Jobs = None,
+    cluster: o.Cluster = None,
     meta: o.Meta = None,
     by: o.By = None,
     csv: o.Csv = None,
@@ -105,7 +107,9 @@ def evaluate(
     evaluation = o.prepared(folder, clips, systems, under, figures, beside or [], by or [])
     _run(
         evaluation,
-        _Results(metrics, by or [], csv, parquet, resume, report, print_json, versus),
+        _Results(
+            metrics, by or [], csv, parquet, resume, report, print_json, versus, cluster=cluster
+        ),
         jobs,
         _Curve(curve, curve_measure, macs or [], against),
         export_inputs,
@@ -208,6 +212,7 @@ class _Results:
     print_json: bool
     versus: str | None
     paired: bool = False
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -238,7 +243,7 @@ def _run(
     o.check_versus(results.versus, evaluation)
     if cards:
         check_cards(cards, evaluation)
-    _measure(evaluation, results, jobs or o.default_jobs())
+    _measure(evaluation, results, jobs)
     if results.report:
         from sordino.evaluate.html import write_report
 
@@ -253,7 +258,7 @@ def _run(
         raise SordinoError(f"{len(evaluation.errors)} of {count} outputs not measured.")
 
 
-def _measure(evaluation: Evaluation, results: _Results, jobs: int) -> None:
+def _measure(evaluation: Evaluation, results: _Results, jobs: int | None) -> None:
     if results.resume and results.csv is None:
         raise SordinoError("--resume needs --csv OUT, the file to continue.")
     if results.parquet:
@@ -261,7 +266,12 @@ def _measure(evaluation: Evaluation, results: _Results, jobs: int) -> None:
     beside = dict(evaluation.records)
     if results.csv and results.resume and results.csv.exists():
         evaluation.records = o.known_records(results.csv, evaluation.systems) | beside
-    evaluation.run(jobs, results.csv)
+    if results.cluster is None:
+        evaluation.run(jobs or o.default_jobs(), results.csv)
+    else:
+        with needing("cluster", "sordino evaluate --cluster"):
+            from sordino.evaluate.cluster import TasksOnCluster
+        evaluation.run(jobs or 0, results.csv, TasksOnCluster(results.cluster))
     for line in evaluation.errors:
         typer.echo(line, err=True)
     if results.parquet:

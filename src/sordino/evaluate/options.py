@@ -105,6 +105,14 @@ Jobs = Annotated[
     int | None,
     typer.Option(min=1, help="Processes that score; the number of cores by default."),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Measure on this Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT; --jobs are "
+        "its workers then. All its machines need DIR under the same path.",
+    ),
+]
 Meta = Annotated[
     Path | None,
     typer.Option(help="A CSV that describes the clips; META.csv in or above DIR by default."),

@@ -107,6 +107,10 @@ def evaluate_set(
     return rows
 
 
+RunTasks = Callable[[Sequence[Task], Collection[str], int], Iterable[Result]]
+"""Does tasks, with the measures of those whose condition names none, in so many processes."""
+
+
 def run_tasks(
     tasks: Iterable[Task], metrics: Collection[str] = FAST, jobs: int = 1
 ) -> Iterator[Result]:
@@ -122,12 +126,21 @@ def run_tasks(
         jobs: Processes that score; 1 scores in this process.
     """
     wanted = check_metrics(metrics)
-    with _one_thread():
+    with one_thread():
         if jobs == 1:
             for task in tasks:
-                yield _result(task, lambda each=task: _measure(*_enhance(each, wanted)))
+                yield _result(task, lambda each=task: measured(each, wanted))
         else:
             yield from _run_in_processes(tasks, wanted, jobs)
+
+
+def measured(task: Task, wanted: frozenset[str]) -> Row:
+    """Enhance and score one task in this process.
+
+    Raises:
+        SordinoError: its clip cannot be read or scored.
+    """
+    return _measure(*_enhance(task, wanted))
 
 
 def _run_in_processes(tasks: Iterable[Task], wanted: frozenset[str], jobs: int) -> Iterator[Result]:
@@ -177,7 +190,7 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
 
 
 def _start_worker() -> None:
-    _one_thread()
+    one_thread()
     Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -189,7 +202,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _one_thread() -> AbstractContextManager[Any]:
+def one_thread() -> AbstractContextManager[Any]:
     """Limit the linear algebra of this process to one thread."""
     threadpoolctl: Any = import_module("threadpoolctl")
     return threadpoolctl.threadpool_limits(1)
@@ -338,8 +351,13 @@ class Evaluation:
         records = {key: row for key, row in self.records.items() if key.clip in clips}
         return check.result(records, system)
 
-    def run(self, jobs: int, saved_to: Path | None = None) -> None:
+    def run(self, jobs: int, saved_to: Path | None = None, run_tasks: RunTasks = run_tasks) -> None:
         """Score what is not scored yet, and save it every few seconds and at the end.
+
+        Args:
+            jobs: Processes that score.
+            saved_to: CSV file, or None.
+            run_tasks: What does it; here in processes of this machine.
 
         Raises:
             SordinoError: The figures cannot be saved.
@@ -349,7 +367,7 @@ class Evaluation:
         if saved_to:
             self._save(saved_to)  # an unwritable path is reported now and not hours later
         try:
-            for task, result in _with_progress(tasks, run_tasks(tasks, jobs=jobs)):
+            for task, result in _with_progress(tasks, run_tasks(tasks, FAST, jobs)):
                 if result.error:
                     self.errors.append(result.error)
                     continue

@@ -19,7 +19,8 @@ from sordino.live.backends.base import DeviceLost
 from sordino.live.config import Settings
 from sordino.live.latency import loop_latency
 from sordino.live.monitor import SILENCE_DBFS
-from sordino.live.session import Session, Status
+from sordino.live.session import Session
+from sordino.live.status import Status
 
 Level = Literal["ok", "warn", "fail"]
 
