@@ -15,7 +15,6 @@ NAMES = {
     "sordino.audio": ["open_source", "open_sink", "Source", "Sink"],
     "sordino.bench": ["bench", "BenchResult"],
     "sordino.live.settings": ["Settings"],
-    "sordino.live.status": ["Status"],
     "sordino.evaluate.recogniser": ["word_error_rate"],
     "sordino.evaluate.records": ["Key", "read_records", "write_records", "read_figures"],
     "sordino.evaluate.shadow": ["noise_removed"],

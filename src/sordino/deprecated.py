@@ -31,7 +31,6 @@ MODULES = {
     "sordino.live.ports": "sordino.live.backends.base",
     "sordino.live.ring": "sordino.live.ring_buffer",
     "sordino.live.settings": "sordino.live.config",
-    "sordino.live.status": "sordino.live.session",
     "sordino.live.systems": "sordino.live.backends",
     "sordino.meter": "sordino.levels",
     "sordino.plot": "sordino.spectrogram",

@@ -1,5 +1,8 @@
 """The recipes for public corpora, from the archives to a model, on miniatures of their layout."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,8 @@ import pytest
 import soundfile as sf
 
 from sordino.denoiser import Denoiser
+from sordino.examples import FOLDER
+from sordino.model import load_model
 from sordino.train.checkpoint import load_checkpoint
 from sordino.train.export import export_checkpoint
 from sordino.train.loop import train
@@ -31,9 +36,10 @@ SMALL = {
 }
 
 
-def run(name: str, folder: Path) -> Path:
+def run(name: str, folder: Path, **changes: str) -> Path:
     """Train by a recipe in a folder that has its shards; returns the model."""
-    path = train(load_recipe(RECIPES / f"{name}.toml", SMALL), folder / "runs" / name)
+    recipe = load_recipe(RECIPES / f"{name}.toml", SMALL | changes)
+    path = train(recipe, folder / "runs" / name)
     assert load_checkpoint(path).progress.batch == 4
     export_checkpoint(load_checkpoint(path), path.with_suffix(".onnx"), "1")
     return path.with_suffix(".onnx")
@@ -67,4 +73,21 @@ def test_dns5(dns5, tmp_path, monkeypatch):
     sordino("shard", "dns5", "-d", dns5 / "data", "--out", "shards/dns5")
     assert sorted(p.name for p in Path("shards/dns5").iterdir()) == ["noise", "rir", "speech"]
     model = run("dns5", tmp_path)
+    assert np.isfinite(Denoiser(model, RATE).feed(np.zeros(RATE, np.float32))).all()
+
+
+def test_voice_dns5(dns5, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sordino("shard", "dns5", "-d", dns5 / "data", "--out", "shards/dns5")
+    recipe = str(RECIPES / "voice-dns5.toml")
+    script = str(RECIPES.parent / "scripts" / "embed_voices.py")
+    # The miniature has one utterance of each speaker, and enrolments are of others.
+    speech = {"data.speech": json.dumps([{"path": str(FOLDER / "train" / "speech")}])}
+    speech["data.speech"] = speech["data.speech"].replace('"path":', "path =")
+    changed = ["--set", "data.speech=" + speech["data.speech"]]
+    command = [sys.executable, script, recipe, "voices.npz", *changed]
+    subprocess.run(command, check=True, timeout=300)
+    changes = {**speech, "train.teacher": "small"}
+    model = run("voice-dns5", tmp_path, **changes)
+    assert load_model(model).keeps_voices
     assert np.isfinite(Denoiser(model, RATE).feed(np.zeros(RATE, np.float32))).all()

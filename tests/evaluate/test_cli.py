@@ -18,13 +18,13 @@ KILLED = """
 import os, signal
 from sordino.evaluate import runner
 
-def run_tasks(*arguments, **options):
-    for done, result in enumerate(plain(*arguments, **options)):
+def with_progress(*arguments):
+    for done, result in enumerate(plain(*arguments)):
         if done == 4:
             os.kill(os.getpid(), signal.SIGKILL)
         yield result
 
-plain, runner.run_tasks, runner.SAVE_SECONDS = runner.run_tasks, run_tasks, 0
+plain, runner._with_progress, runner.SAVE_SECONDS = runner._with_progress, with_progress, 0
 from sordino.cli import main
 main()
 """

@@ -24,10 +24,11 @@ from sordino.evaluate.voice import (
     summary,
 )
 from sordino.evaluate.voice_clips import find_voice_clips, measure, oracle
+from sordino.voice_encoder import VoiceEncoder
 from support import models
 
 RATE = 16000
-MODEL = models.voices_bytes()
+MODEL = models.voices_bytes(VoiceEncoder.load().id)
 
 
 def talker(f0, seconds, seed):

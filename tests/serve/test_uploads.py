@@ -22,7 +22,7 @@ from sordino.denoiser import denoise
 from sordino.serve.admission import Pace, UploadAdmission
 from sordino.serve.loadtest import run_streams
 from sordino.serve.settings import Settings
-from sordino.serve.worker import Task
+from sordino.serve.worker import VARIABLE, Task
 from support.served import DEADLINE, TOKEN, serving, speech, wait_until
 from support.signals import agreement_db, tone
 
@@ -238,9 +238,13 @@ def test_decoders_have_limits_on_memory_and_time():
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
 def test_a_worker_that_computes_too_long_is_killed():
     task = Task("wav", "default", 1.0, None, 0.0, ("s16le", 48000, 8), 1e9, 1 << 40, 1 << 31, 1)
-    command = [sys.executable, "-P", "-m", "sordino.serve.worker", task.to_json()]
+    command = [sys.executable, "-P", "-m", "sordino.serve.worker"]
     worker = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        env={**os.environ, VARIABLE: task.to_json()},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     with suppress(BrokenPipeError):
         for _ in range(2000):

@@ -191,7 +191,7 @@ def test_no_voice_stays_in_the_server():
 
         def kept():
             gc.collect()
-            return any(isinstance(each, VoiceStream) for each in gc.get_objects())
+            return any(type(each) is VoiceStream for each in gc.get_objects())
 
         wait_until(lambda: not kept())
 

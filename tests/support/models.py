@@ -150,7 +150,7 @@ def recurrent_bytes(seed: int = 0) -> bytes:
     return build(nodes, inputs, outputs, constants, {**METADATA, "states": states})
 
 
-def voices_bytes() -> bytes:
+def voices_bytes(encoder: str = "tilt") -> bytes:
     """A network of format 2 that takes pitch for identity.
 
     A tone below 1 kHz is somebody whose embedding is the first unit vector, one above is somebody
@@ -198,7 +198,7 @@ def voices_bytes() -> bytes:
         "quiet": 1e-3, "steep": 1e4, "logit": 10.0, "half_logit": 5.0,
     }  # fmt: skip
     outputs = [MASK, SPEECH, _value("target", ["batch", "time"])]
-    training = {"recipe": {"enrolment": {"encoder": "tilt"}}}
+    training = {"recipe": {"enrolment": {"encoder": encoder}}}
     metadata = {**METADATA, "format": 2, "training": training}
     return build(nodes, [SPECTRUM, VOICE], outputs, constants, metadata)
 

@@ -69,8 +69,9 @@ def test_pieces_equal_the_whole(cuts: list[int]) -> None:
     masks = []
     with torch.no_grad():
         for a, b in zip([0, *cuts], [*cuts, 30], strict=True):
-            mask, *_, state = net(x[:, a:b], voice, state)
-            masks.append(mask)
+            output = net(x[:, a:b], voice, state)
+            masks.append(output.mask)
+            state = output.state
     torch.testing.assert_close(torch.cat(masks, 1), run(net, x)[0], atol=1e-5, rtol=0)
 
 

@@ -318,7 +318,9 @@ class _Task:
                 self._notes.remove(COVER_LOST)
             if lost:
                 self._notes.append(f"{job.extension} cannot hold, so left out: {', '.join(lost)}")
-            if "chapters" not in lost and has_chapters(job.source) and not has_chapters(target):
+            # What FFmpeg shows as chapters of a wav are its cue points, which are named above.
+            is_named = "chapters" in lost or "the chunk cue" in lost
+            if not is_named and has_chapters(job.source) and not has_chapters(target):
                 self._notes.append("its chapters are left out")
         if isinstance(target, Path):
             write_origin(target, self._origin())

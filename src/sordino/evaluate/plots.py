@@ -177,7 +177,7 @@ def comparison_strip(sounds: Mapping[str, Mono], rate: int) -> bytes:
         axes.tick_params(colors=FAINT, labelsize=9, length=2)
         axes.spines[:].set_visible(False)
     shown = [tick for tick in TICKS_HZ if tick <= rate / 2]
-    first = np.atleast_1d(grid)[0]
+    first = grid[0][0]
     first.set_yticks([float(mel(tick)) for tick in shown], [f"{tick / 1000:g}" for tick in shown])
     first.set_ylabel("kHz", color=FAINT, size=9, labelpad=2)
     drawn, packed = BytesIO(), BytesIO()

@@ -22,6 +22,7 @@ from sordino.train.data.synth import overlay
 Rng = np.random.Generator
 
 KINDS = ("talkers_noise", "talkers", "noise", "alone", "absent")
+ATTEMPTS = 1000  # to find a speaker with another utterance to enrol from
 APART = 3.0  # s between the target's cut and one of the enrolment in the same recording
 NEAREST = 0.05  # share of all speakers that are the nearest to a voice
 GENDER = re.compile(r"-([FM])[a-z]?\d*$")  # in the label of a speaker: kathleen-F, so7001-Mc
@@ -262,13 +263,18 @@ class TalkerMixer(Mixer):
         samples = round(config.seconds * rate)
         size = good_size(samples + round(config.room_seconds * rate))
         lead = size - samples
-        while True:
+        for _ in range(ATTEMPTS):
             enrolled = speakers.draw(rng)
             row = speakers.pick(rng, enrolled)
             used = [] if kind == "absent" else [row]
             voice = speakers.enrolment(rng, enrolled, used, self.talkers.enrolled)
             if voice is not None:
                 break
+        else:
+            raise SordinoError(
+                "the table of embeddings holds no second utterance of a speaker to enrol from: "
+                "give more speech"
+            )
         in_room = self.corpus.rirs is not None and rng.random() < config.room
         rooms = self._rooms(rng, size, rate) if in_room else [None, None]
         silence: FloatArray = np.zeros(samples, np.float32)
