@@ -14,7 +14,7 @@ EXAMPLE := src/sordino/examples/noisy/office_48k.flac
 # `make test-tools` needs these, too: a proxy, a TURN server and what the bundlers run on.
 TOOLS := nginx-light coturn $(if $(shell command -v npm),,nodejs npm)
 
-.PHONY: help demo test test-devices test-rest test-tools coverage lint docs web release-dry clean
+.PHONY: help demo test test-devices test-rest test-tools test-programs test-cluster coverage lint docs web release-dry clean
 
 help:
 	@echo "make demo   take the noise out of a bundled recording, into out/"
@@ -45,7 +45,13 @@ test-rest:
 	$(BIN)/python -m pytest -m "$(MARKS)" $(DEVICES:%=--ignore=%)
 
 test-tools: $(VENV)/.dev $(VENV)/.docs $(VENV)/.tools $(VENV)/.s3
-	$(BIN)/python -m pytest -m "tools or cluster"
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going test-programs test-cluster
+
+test-programs:
+	$(BIN)/python -m pytest -m tools
+
+test-cluster:
+	$(BIN)/python -m pytest -m cluster
 
 coverage: $(VENV)/.dev $(VENV)/.system
 	$(BIN)/python -m pytest -m "$(MARKS)" --cov --cov-report=term --cov-report=html:out/coverage
@@ -109,7 +115,7 @@ $(VENV)/.tools: $(VENV)/.system
 	$(call apt-install,$(TOOLS))
 
 $(VENV)/.s3: pyproject.toml constraints.txt | $(VENV)/.pip
-	$(PIP) --group s3
+	$(PIP) --editable ".[all]" --group s3
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/.pip

@@ -5,7 +5,7 @@ import os
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def s3():
     """An S3-compatible server on loopback; the environment leads every process to it."""
     import boto3
@@ -30,7 +30,7 @@ def s3():
         os.environ.update(before)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(s3):
     from support.clusters import running_cluster
 

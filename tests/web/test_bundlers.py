@@ -147,7 +147,7 @@ def development_server(project: Path, tool: str):
         port = site.url.rpartition(":")[2]  # free once the site has gone
     vite = TOOLS / "node_modules" / tool / "bin" / "vite.js"
     command = ["node", str(vite), "--host", "127.0.0.1", "--port", port, "--strictPort"]
-    environment = os.environ | {"BROWSER": "none"}
+    environment = os.environ | {"BROWSER": "none", "NO_COLOR": "1"}  # CI colours addresses
     with subprocess.Popen(
         command, cwd=project, stdout=subprocess.PIPE, text=True, env=environment
     ) as server:

@@ -44,9 +44,9 @@ def train_on_cluster(
         if started:
             # One more than the workers: Ray's own controller of the run takes a place, too.
             own: dict[str, Any] = (
-                {"num_cpus": workers + 1} if address == "local" else {"address": address}
+                {"num_cpus": workers + 1, "include_dashboard": False} if address == "local" else {}
             )
-            ray.init(**own)
+            ray.init(address, **own)
     except Exception as error:  # Ray's exceptions share no base class
         reason = " ".join(str(error).split())
         raise SordinoError(f"--cluster {address}: cannot join it: {reason}") from error
