@@ -15,9 +15,10 @@ import pytest
 import soundfile
 import typer
 
-from sordino import cli, commands, examples
+from sordino import commands, examples
 from sordino.errors import install_command
 from support import models
+from support.commands import caller
 from support.media import rumble, write_video
 
 EXAMPLES = Path(examples.__file__).parent
@@ -27,19 +28,7 @@ SORDINO = [sys.executable, "-c", "from sordino.cli import main; main()"]
 @pytest.fixture
 def sordino(monkeypatch, capsys):
     """Call the command in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sordino", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
+    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

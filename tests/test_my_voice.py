@@ -44,7 +44,11 @@ def test_the_enrolled_voice_stays(voices):
     assert level_db(kept) > level_db(sound) - 2
 
 
-def test_without_a_profile_it_is_the_default_model():
+def test_a_profile_in_use_leaves_others_with_the_default_model(voices):
     sound, rate = recording("carlo", 2.0)
-    with_none = sordino.denoise(sound, rate, voice=None)
-    assert np.array_equal(with_none, sordino.denoise(sound, rate, "default"))
+    before = sordino.denoise(sound, rate)
+    alone = sordino.denoise(sound, rate, voice=voices["carlo"])
+    assert not np.array_equal(alone, before)
+    assert np.array_equal(sordino.denoise(sound, rate), before)
+    assert Denoiser().model.info.name == "default"
+    assert Denoiser(voice=voices["carlo"]).model.info.name == "default-voice"

@@ -1,15 +1,14 @@
 """`sordino enroll` and `sordino voices`, called as people call them."""
 
 import stat
-import sys
 
 import pytest
 import soundfile
 
-from sordino import cli
 from sordino.voice import Voice
 from sordino.voice_encoder import VoiceEncoder
 from support import models
+from support.commands import caller
 from support.signals import tone
 from support.voices import TiltEncoder, recordings
 
@@ -20,19 +19,7 @@ RATE = 16000
 def sordino(monkeypatch, capsys, voices_folder):
     """Call the command in this process: (exit code, standard output, standard error)."""
     monkeypatch.setattr(VoiceEncoder, "load", TiltEncoder)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sordino", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
+    return caller(monkeypatch, capsys)
 
 
 def test_a_voice_is_enrolled_listed_compared_renamed_and_deleted(sordino, voices_folder):

@@ -12,14 +12,13 @@ What is not noise keeps its own samples.  Arrays, files and microphones use this
 from collections.abc import Sequence
 from math import ceil
 from operator import index
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sordino.arrays import Planar, from_int16
+from sordino.arrays import Planar, as_array, to_float32
 from sordino.deprecated import renamed_argument, warn_renamed
 from sordino.errors import SordinoError
 from sordino.inference import process_batch
@@ -367,9 +366,9 @@ class Denoiser:
         return effective_strength(self._strength, self._limit)
 
     def _checked(self, block: ArrayLike) -> Planar:
-        array = _as_array(block)
+        array = as_array(block)
         _check_shape(array, self.channels)
-        samples = _as_float32(array)
+        samples = to_float32(array)
         # No sample is above the root of their energy, which is the quicker figure.
         if not np.vdot(samples, samples) <= LOUDEST and not np.all(np.abs(samples) <= LOUDEST):
             raise SordinoError(
@@ -413,7 +412,7 @@ def denoise(
     >>> denoise(np.zeros((4410, 2), np.int16), sample_rate=44100).shape
     (4410, 2)
     """
-    array = _as_array(x)
+    array = as_array(x)
     channels = array.shape[1] if array.ndim == 2 else 1
     if channels > 32 and channels > len(array):
         raise SordinoError(
@@ -459,26 +458,6 @@ def _loaded(model: object, providers: str | Sequence[str] | None) -> Model:
     return model
 
 
-def _as_array(sound: ArrayLike) -> NDArray[Any]:
-    """Return sound as an array of whatever type it is."""
-    given: Any = sound
-    if isinstance(given, str | bytes | PathLike):
-        raise SordinoError(
-            f"sound is {given!r:.60}: expected an array of samples; `sordino denoise` takes files, "
-            "soundfile.read makes an array of one"
-        )
-    if given is None:
-        raise SordinoError("sound is None: expected an array of samples")
-    try:
-        return np.asarray(given)
-    except Exception as error:  # PyTorch and others raise what they like
-        reason = " ".join(str(error).split())
-        raise SordinoError(
-            f"sound cannot be read as an array ({reason:.120}): of a PyTorch tensor pass "
-            "x.detach().cpu().float().numpy()"
-        ) from error
-
-
 def _check_shape(array: NDArray[Any], channels: int) -> None:
     if array.ndim not in (1, 2) or (array.ndim == 1 and channels != 1):
         expected = "(samples,)" if channels == 1 else f"(samples, {channels})"
@@ -488,25 +467,6 @@ def _check_shape(array: NDArray[Any], channels: int) -> None:
         raise SordinoError(
             f"sound has the shape {array.shape}: expected (samples, {channels}){hint}"
         )
-
-
-def _as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
-    kind = array.dtype.type
-    if kind in (np.float32, np.float16):
-        return array.astype(np.float32, copy=False)
-    if kind is np.int16:
-        return from_int16(array)
-    if kind is np.int32:
-        return (array * 2.0**-31).astype(np.float32)
-    if kind is np.uint8:  # as in wav files: silence is 128
-        return (array.astype(np.float32) - np.float32(128)) / np.float32(128)
-    if kind is np.float64:
-        with np.errstate(over="ignore"):  # what overflows is refused as Inf
-            return array.astype(np.float32)
-    raise SordinoError(
-        f"sound is of the type {array.dtype}: expected floats at full scale +-1, int16, int32 or "
-        "uint8"
-    )
 
 
 def _whole(value: int, what: str, lowest: int, highest: int) -> int:

@@ -11,7 +11,6 @@ speaker verification using context-aware masking", Interspeech 2023), see
 
 import json
 from functools import lru_cache
-from math import log
 from typing import Any, Self, cast
 
 import numpy as np
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from sordino.arrays import Mono
 from sordino.errors import SordinoError
 from sordino.model import read_packaged
+from sordino.spectrogram import mel
 
 SIZE = 192  # numbers of an embedding
 RATE = 16000  # Hz
@@ -146,10 +146,8 @@ def _window() -> NDArray[np.float32]:
 @lru_cache(maxsize=1)
 def _mel_bands() -> NDArray[np.float32]:
     """Triangles on the mel scale, shape = (bins without the highest, bands)."""
-
-    lowest, highest = (1127 * log(1 + frequency / 700) for frequency in (LOWEST, RATE / 2))
-    edges = np.linspace(lowest, highest, MELS + 2)
-    at = 1127 * np.log1p(np.arange(_FFT // 2) * (RATE / _FFT / 700))[:, None]
+    edges = np.linspace(float(mel(LOWEST)), float(mel(RATE / 2)), MELS + 2)
+    at = mel(np.arange(_FFT // 2) * (RATE / _FFT))[:, None]
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rise, fall = (at - left) / (centre - left), (right - at) / (right - centre)
     return np.maximum(np.minimum(rise, fall), 0).astype(np.float32)

@@ -1,14 +1,13 @@
 """A web server for downloads: range requests, and the faults that real ones have."""
 
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
-from types import TracebackType
-from typing import Self
 from urllib.parse import unquote
 
+from support.sites import Site
 
-class DownloadSite:
+
+class DownloadSite(Site):
     """Serves a folder on the loopback address, with ETags and ranges, while it is entered.
 
     Args:
@@ -25,22 +24,7 @@ class DownloadSite:
         """Statuses of the next answers, in place of the file."""
         self.claimed: dict[str, int] = {}
         """Sizes that HEAD states, in place of the true ones."""
-        handler = type("Handler", (_Handler,), {"site": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(type("Handler", (_Handler,), {"site": self}))
 
 
 class _Handler(BaseHTTPRequestHandler):

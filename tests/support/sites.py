@@ -1,8 +1,12 @@
 """Small web servers: for a folder, and for the built `sordino-web` with what tests need."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import (
+    BaseHTTPRequestHandler,
+    SimpleHTTPRequestHandler,
+    ThreadingHTTPServer,
+)
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
@@ -26,7 +30,32 @@ PAGE = (
 )
 
 
-class FolderSite:
+class Site:
+    """A server on a free port of the loopback address, which serves while it is entered.
+
+    Args:
+        handler: makes what answers a request.
+    """
+
+    def __init__(self, handler: Callable[..., BaseHTTPRequestHandler]) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class FolderSite(Site):
     """Serves a folder on a free port of the loopback address while it is entered.
 
     Args:
@@ -41,25 +70,11 @@ class FolderSite:
         """Paths that were asked for, in order."""
         self.refused: set[str] = set()
         """Paths that are answered with status 503, as by a busy server."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, site=self))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(partial(_Handler, site=self))
 
     def locate(self, path: str) -> Path | tuple[str, bytes] | None:
         """Return another file for a path, or its type and content; None for the folder's own."""
         return None
-
-    def __enter__(self) -> Self:
-        Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 class StaticSite(FolderSite):

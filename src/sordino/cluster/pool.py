@@ -33,7 +33,9 @@ _ray = cast(Any, ray)  # it has few types
 
 
 @contextmanager
-def connected(address: str, workers: int | None = None) -> Generator[None]:
+def connected(
+    address: str, workers: int | None = None, *, shows_logs: bool = False
+) -> Generator[None]:
     """Be connected to a cluster.
 
     Args:
@@ -41,13 +43,14 @@ def connected(address: str, workers: int | None = None) -> Generator[None]:
             part of, HOST:PORT is that of its head, seen from one of its machines, and
             ray://HOST:PORT is seen from anywhere.
         workers: how many a local one has room for; None is one a core.
+        shows_logs: print what workers print.
 
     Raises:
         SordinoError: there is no such cluster, or no answer from it.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": shows_logs}
     if address == LOCAL:
         quiet |= {
             "num_cpus": workers or os.cpu_count() or 1,

@@ -12,6 +12,7 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from sordino.cluster.pool import connected
 from sordino.errors import SordinoError
 from sordino.train.loop import LAST, train
 from sordino.train.recipe import Recipe, from_tree, to_tree
@@ -39,21 +40,16 @@ def train_on_cluster(
     Raises:
         SordinoError: there is no such cluster, or the run fails for good.
     """
-    try:
-        started = not ray.is_initialized()
-        if started:
-            # One more than the workers: Ray's own controller of the run takes a place, too.
-            own: dict[str, Any] = (
-                {"num_cpus": workers + 1, "include_dashboard": False} if address == "local" else {}
-            )
-            ray.init(address, **own)
-    except Exception as error:  # Ray's exceptions share no base class
-        reason = " ".join(str(error).split())
-        raise SordinoError(f"--cluster {address}: cannot join it: {reason}") from error
-    work = folder.resolve()
+    # One more than the workers: Ray's own controller of the run takes a place, too.
+    with connected(address, workers + 1, shows_logs=True):
+        _fit(recipe, folder.resolve(), _text(init), workers)
+    return folder / LAST
+
+
+def _fit(recipe: Recipe, work: Path, init: str, workers: int) -> None:
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"recipe": to_tree(recipe), "folder": str(work), "init": _text(init)},
+        train_loop_config={"recipe": to_tree(recipe), "folder": str(work), "init": init},
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=_has_gpus()),
         run_config=RunConfig(
             name="ray", storage_path=str(work), failure_config=FailureConfig(max_failures=FAILURES)
@@ -63,10 +59,6 @@ def train_on_cluster(
         trainer.fit()
     except Exception as error:  # Ray wraps what its workers raise
         raise SordinoError(f"training on the cluster failed: {_first_cause(error)}") from error
-    finally:
-        if started:
-            ray.shutdown()
-    return folder / LAST
 
 
 def _work(config: dict[str, Any]) -> None:
