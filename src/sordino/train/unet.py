@@ -52,6 +52,8 @@ class UNetConfig:
         recurrence: "lstm" or "gru".
         expansion: width of a layer over the channels in every block, in times of their number;
             0 leaves it out.
+        backward: units of a recurrence backward in time behind every block, for files, where the
+            future is known; 0: causal.
         presence: units of the recurrence that tells whether there is speech, and noise.
         voice_size: length of a speaker embedding.
         voice_units: units that an enrolled voice is projected to before it conditions the
@@ -70,6 +72,7 @@ class UNetConfig:
     hidden: int = 48
     recurrence: str = "lstm"
     expansion: int = 0
+    backward: int = 0
     presence: int = 32
     voice_size: int = 192
     voice_units: int = 0
@@ -255,6 +258,30 @@ class Block(nn.Module):
         return x, *(_single(each.reshape(-1, f, hidden)) for each in following)
 
 
+class Backward(nn.Module):
+    """What the frames to come add to each band, as a residual that starts by adding nothing.
+
+    It begins at the end of what it gets, with an empty memory, and so has no state.
+
+    Source: Schuster and Paliwal, "Bidirectional recurrent neural networks", 1997.
+    """
+
+    def __init__(self, channels: int, units: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.time = nn.LSTM(channels, units)
+        self.out = nn.Linear(units, channels)
+        for weight in self.out.parameters():
+            nn.init.zeros_(weight)
+
+    def forward(self, x: Tensor, batch: int) -> Tensor:
+        """(T * B, F, C) to the same."""
+        _, f, ch = x.shape
+        y = self.norm(x).reshape(-1, batch * f, ch).flip(0)
+        y, _ = self.time(y)
+        return x + self.out(y.flip(0).reshape(-1, y.shape[2])).reshape(-1, f, ch)
+
+
 class Presence(nn.Module):
     """What the frames so far add to what one frame says about speech and noise.
 
@@ -292,7 +319,7 @@ class UNet(nn.Module):
 
     OPEN = 5.0  # logit of a gate that has learnt nothing yet: -0.06 dB
 
-    identities = ("noise.", "presence.", "conditioning.", "voice_blocks.", "target.")
+    identities = ("noise.", "presence.", "conditioning.", "voice_blocks.", "target.", "backward.")
 
     spread: Tensor
     real: Tensor
@@ -314,6 +341,11 @@ class UNet(nn.Module):
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.blocks)])
         self.voice_blocks = nn.ModuleList(
             [Block(config, identity=True) for _ in range(config.voice_blocks)]
+        )
+        self.backward = nn.ModuleList(
+            [Backward(channels, config.backward) for _ in range(config.blocks)]
+            if config.backward
+            else []
         )
         self.conditioning: Conditioning | None = None
         if config.voice_units:
@@ -399,6 +431,8 @@ class UNet(nn.Module):
             names = self._memory(i)
             x, *following = block(x, *(state[name] for name in names))
             new.update(zip(names, following, strict=True))
+            if i < len(self.backward):
+                x = self.backward[i](x, b)
         pooled = x.mean(1).reshape(t, b, width)
         past, new["presence_hidden"], new["presence_cell"] = self.presence(
             pooled, state["presence_hidden"], state["presence_cell"]

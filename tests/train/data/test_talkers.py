@@ -71,6 +71,26 @@ def test_batch_is_a_pure_function_of_seed_index_and_first(mixer: TalkerMixer) ->
     np.testing.assert_array_equal(part.voice, whole.voice[4:])
 
 
+def test_a_swapped_example_is_the_same_sound_for_the_other_voice(mixer: TalkerMixer) -> None:
+    mixer = _with(mixer, replace(mixer.talkers, swapped=True))
+    for index in range(4):
+        batch = mixer.batch(3, index, 8)
+        for first, second in ((1, 2), (5, 6)):
+            np.testing.assert_array_equal(batch.noisy[first], batch.noisy[second])
+            np.testing.assert_array_equal(batch.speech[first], batch.speech[second])
+            one, other = (speaker_of(mixer, batch.voice[i]) for i in (first, second))
+            assert one != other
+            # What is kept for one is what is taken for the other (PLAIN has no rooms).
+            assert active_level(batch.clean[second], RATE) > -60
+            speaking = np.repeat(batch.target[second], RATE // 100) > 0
+            left = (batch.noisy[first] - batch.clean[first])[: len(speaking)][speaking]
+            assert np.corrcoef(left, batch.clean[second][: len(speaking)][speaking])[0, 1] > 0.3
+        # The second half of a pair alone is the same as in a whole batch.
+        alone = mixer.batch(3, index, 1, first=2)
+        np.testing.assert_array_equal(alone.clean[0], batch.clean[2])
+        np.testing.assert_array_equal(alone.voice[0], batch.voice[2])
+
+
 def test_kinds_come_in_the_shares_of_the_recipe(mixer: TalkerMixer) -> None:
     rng = np.random.default_rng(0)
     drawn = Counter(str(rng.choice(KINDS, p=mixer.weights)) for _ in range(4000))

@@ -6,7 +6,7 @@ Every few examples are those of the universal network, with a voice of zeros.
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from sordino.train.data.synth import overlay
 Rng = np.random.Generator
 
 KINDS = ("talkers_noise", "talkers", "noise", "alone", "absent")
+KINDS_OF_TWO = ("talkers_noise", "talkers")  # in which the target and others speak
+SWAP_PERIOD = 4  # examples of which one may be the mixture before it, for the other voice
 ATTEMPTS = 1000  # to find a speaker with another utterance to enrol from
 APART = 3.0  # s between the target's cut and one of the enrolment in the same recording
 NEAREST = 0.05  # share of all speakers that are the nearest to a voice
@@ -38,6 +40,9 @@ class TalkersConfig:
             talkers and noise, with other talkers, with noise, alone; and the target absent, where
             others speak, half of the time in noise.
         two: probability of two other talkers.
+        swapped: whether every third example with a voice is the mixture of the one before it, in
+            which the other talker is the enrolled one: same sound, another answer, so that
+            nothing but the voice tells what to keep.
         sir_db: dB, target over other talkers.
         same_gender: probability that another talker is of the target's gender,
         nearest: or one of the most similar voices, or else any other.
@@ -54,6 +59,7 @@ class TalkersConfig:
     alone: float = 0.05
     absent: float = 0.20
     two: float = 0.3
+    swapped: bool = False
     sir_db: tuple[float, float] = (-5.0, 10.0)
     same_gender: float = 0.4
     nearest: float = 0.2
@@ -188,6 +194,19 @@ class Talk(NamedTuple):
     others: FloatArray  # (N,), other talkers, dry of late reflections
     bandwidth: float  # Hz
     voice: FloatArray  # (192,)
+    other_bandwidth: float = 0.0  # Hz, and
+    other_voice: FloatArray | None = None  # (192,) of the other talker, if it can be enrolled
+
+
+class Answer(NamedTuple):
+    """What the network should make of a mixture, for one voice."""
+
+    noisy: FloatArray  # (N,)
+    clean: FloatArray  # (N,)
+    bandwidth: float  # Hz
+    speech: FloatArray  # (T,)
+    voice: FloatArray  # (192,)
+    target: FloatArray  # (T,)
 
 
 class TalkerMixer(Mixer):
@@ -221,10 +240,14 @@ class TalkerMixer(Mixer):
     ) -> TalkerBatch:
         """Batch number `index` of the run `seed`, see `Mixer.batch`."""
         rate = self.rate(seed, index)
-        examples = [
-            self._talk(random_numbers(seed, index, 1 + number), number, rate)
-            for number in range(first, first + size)
-        ]
+        examples: list[Answer] = []
+        pair: tuple[int, list[Answer]] = (-1, [])
+        for number in range(first, first + size):
+            swapped = self._swaps(number)
+            mixture = number - swapped
+            if pair[0] != mixture:
+                pair = mixture, self._talk(random_numbers(seed, index, 1 + mixture), mixture, rate)
+            examples.append(pair[1][int(swapped)])
         noisy, clean, bandwidth, speech, voice, target = zip(*examples, strict=True)
         return TalkerBatch(
             noisy=np.stack(noisy),
@@ -236,21 +259,37 @@ class TalkerMixer(Mixer):
             target=np.stack(target),
         )
 
-    def _talk(self, rng: Rng, number: int, rate: int) -> tuple[Any, ...]:
-        """(noisy, clean, bandwidth, speech, voice, target) of one example."""
+    def _universal(self, number: int) -> bool:
+        """Whether an example of a batch is the universal network's."""
         every = self.talkers.universal
-        if every and number % every == 0:
+        return bool(every) and number % every == 0
+
+    def _swaps(self, number: int) -> bool:
+        """Whether an example is the mixture of the one before it, for the other voice."""
+        period = self.talkers.universal or SWAP_PERIOD
+        return self.talkers.swapped and period >= SWAP_PERIOD and number % period == 2
+
+    def _talk(self, rng: Rng, number: int, rate: int) -> list[Answer]:
+        """An example, and the same mixture for the other voice if the next one is that."""
+        if self._universal(number):
             noisy, clean, bandwidth, speech = self._example(rng, rate)
-            return noisy, clean, bandwidth, speech, np.zeros(192, np.float32), speech
+            return [Answer(noisy, clean, bandwidth, speech, np.zeros(192, np.float32), speech)]
         limit, codec = self._channel(rng, rate)
-        talk = self.talk(rng, str(rng.choice(KINDS, p=self.weights)), rate, limit)
+        both = self._swaps(number + 1)
+        weights = self.weights * np.isin(KINDS, KINDS_OF_TWO) if both else self.weights
+        talk = self.talk(rng, str(rng.choice(KINDS, p=weights / weights.sum())), rate, limit, both)
         parts = (talk.clean, talk.others)
         noisy, (clean, others), curve = self._captured(rng, talk.noisy, parts, rate, codec)
-        target = self._activity(clean, curve, rate)
-        speech = np.maximum(target, self._activity(others, curve, rate))
-        return noisy, clean, talk.bandwidth, speech, talk.voice, target
+        target, other = self._activity(clean, curve, rate), self._activity(others, curve, rate)
+        speech = np.maximum(target, other)
+        answers = [Answer(noisy, clean, talk.bandwidth, speech, talk.voice, target)]
+        if talk.other_voice is not None:
+            answers.append(
+                Answer(noisy, others, talk.other_bandwidth, speech, talk.other_voice, other)
+            )
+        return answers
 
-    def talk(self, rng: Rng, kind: str, rate: int, limit: float) -> Talk:
+    def talk(self, rng: Rng, kind: str, rate: int, limit: float, enrol_other: bool = False) -> Talk:
         """What comes to the microphone in an example of some kind.
 
         Args:
@@ -258,6 +297,7 @@ class TalkerMixer(Mixer):
             kind: one of `KINDS`.
             rate: Hz.
             limit: bandwidth in Hz.
+            enrol_other: whether there is one other talker, who can be enrolled as well.
         """
         config, speakers = self.config, self.speakers
         samples = round(config.seconds * rate)
@@ -268,7 +308,8 @@ class TalkerMixer(Mixer):
             row = speakers.pick(rng, enrolled)
             used = [] if kind == "absent" else [row]
             voice = speakers.enrolment(rng, enrolled, used, self.talkers.enrolled)
-            if voice is not None:
+            second = self._second(rng, enrolled) if enrol_other else None
+            if voice is not None and (second is not None or not enrol_other):
                 break
         else:
             raise SordinoError(
@@ -287,9 +328,9 @@ class TalkerMixer(Mixer):
             clean, wet = clean[lead:], wet[lead:]
         noisy = wet
         if kind in ("talkers", "talkers_noise", "absent"):
-            count = 2 if rng.random() < self.talkers.two else 1
+            count = 2 if second is None and rng.random() < self.talkers.two else 1
             for _ in range(count):
-                other = speakers.other(rng, enrolled, self.talkers)
+                other = second[0] if second else speakers.other(rng, enrolled, self.talkers)
                 dry, heard = (
                     x[lead:] for x in self._voice(rng, other, size, rate, limit, rooms[1])
                 )
@@ -305,7 +346,20 @@ class TalkerMixer(Mixer):
             reference = clean if kind != "absent" else others
             snr = rng.normal(config.snr_mean_db - louder, config.snr_spread_db)
             noisy = noisy + mix(reference, noise, float(np.clip(snr, *config.snr_db)), rate)
-        return Talk(noisy, clean, others, bandwidth, voice)
+        if second is None:
+            return Talk(noisy, clean, others, bandwidth, voice)
+        clip = self.pool.clips[int(speakers.cuts.number[second[0]])]
+        return Talk(noisy, clean, others, bandwidth, voice, min(limit, clip.bandwidth), second[1])
+
+    def _second(self, rng: Rng, enrolled: int) -> tuple[int, FloatArray] | None:
+        """A row of another speaker, and the embedding of an enrolment from other utterances."""
+        speakers = self.speakers
+        row = speakers.other(rng, enrolled, self.talkers)
+        label = str(speakers.cuts.label[row])
+        if label not in speakers.rows:
+            return None
+        voice = speakers.enrolment(rng, speakers.labels.index(label), [row], self.talkers.enrolled)
+        return None if voice is None else (row, voice)
 
     def _voice(
         self,
