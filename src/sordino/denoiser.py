@@ -217,6 +217,7 @@ class Denoiser:
         for part in self._parts(np.concatenate([samples, pause], axis=1)):
             self._analyse(part)
             self._run()
+        self._network.flush()
         self._begin()
 
     def listen(self, sound: ArrayLike) -> None:

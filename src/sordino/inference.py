@@ -168,14 +168,19 @@ class MaskNetwork:
         """Return the state before the first frame, for `batch` channels."""
         return {name: np.zeros((batch, *shape), np.float32) for name, shape in self.states.items()}
 
-    def run(self, spectrum: Array, voice: Array, state: State) -> Estimate:
+    def run(self, spectrum: Array, voice: Array, state: State, keep: int | None = None) -> Estimate:
         """Estimate the noise mask of some frames; see `sordino.model.Model.run`.
 
-        Shape: spectrum (batch, frames, bins, 2); voice (batch, voice_size); states (batch, ...).
+        Args:
+            spectrum: shape = (batch, frames, bins, 2).
+            voice: shape = (batch, voice_size).
+            state: shapes = (batch, ...).
+            keep: frames after which the next state is taken, see `sordino.lookahead`; None: all.
         """
+        keep = spectrum.shape[1] if keep is None else keep
         heard = np.abs(spectrum).max((2, 3)) > SILENCE
         if heard.all():
-            return self._run(spectrum, voice, state)
+            return self._run(spectrum, voice, state, keep)
         mask, speech = np.zeros_like(spectrum), np.zeros(heard.shape, np.float32)
         target = np.full(heard.shape, SILENT_TARGET, np.float32) if self.has_target else None
         if not heard.any():
@@ -187,7 +192,7 @@ class MaskNetwork:
                 rows = (pattern_of == number).nonzero()[0]
                 here = np.ix_(rows, pattern)
                 own = {name: values[rows] for name, values in state.items()}
-                step = self._run(spectrum[here], voice[rows], own)
+                step = self._run(spectrum[here], voice[rows], own, int(pattern[:keep].sum()))
                 mask[here], speech[here] = step.mask, step.speech
                 if target is not None and step.target is not None:
                     target[here] = step.target
@@ -195,11 +200,13 @@ class MaskNetwork:
                     state[name][rows] = values
         return Estimate(mask, speech, target, state)
 
-    def _run(self, spectrum: Array, voice: Array, state: State) -> Estimate:
+    def _run(self, spectrum: Array, voice: Array, state: State, keep: int) -> Estimate:  # noqa: ARG002
         batch, frames, bins, _ = spectrum.shape
         single = batch == frames == 1
         session = self.graph.single_frame(1, bins) if single else self.graph.session
-        feeds = {"spectrum": spectrum, "voice": voice}
+        return self._answer(session, {"spectrum": spectrum, "voice": voice}, state)
+
+    def _answer(self, session: Any, feeds: dict[str, Any], state: State) -> Estimate:
         feeds.update({f"state.{name}": value for name, value in state.items()})
         mask, speech, *others = session.run(self._outputs, feeds)
         target = others.pop(0) if self.has_target else None
@@ -263,7 +270,7 @@ class MaskStream:
             return self._step(spectra)
         if not frames:
             return spectra
-        step = self._network.run(_pairs(spectra), self._voice, self._states[self._current])
+        step = self._network.run(pairs(spectra), self._voice, self._states[self._current])
         return self._after(spectra, *step)
 
     def flush(self) -> Spectra:
@@ -286,7 +293,7 @@ class MaskStream:
         network = streams[0]._network
         states = [each._states[each._current] for each in streams]
         mask, speech, target, state = network.run(
-            _pairs(np.concatenate(spectra)),
+            pairs(np.concatenate(spectra)),
             np.concatenate([each._voice for each in streams]),
             {name: np.concatenate([own[name] for own in states]) for name in network.states},
         )
@@ -357,8 +364,8 @@ class MaskStream:
         self._bindings = self._binding(first, second), self._binding(second, first)
 
     def _binding(self, state: State, following: State) -> Any:
-        inputs = {"spectrum": _pairs(self._spectrum), "voice": self._voice}
-        outputs = {"mask": _pairs(self._mask), "speech": self._speech}
+        inputs = {"spectrum": pairs(self._spectrum), "voice": self._voice}
+        outputs = {"mask": pairs(self._mask), "speech": self._speech}
         if self._target is not None:
             outputs[TARGET] = self._target
         inputs |= {f"state.{name}": values for name, values in state.items()}
@@ -432,6 +439,6 @@ def checked_providers(wanted: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*chosen, _CPU]))
 
 
-def _pairs(spectra: Spectra) -> Array:
+def pairs(spectra: Spectra) -> Array:
     """Return complex numbers as pairs of real and imaginary part, without a copy."""
     return spectra.view(np.float32).reshape(*spectra.shape, 2)

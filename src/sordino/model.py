@@ -29,6 +29,7 @@ from sordino.inference import (
     available_providers,
     checked_providers,
 )
+from sordino.lookahead import LookaheadNetwork
 from sordino.slices import SliceNetwork
 from sordino.stft import HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS, SpectrumConfig
 from sordino.voice_stream import VoiceFilter, VoiceStream
@@ -49,7 +50,7 @@ __all__ = [
 
 log = logging.getLogger("sordino")
 
-FORMAT = 2  # 1 lacks the output `target`
+FORMAT = 3  # 1 lacks the output `target`, 2 the input `keep`
 NOISE_MASK = "noise-mask"
 SLICE_MAGNITUDE = "slice-magnitude"
 _loaded: dict[tuple[str, tuple[str, ...]], "Model"] = {}  # by sha256 and providers
@@ -66,13 +67,15 @@ class RegistryEntry:
     sha256: str
     summary: str
     kind: str
+    looks_ahead: bool = False
+    """Whether it needs the future of what it denoises, and so is for recordings alone."""
     folder: Path | None = None
     """Where a user's model lies; None for packaged ones."""
 
     @property
     def live(self) -> bool:
         """Whether it can run live: it is causal and takes sound frame by frame."""
-        return self.kind == NOISE_MASK
+        return self.kind == NOISE_MASK and not self.looks_ahead
 
     @property
     def card(self) -> str:
@@ -101,6 +104,8 @@ class ModelInfo:
         states: name -> shape, without the batch axis, of what is kept from frame to frame.
         parameters: number of weights.
         macs_per_second: multiply-accumulates per second of audio.
+        block_frames, ahead_frames: of a network that looks ahead, which takes a recording in blocks
+            of so many frames, each with so many of its future; 0: causal.
         training, metrics: how it was made and what it reached.
     """
 
@@ -116,6 +121,8 @@ class ModelInfo:
     states: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     parameters: int = 0
     macs_per_second: int = 0
+    block_frames: int = 0
+    ahead_frames: int = 0
     licence: str = ""
     description: str = ""
     training: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -255,11 +262,14 @@ def _loaded_graph(data: bytes, source: str, providers: Sequence[str]) -> Graph:
 
 def _network(info: ModelInfo, graph: Graph, source: str) -> MaskNetwork | SliceNetwork:
     """Return the run-time class of a model's kind; nothing else asks which kind it is."""
-    network = (
-        SliceNetwork(graph)
-        if info.kind == SLICE_MAGNITUDE
-        else MaskNetwork(graph, info.states, info.voice_size)
-    )
+    network: MaskNetwork | SliceNetwork
+    if info.kind == SLICE_MAGNITUDE:
+        network = SliceNetwork(graph)
+    elif info.block_frames:
+        blocks = info.block_frames, info.ahead_frames
+        network = LookaheadNetwork(graph, info.states, info.voice_size, *blocks)
+    else:
+        network = MaskNetwork(graph, info.states, info.voice_size)
     wanted = {*network.inputs, *(f"state.{name}" for name in info.states)}
     wanted |= {*network.outputs, *(f"next.{name}" for name in info.states)}
     missing = wanted - graph.tensors

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from sordino import slices
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write
-from sordino.model import FORMAT, NOISE_MASK, SLICE_MAGNITUDE
+from sordino.model import NOISE_MASK, SLICE_MAGNITUDE
 from sordino.stft import FRAMES_PER_SECOND, HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS, bins
 from sordino.train.baselines.poc_unet import PocUNet
 from sordino.train.checkpoint import (
@@ -83,7 +83,7 @@ def _watch(model: onnx.ModelProto, names: list[str], sizes: dict[str, int]) -> d
     for each in model.graph.input:
         dims = each.type.tensor_type.shape.dim
         shape = [dim.dim_value or sizes[dim.dim_param] for dim in dims]
-        feeds[each.name] = np.zeros(shape, np.float32)
+        feeds[each.name] = np.zeros(shape, np.float32) if shape else np.array(2)  # frames to keep
     return feeds | dict(zip(names, session.run(names, feeds), strict=True))
 
 
@@ -156,6 +156,7 @@ def count_macs(network: nn.Module, *inputs: Any) -> int:
 
 LICENCE = "Apache-2.0"
 OPSET = 17
+BLOCK_FRAMES, AHEAD_FRAMES = 1000, 100  # 10 s at a time, with 1 s of future behind
 
 
 class Graph(NamedTuple):
@@ -178,9 +179,11 @@ class _Flat(nn.Module):
         super().__init__()
         self.network = network
         self.names = list(network.initial_state())
+        self.ahead = bool(network.config.backward)
 
-    def forward(self, spectrum: Tensor, voice: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        output = self.network(spectrum, voice, dict(zip(self.names, state, strict=True)))
+    def forward(self, spectrum: Tensor, voice: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        keep, state = (others[0], others[1:]) if self.ahead else (None, others)
+        output = self.network(spectrum, voice, dict(zip(self.names, state, strict=True)), keep)
         following = [output.state[name] for name in self.names]
         target = () if output.target is None else (output.target,)
         return output.mask, torch.sigmoid(output.speech), *target, *following
@@ -214,7 +217,7 @@ def export_checkpoint(
     with atomic_write(path) as part:
         _write(graph, part)
         metadata = {
-            "format": FORMAT if "target" in graph.outputs else 1,
+            "format": _format(graph),
             "kind": recipe.kind,
             "name": recipe.name,
             "version": version,
@@ -248,6 +251,11 @@ def export_checkpoint(
     return metadata
 
 
+def _format(graph: Graph) -> int:
+    """The oldest version of the contract that has all of a graph's tensors."""
+    return 3 if "keep" in graph.inputs else 2 if "target" in graph.outputs else 1
+
+
 def register(path: Path, summary: str) -> None:
     """Enter an ONNX file into the registry.json beside it, with its sha256.
 
@@ -264,11 +272,13 @@ def register(path: Path, summary: str) -> None:
     registry_path = path.with_name("registry.json")
     registry = json.loads(registry_path.read_text()) if registry_path.exists() else {}
     properties = {p.key: p.value for p in onnx.load(path).metadata_props}
+    facts = json.loads(properties["sordino"])
     registry[name] = {
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "summary": summary,
-        "kind": json.loads(properties["sordino"])["kind"],
+        "kind": facts["kind"],
+        **({"looks_ahead": True} if facts.get("ahead_frames") else {}),
     }
     with atomic_write(registry_path) as part:
         part.write_text(json.dumps(registry, indent=2, sort_keys=True) + "\n")
@@ -290,13 +300,15 @@ def _unet_graph(network: UNet) -> Graph:
     flat = _Flat(network)
     names, size = flat.names, network.config.voice_size
     state = network.initial_state(2)
-    inputs = ["spectrum", "voice", *(f"state.{n}" for n in names)]
+    ahead = bool(network.config.backward)
+    inputs = ["spectrum", "voice", *(["keep"] if ahead else []), *(f"state.{n}" for n in names)]
     heads = ["speech"] if network.target is None else ["speech", "target"]
     outputs = ["mask", *heads, *(f"next.{n}" for n in names)]
-    axes = {name: {0: "batch"} for name in inputs + outputs}
+    axes = {name: {0: "batch"} for name in inputs + outputs if name != "keep"}
     axes["spectrum"] = axes["mask"] = {0: "batch", 1: "time", 2: "bins"}
     axes |= {name: {0: "batch", 1: "time"} for name in heads}
-    example = (torch.zeros(2, 3, bins(16000), 2), torch.zeros(2, size), *state.values())
+    keep = [torch.tensor(2)] if ahead else []
+    example = (torch.zeros(2, 3, bins(16000), 2), torch.zeros(2, size), *keep, *state.values())
     second = torch.zeros(1, FRAMES_PER_SECOND, bins(max(NATIVE_RATES)), 2)
     facts = {
         "native_rates": list(NATIVE_RATES),
@@ -309,6 +321,8 @@ def _unet_graph(network: UNet) -> Graph:
             network, second, torch.zeros(1, size), network.initial_state()
         ),
     }
+    if ahead:
+        facts |= {"block_frames": BLOCK_FRAMES, "ahead_frames": AHEAD_FRAMES}
     return Graph(flat, example, inputs, outputs, axes, facts, half=network.target is not None)
 
 

@@ -22,7 +22,7 @@ cost more than all the rest; FiLM (Perez et al., 2018).
 import math
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from sordino.train.bands import merge_matrix, spread_matrix
 from sordino.train.conditioning import Conditioning, Target, modulate
 
 State = dict[str, Tensor]
+Keep = int | Tensor | None  # number of frames; a tensor where a graph is traced
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Features(nn.Module):
         offset = (offset / offset.square().sum().sqrt()).reshape(-1, 1)
         self.register_buffer("offset_in", offset, persistent=False)
         self.register_buffer("offset_out", offset.T.contiguous(), persistent=False)
-        self.mean = nn.RNN(1, 2, nonlinearity="relu", batch_first=True)
+        self.mean = nn.RNN(1, 2, nonlinearity="relu")
         with torch.no_grad():
             weights = dict(self.mean.named_parameters())
             weights["weight_ih_l0"].copy_(torch.tensor([[1 - self.DECAY], [0.0]]))
@@ -150,7 +151,7 @@ class Features(nn.Module):
             weights["bias_hh_l0"].zero_()
         self.mean.requires_grad_(False)
 
-    def forward(self, spectrum: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, spectrum: Tensor, state: Tensor, keep: Keep = None) -> tuple[Tensor, Tensor]:
         """Spectrum (B, T, K, 2) to features (B, T, bands, 3)."""
         b, t, bins, _ = spectrum.shape
         parts = self._without_offset(spectrum.transpose(2, 3)).reshape(b, t, 2 * bins)
@@ -160,7 +161,8 @@ class Features(nn.Module):
         merge = self.merge[: bins - self.single]
         bands = torch.cat([planes[..., : self.single], planes[..., self.single :] @ merge], 3)
         level = bands[:, :, 0, : self.LEVEL_BANDS].mean(2, keepdim=True)
-        mean, last = self.mean(level, state[None])
+        mean, last = recur(self.mean, level.transpose(0, 1), state[None], keep)
+        mean = mean.transpose(0, 1)
         running = mean[..., :1] / mean[..., 1:]
         level = torch.maximum(running, self.ATTACK * level)
         return (bands / (level + self.SILENCE)[..., None]).transpose(2, 3), last[0]
@@ -175,6 +177,14 @@ class Features(nn.Module):
         flat = low.reshape(*low.shape[:2], -1)
         low = flat - flat @ self.offset_in @ self.offset_out
         return torch.cat([low.reshape(*low.shape[:2], 2, self.OFFSET_BINS), high], 3)
+
+
+def recur(rnn: nn.RNNBase, x: Tensor, state: Any, keep: Keep) -> tuple[Tensor, Any]:
+    """Run a recurrence over (T, N, C) and return its state after `keep` frames, or all."""
+    if keep is None:
+        return rnn(x, state)
+    first, state = rnn(x[:keep], state)
+    return torch.cat([first, rnn(x[keep:], state)[0]]), state
 
 
 def _single(x: Tensor) -> Tensor:
@@ -195,10 +205,12 @@ class CausalConv(nn.Module):
         kernel, padding = (config.kernel_time, width), (0, width // 2)
         self.conv = nn.Conv2d(c_in, c_out, kernel, (1, stride), padding)
 
-    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, state: Tensor, keep: Keep = None) -> tuple[Tensor, Tensor]:
         """(B, T, F, C) to (B, T, F / stride, C')."""
         x = torch.cat([state.to(x.dtype), x], 1)
         y = functional.leaky_relu(self.conv(x.permute(0, 3, 1, 2)), 0.1).permute(0, 2, 3, 1)
+        if keep is not None:
+            return y, _single(x[:, keep : keep + self.past])
         return y, _single(x[:, x.shape[1] - self.past :])
 
 
@@ -244,13 +256,13 @@ class Block(nn.Module):
             for weight in (w for end in ends for w in end.parameters()):
                 nn.init.zeros_(weight)
 
-    def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, *state: Tensor, keep: Keep = None) -> tuple[Tensor, ...]:
         """(T * B, F, C) to the same; the states, h and, of an LSTM, c, are (B, F, hidden)."""
         (_, f, ch), (b, _, hidden) = x.shape, state[0].shape
         x = x + self.freq_out(functional.leaky_relu(self.freq_in(self.norm_freq(x)), 0.1))
         y = self.norm_time(x).reshape(-1, b * f, ch)
         past = [each.reshape(1, -1, hidden).to(y.dtype) for each in state]
-        y, last = self.time(y, tuple(past) if self.gated else past[0])
+        y, last = recur(self.time, y, tuple(past) if self.gated else past[0], keep)
         x = x + self.time_out(y.reshape(-1, hidden)).reshape(-1, f, ch)
         if self.mix is not None:
             x = x + self.mix(x)
@@ -295,9 +307,12 @@ class Presence(nn.Module):
         self.out = nn.Linear(units, heads, bias=False)
         nn.init.zeros_(self.out.weight)
 
-    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, h: Tensor, c: Tensor, keep: Keep = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """(T, B, C) to logits (T, B, heads); h and c are (B, units)."""
-        y, (h, c) = self.time(x, (h[None].to(x.dtype), c[None].to(x.dtype)))
+        state = h[None].to(x.dtype), c[None].to(x.dtype)
+        y, (h, c) = recur(self.time, x, state, keep)
         return self.out(y), _single(h[0]), _single(c[0])
 
 
@@ -400,7 +415,7 @@ class UNet(nn.Module):
         voice = torch.zeros(batch, self.config.voice_size, device=device)
         return voice, self.initial_state(batch, device)
 
-    def forward(self, spectrum: Tensor, voice: Tensor, state: State) -> Output:
+    def forward(self, spectrum: Tensor, voice: Tensor, state: State, keep: Keep = None) -> Output:
         """Estimate the noise mask of some frames.
 
         Args:
@@ -408,14 +423,16 @@ class UNet(nn.Module):
                 769 (8, 16, 24, 48 kHz).
             voice: speaker embedding, shape = (B, voice_size); zeros mean any voice.
             state: of the call before, or `initial_state`.
+            keep: number of frames after which the next state is taken, 0 < keep < T; those behind
+                it are the future, and come again in the next call.  None: all.
         """
         new: State = {}
         # The features span 140 dB and keep full precision; the convolutions may not.
         with torch.autocast(spectrum.device.type, enabled=False):
-            planes, new["level"] = self.features(spectrum.float(), state["level"])
+            planes, new["level"] = self.features(spectrum.float(), state["level"], keep)
         x, skips = planes, []
         for i, down in enumerate(self.down):
-            x, new[f"down{i}"] = down(x, state[f"down{i}"])
+            x, new[f"down{i}"] = down(x, state[f"down{i}"], keep)
             skips.append(x)
         b, t, f, width = x.shape
         scale, shift = self.film(voice)[:, None].chunk(2, -1)
@@ -429,13 +446,13 @@ class UNet(nn.Module):
             for film in islice(films, 1):
                 x = modulate(x.reshape(t, b, f, width), film).reshape(-1, f, width)
             names = self._memory(i)
-            x, *following = block(x, *(state[name] for name in names))
+            x, *following = block(x, *(state[name] for name in names), keep=keep)
             new.update(zip(names, following, strict=True))
             if i < len(self.backward):
                 x = self.backward[i](x, b)
         pooled = x.mean(1).reshape(t, b, width)
         past, new["presence_hidden"], new["presence_cell"] = self.presence(
-            pooled, state["presence_hidden"], state["presence_cell"]
+            pooled, state["presence_hidden"], state["presence_cell"], keep
         )
         heads = (self.speech, self.gate, self.noise)
         weight = torch.cat([head.weight for head in heads])
@@ -454,7 +471,7 @@ class UNet(nn.Module):
             y = x + skip(skips[-1 - i].reshape(-1, x.shape[3])).reshape(x.shape)
             for film in islice(films, 1):
                 y = modulate(y, (film[0][:, None], film[1][:, None]))
-            x, new[f"up{i}"] = up(y, state[f"up{i}"])
+            x, new[f"up{i}"] = up(y, state[f"up{i}"], keep)
             n = self.config.factors[-1 - i]
             x = x.reshape(b, t, n * x.shape[2], x.shape[3] // n)
         # head(x + input_skip(planes)), without a wide tensor for the planes.
