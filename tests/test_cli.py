@@ -22,7 +22,7 @@ from support.commands import caller
 from support.media import rumble, write_video
 
 EXAMPLES = Path(examples.__file__).parent
-SORDINO = [sys.executable, "-c", "from sordino.cli import main; main()"]
+SORDINO = [sys.executable, "-m", "sordino"]
 
 
 @pytest.fixture
@@ -338,7 +338,23 @@ def test_usage_errors(sordino):
         assert "Usage: sordino" in err
 
 
-# Commands of other rooms
+def test_python_m_sordino_is_the_same_command(tmp_path):
+    def run(*arguments):
+        return subprocess.run(
+            SORDINO + list(arguments), cwd=tmp_path, capture_output=True, text=True
+        )
+
+    version = importlib.metadata.version("sordino")
+    assert run("--version").stdout == f"sordino {version}\n"
+    wrong = run("denoise")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "Usage: sordino denoise " in wrong.stderr
+    missing = run("denoise", "nowhere.wav")
+    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+    assert "nowhere.wav" in missing.stderr
+
+
+# Commands of other packages
 
 
 def test_help_names_all_commands_and_loads_none(sordino, monkeypatch):
@@ -357,6 +373,10 @@ def test_each_command_has_help(sordino, name, flag):
     assert f"Usage: sordino {name} " in out
 
 
+def test_usage_of_a_benchmark_names_the_whole_command(sordino):
+    assert "Usage: sordino bench serve " in sordino("bench", "serve", "-h")[1]
+
+
 def test_h_is_help_of_the_whole(sordino):
     assert sordino("-h") == sordino("--help")
 
@@ -368,7 +388,7 @@ def test_help_ends_with_examples(sordino, name):
     assert f"sordino {name}".strip() in out.split("Examples:")[1]
 
 
-def test_every_command_of_the_training_room_is_in_the_table():
+def test_every_command_of_training_is_in_the_table():
     from sordino.train.cli import app
 
     names = set(typer.main.get_command(app).commands)
@@ -424,7 +444,7 @@ def test_missing_packages_name_the_right_extra(arguments, extra):
     assert re.fullmatch(rf"sordino: .*{re.escape(install_command(extra))}", last), done.stderr
 
 
-def test_mistakes_in_a_room_are_not_hidden(sordino, monkeypatch):
+def test_mistakes_in_a_package_are_not_hidden(sordino, monkeypatch):
     lost = commands.LazyCommand("sordino.nowhere:app", "live", "More", "Nothing.")
     monkeypatch.setitem(commands.COMMANDS, "lost", lost)
     with pytest.raises(ModuleNotFoundError, match=r"sordino\.nowhere"):

@@ -158,7 +158,7 @@ class CommandGroup(typer.core.TyperGroup):
         """Load the command that is called."""
         name, command, rest = super().resolve_command(ctx, args)
         if name == _BENCH and rest and rest[0] in COMMANDS:  # `sordino bench serve`
-            return name, _loaded(rest[0], _BENCH), rest[1:]
+            return f"{name} {rest[0]}", _loaded(rest[0], _BENCH), rest[1:]
         if name in COMMANDS and name not in self.commands:
             command = _loaded(name, name)
         return name, command, rest

@@ -8,7 +8,7 @@ import pytest
 
 from sordino import examples
 
-CLI = (sys.executable, "-c", "from sordino.cli import main; main()")
+CLI = (sys.executable, "-m", "sordino")
 
 
 def said(*arguments, code=2):

@@ -17,7 +17,7 @@ from support.terminal import Terminal
 
 pytestmark = pytest.mark.slow
 
-SORDINO = [sys.executable, "-c", "from sordino.cli import main; main()"]
+SORDINO = [sys.executable, "-m", "sordino"]
 RATE = 48000
 
 

@@ -16,7 +16,7 @@ from support.sound_servers import PATIENCE, Player, Server, wait_for
 
 pytestmark = pytest.mark.slow
 
-SORDINO = [sys.executable, "-c", "from sordino.cli import main; main()"]
+SORDINO = [sys.executable, "-m", "sordino"]
 RATE = 48000
 NAMES = [
     *("versions", "model and CPU", "permissions", "priority", "sound server", "microphone"),

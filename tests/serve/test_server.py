@@ -19,7 +19,7 @@ from sordino.errors import SordinoError
 from sordino.serve.settings import Settings, read_token
 from support.served import DEADLINE, TOKEN
 
-COMMAND = [sys.executable, "-c", "from sordino.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "sordino"]
 
 
 @contextmanager

@@ -198,7 +198,7 @@ def test_no_voice_stays_in_the_server():
 
 def test_no_voice_is_logged():
     """By the server as people start it, with a line for each request."""
-    command = [sys.executable, "-c", "from sordino.cli import main; main()", "serve", "--port=0"]
+    command = [sys.executable, "-m", "sordino", "serve", "--port=0"]
     with subprocess.Popen(
         [*command, "--verbose"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

@@ -10,7 +10,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 TESTS = Path(__file__).parents[1]
-CLI = (sys.executable, "-c", "from sordino.cli import main; main()")
+CLI = (sys.executable, "-m", "sordino")
 _SETTINGS = {  # a dead node is noticed in seconds
     "health_check_period_ms": 500,
     "health_check_failure_threshold": 4,

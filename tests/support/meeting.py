@@ -35,7 +35,7 @@ def wait_active(session):
 @contextmanager
 def command(*arguments):
     """Run `sordino live`; the value is its process, once it cleans."""
-    program = [sys.executable, "-c", "from sordino.cli import main; main()", "live", "--json"]
+    program = [sys.executable, "-m", "sordino", "live", "--json"]
     process = subprocess.Popen([*program, *arguments], stdout=subprocess.PIPE)
     try:
         states = (json.loads(line)["state"] for line in process.stdout)

@@ -329,9 +329,8 @@ def test_a_later_start_switches_the_tray_that_runs(tray):
 
 def run_command(*options):
     """Run `sordino tray` beside this one; return exit code and what it says on stderr."""
-    code = "from sordino.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "tray", *options], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "sordino", "tray", *options], stderr=subprocess.PIPE, text=True
     )
     spin_until(lambda: process.poll() is not None, "its end", 4 * PATIENCE)
     return process.returncode, process.stderr.read()

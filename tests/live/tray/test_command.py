@@ -21,7 +21,7 @@ def test_puts_everything_back_when_it_is_ended():
         server.add_room()
         server.add_microphone()
         modules, defaults = server.modules(), server.defaults()
-        command = [sys.executable, "-c", "from sordino.cli import main; main()", "tray"]
+        command = [sys.executable, "-m", "sordino", "tray"]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         wait_for(
             lambda: "sordino_microphone" in server.sources(), "the virtual microphone", 4 * PATIENCE
@@ -35,7 +35,7 @@ def test_puts_everything_back_when_it_is_ended():
 
 def test_nothing_can_be_switched_where_no_tray_runs(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    command = [sys.executable, "-c", "from sordino.cli import main; main()", "tray"]
+    command = [sys.executable, "-m", "sordino", "tray"]
     done = subprocess.run([*command, "--toggle", "mute"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("sordino: no tray runs")
