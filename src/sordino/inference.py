@@ -160,7 +160,7 @@ class MaskNetwork:
         """Return how sound is cut into spectra at a native rate in Hz."""
         return SpectrumConfig.at(rate)
 
-    def open(self, channels: int, strength: float) -> "MaskStream":
+    def open(self, channels: int, strength: float) -> NoiseStream:
         """Return a new stream."""
         return MaskStream(self, channels, strength)
 
@@ -177,10 +177,10 @@ class MaskNetwork:
             state: shapes = (batch, ...).
             keep: frames after which the next state is taken, see `sordino.lookahead`; None: all.
         """
-        keep = spectrum.shape[1] if keep is None else keep
+        kept = spectrum.shape[1] if keep is None else keep
         heard = np.abs(spectrum).max((2, 3)) > SILENCE
         if heard.all():
-            return self._run(spectrum, voice, state, keep)
+            return self._run(spectrum, voice, state, kept)
         mask, speech = np.zeros_like(spectrum), np.zeros(heard.shape, np.float32)
         target = np.full(heard.shape, SILENT_TARGET, np.float32) if self.has_target else None
         if not heard.any():
@@ -192,7 +192,7 @@ class MaskNetwork:
                 rows = (pattern_of == number).nonzero()[0]
                 here = np.ix_(rows, pattern)
                 own = {name: values[rows] for name, values in state.items()}
-                step = self._run(spectrum[here], voice[rows], own, int(pattern[:keep].sum()))
+                step = self._run(spectrum[here], voice[rows], own, int(pattern[:kept].sum()))
                 mask[here], speech[here] = step.mask, step.speech
                 if target is not None and step.target is not None:
                     target[here] = step.target

@@ -3,12 +3,15 @@
 import logging
 import os
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import soundfile as sf
 
 from sordino.errors import SordinoError
+from sordino.train.data import corpus
 from sordino.train.data.corpus import BASE_RATE, WIDE_RATE, Corpus, CorpusConfig, Pool, Source
 from sordino.train.data.decode import decode, find_events, measure_bandwidth, resample
 from support.media import rumble, write_sound
@@ -99,7 +102,7 @@ def test_changed_file_is_decoded_anew(tmp_path, folder):
 
 def test_nothing_half_written_stays_in_the_cache(tmp_path, folder):
     open_speech(tmp_path, folder)
-    (cache,) = (tmp_path / "cache").iterdir()
+    (cache,) = (tmp_path / "cache").glob("[!.]*")
     assert sorted(p.name for p in cache.iterdir()) == ["16000.i16", "48000.i16", "index.json"]
 
 
@@ -193,3 +196,22 @@ def test_events_are_the_short_sounds_of_a_clip():
     assert all(0.05 <= stop - start <= 0.15 for start, stop in events)
     assert find_events(noise(8 * 16000), 16000) == ()
     assert find_events(noise(16000), 16000) == ((0.0, 1.0),)
+
+
+def test_runs_that_start_together_decode_a_folder_once(tmp_path, folder, monkeypatch):
+    both, fills = threading.Barrier(2), []
+    fill = corpus._fill
+
+    def counted(*args):
+        fills.append(args)
+        fill(*args)
+
+    def open_together():
+        both.wait(30)
+        return open_speech(tmp_path, folder).seconds
+
+    monkeypatch.setattr(corpus, "_fill", counted)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(open_together) for _ in range(2))
+        assert first.result(60) == second.result(60) == 4.0
+    assert len(fills) == 1

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -123,7 +124,11 @@ def open_folder(
     index = home / "index.json"
     if not index.exists():
         try:
-            _fill(kind, root, files, home, label, advance)
+            cache.mkdir(parents=True, exist_ok=True)
+            # Runs that start together decode a folder once: the others wait for the first.
+            with FileLock(cache / ".lock"):
+                if not index.exists():
+                    _fill(kind, root, files, home, label, advance)
         except OSError as error:
             raise SordinoError(
                 f"{cache}: cannot write decoded audio there ({error.strerror}); name another cache"
@@ -150,7 +155,7 @@ def _fill(
     advance: Callable[[], None],
 ) -> None:
     work = home.parent / f".{home.name}-{os.getpid()}"
-    work.mkdir(parents=True, exist_ok=True)
+    work.mkdir(exist_ok=True)
     read = read_shards if files[0].suffix == ".tar" else read_files
     clips: list[Clip] = []
     ends = {BASE_RATE: 0, WIDE_RATE: 0}
@@ -179,11 +184,7 @@ def _fill(
                     )
                 )
         (work / "index.json").write_text(json.dumps([asdict(clip) for clip in clips]))
-        try:
-            os.replace(work, home)
-        except OSError:  # another process was faster with the same folder
-            if not (home / "index.json").exists():
-                raise
+        os.replace(work, home)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

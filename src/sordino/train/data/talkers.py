@@ -266,8 +266,8 @@ class TalkerMixer(Mixer):
 
     def _swaps(self, number: int) -> bool:
         """Whether an example is the mixture of the one before it, for the other voice."""
-        period = self.talkers.universal or SWAP_PERIOD
-        return self.talkers.swapped and period >= SWAP_PERIOD and number % period == 2
+        whole = self.talkers.universal % SWAP_PERIOD == 0  # else a pair could be broken
+        return self.talkers.swapped and whole and number % SWAP_PERIOD == 2
 
     def _talk(self, rng: Rng, number: int, rate: int) -> list[Answer]:
         """An example, and the same mixture for the other voice if the next one is that."""
