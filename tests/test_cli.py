@@ -16,10 +16,13 @@ import soundfile
 import typer
 
 from sordino import commands, examples
+from sordino.denoiser import denoise
 from sordino.errors import install_command
+from sordino.model import LIVE_MODEL, RECORDING_MODEL
 from support import models
 from support.commands import caller
 from support.media import rumble, write_video
+from support.signals import agreement_db
 
 EXAMPLES = Path(examples.__file__).parent
 SORDINO = [sys.executable, "-m", "sordino"]
@@ -183,6 +186,23 @@ def test_wav_through_pipes(talk, half):
     y = np.frombuffer(result.stdout[-2 * len(x) :], np.int16)
     assert result.stdout[:4] == b"RIFF"
     assert np.abs(y - x / 2).max() <= 1
+
+
+def test_files_are_looked_ahead_in_and_pipes_are_not(tmp_path):
+    noisy = EXAMPLES / "noisy" / "phone_8k.flac"
+    sound, rate = soundfile.read(noisy, dtype="float32")
+    subprocess.run([*SORDINO, "denoise", str(noisy), "-o", str(tmp_path / "file.flac")], check=True)
+    subprocess.run(
+        [*SORDINO, "denoise", "-", "-o", str(tmp_path / "pipe.flac")],
+        input=noisy.read_bytes(),
+        check=True,
+    )
+    for name, model in (("file", RECORDING_MODEL), ("pipe", LIVE_MODEL)):
+        clean, _ = soundfile.read(tmp_path / f"{name}.flac", dtype="float32")
+        assert agreement_db(denoise(sound, rate, model, warm_up=5), clean) > 50  # 16 bit
+    both = [denoise(sound, rate, model, warm_up=5) for model in (RECORDING_MODEL, LIVE_MODEL)]
+    assert agreement_db(*both) < 40
+    assert (denoise(sound, rate) == denoise(sound, rate, RECORDING_MODEL)).all()
 
 
 def test_a_file_into_a_pipe_and_a_pipe_into_a_file(talk, half, tmp_path):

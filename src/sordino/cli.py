@@ -26,6 +26,11 @@ Model = Annotated[
 ]
 
 
+def _is_pipe(name: str) -> bool:
+    """Whether sound comes through a pipe, and so may be live."""
+    return name == "-" or Path(name).is_fifo()
+
+
 def _examples(*lines: str) -> str:
     """Return the examples at the end of a command's help."""
     return "\n\n".join(["Examples:", *(f"`{line}`" for line in lines)])
@@ -100,7 +105,16 @@ def denoise(
             help="File, folder, or - for standard output; if left out, NAME.clean.EXT beside IN.",
         ),
     ] = None,
-    model: Model = "default",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="See `sordino models`; or an .onnx file. If left out, studio, which looks ahead; "
+            "default, with 20 ms of latency, for what comes through a pipe.",
+        ),
+    ] = None,
     strength: Annotated[
         float, typer.Option("--strength", "-s", help="Share of the noise to take, 0 to 1.")
     ] = 1.0,
@@ -245,6 +259,7 @@ def denoise(
     from sordino.batch.progress import BatchDisplay
     from sordino.batch.track import Settings
     from sordino.io.formats import RawFormat
+    from sordino.model import LIVE_MODEL, RECORDING_MODEL
     from sordino.voice import load_voices, read_fallback
 
     workers = _workers(jobs)
@@ -252,7 +267,7 @@ def denoise(
         typer.echo("sordino: --listen is now called --warm-up; it will go with 0.13", err=True)
         warm_up = listen
     settings = Settings(
-        model,
+        model or (LIVE_MODEL if any(map(_is_pipe, inputs)) else RECORDING_MODEL),
         strength,
         attenuation_limit,
         warm_up,

@@ -23,7 +23,7 @@ from sordino.deprecated import renamed_argument, warn_renamed
 from sordino.errors import SordinoError
 from sordino.inference import process_batch
 from sordino.levels import checked_attenuation_limit, checked_strength, effective_strength
-from sordino.model import Model, load_model
+from sordino.model import RECORDING_MODEL, Model, load_model
 from sordino.resample import Resampler
 from sordino.stft import WINDOW_SECONDS, Spectra, SpectrumStream, native_rate
 from sordino.voice import AnyVoices, load_voices, voice_filter, voice_model
@@ -53,8 +53,8 @@ class Denoiser:
         providers: execution providers of ONNX Runtime, see `sordino.model.load_model`; for a
             model that is not loaded yet.
         voice: profile of a voice to keep alone, or several for several people at one microphone;
-            their names or files will do.  With the model "default" that is `default-voice`.  None
-            keeps everybody.
+            their names or files will do.  With the model "default" or "studio" that is
+            `default-voice`.  None keeps everybody.
         others_db: with a voice, the most that other voices are attenuated, in dB; None is no limit.
         voice_fallback: with a voice, seconds of speech without it after which everybody is kept
             until it is heard again, so that a wrong profile silences nobody; None is never.
@@ -384,7 +384,7 @@ class Denoiser:
 def denoise(
     x: ArrayLike,
     sample_rate: int,
-    model: str | Path | Model = "default",
+    model: str | Path | Model = RECORDING_MODEL,
     strength: float = 1.0,
     attenuation_limit_db: float | None = None,
     warm_up: float = 0.0,
@@ -395,6 +395,9 @@ def denoise(
 ) -> NDArray[np.float32]:
     """Return a whole recording without its noise; `Denoiser` in one call.
 
+    With the model "default" no sample depends on later ones, and all is as in live use; the model
+    for recordings looks ahead.
+
     Args:
         x: shape = (samples,) or (samples, channels); floats at full scale +-1, or int16, int32 or
             uint8 at theirs.
@@ -402,7 +405,6 @@ def denoise(
         model, strength, attenuation_limit_db, providers: see `Denoiser`.
         voice, others_db, voice_fallback: see `Denoiser`.
         warm_up: seconds of its beginning that the network hears first, see `Denoiser.warm_up`.
-            With 0 no sample depends on later ones, and all is as in live use.
 
     Returns:
         float32 of the same shape.

@@ -51,6 +51,8 @@ __all__ = [
 log = logging.getLogger("sordino")
 
 FORMAT = 3  # 1 lacks the output `target`, 2 the input `keep`
+LIVE_MODEL = "default"
+RECORDING_MODEL = "studio"  # looks ahead, which live sound does not let it
 NOISE_MASK = "noise-mask"
 SLICE_MAGNITUDE = "slice-magnitude"
 _loaded: dict[tuple[str, tuple[str, ...]], "Model"] = {}  # by sha256 and providers

@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from sordino.enrolment import Recording, enrol
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write
-from sordino.model import Model, load_model
+from sordino.model import LIVE_MODEL, RECORDING_MODEL, Model, load_model
 from sordino.voice_encoder import SIZE, VoiceEncoder
 from sordino.voice_stream import FALLBACK_SECONDS, VoiceFilter
 
@@ -271,7 +271,8 @@ def load_voices(voices: AnyVoices) -> tuple[Voice, ...]:
 
 def voice_model(model: str | Path | Model) -> str | Path | Model:
     """Return the model that keeps voices in the place of `model`."""
-    return VOICE_MODEL if isinstance(model, str) and model == "default" else model
+    stands_for_all = isinstance(model, str) and model in (LIVE_MODEL, RECORDING_MODEL)
+    return VOICE_MODEL if stands_for_all else model
 
 
 def load_voice_model(model: str | Path | Model) -> Model:

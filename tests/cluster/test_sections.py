@@ -16,10 +16,11 @@ from sordino.cluster.plan import Work
 from sordino.cluster.sections import CHECKED, sections_of
 from sordino.cluster.worker import MakeWorker, Task
 from sordino.errors import SordinoError
+from sordino.model import LIVE_MODEL, RECORDING_MODEL
 from support import models
 from support.signals import agreement_db, noise
 
-LENGTH = 34  # seconds
+LENGTH = 40  # seconds
 
 
 @pytest.fixture(autouse=True)
@@ -46,22 +47,23 @@ def in_sections(do, work, order=reversed):
 
 
 @pytest.mark.parametrize("rate", [8000, 11025])  # the second one is resampled
-def test_sections_agree_with_one_pass(tmp_path, rate):
+@pytest.mark.parametrize("model", [LIVE_MODEL, RECORDING_MODEL])
+def test_sections_agree_with_one_pass(tmp_path, rate, model):
     sound, _ = soundfile.read(examples.path("phone_8k"), dtype="float32")
     other, _ = soundfile.read(examples.path("phone_8k", "clean"), dtype="float32")
     seconds = 2 * LENGTH + 5.3
     once = np.concatenate([sound, 0.3 * sound, other])
-    long = np.concatenate([once] * 6)[: round(seconds * rate)]
+    long = np.concatenate([once] * 9)[: round(seconds * rate)]
     source = tmp_path / "long.flac"
     soundfile.write(source, long, rate)
     work = Work(str(source), str(tmp_path / "out" / "long.flac"), extension="flac")
-    whole, joined = in_sections(worker(tmp_path), work)
+    whole, joined = in_sections(worker(tmp_path, model=model), work)
     assert (whole.sections, whole.seconds, joined.seconds) == (
         2,
         joined.seconds,
         pytest.approx(seconds),
     )
-    denoise_file(source, tmp_path / "one.flac")
+    denoise_file(source, tmp_path / "one.flac", settings=Settings(model))
     one, cut = (soundfile.read(p, dtype="float32")[0] for p in (tmp_path / "one.flac", work.target))
     assert agreement_db(one, cut) > 60
     at_seam = slice(LENGTH * rate, (LENGTH + CHECKED) * rate)

@@ -33,7 +33,7 @@ def test_live_is_as_good_as_offline(server):
     noisy, clean = example("noisy")[: 4 * RATE], example("clean")[: 4 * RATE]
     # Heard twice, since nobody knows for how long a live engine has heard silence before.
     twice = np.concatenate([noisy, noisy])
-    offline = denoise(twice, RATE)[len(noisy) :]
+    offline = denoise(twice, RATE, "default")[len(noisy) :]
     wanted = si_sdr(offline, clean)
 
     def measure():

@@ -87,7 +87,7 @@ def test_the_same_sound_as_offline(tmp_path):
     with open_source(noisy) as source:
         sound = np.concatenate(list(source.blocks()))[:, 0]
     out = soundfile.read(recording, dtype="float32")[0][RATE // 100 :]
-    assert agreement_db(denoise(sound, RATE), out) > 100
+    assert agreement_db(denoise(sound, RATE, "default"), out) > 100
 
 
 def test_it_ends_after_its_seconds(tmp_path, identity):

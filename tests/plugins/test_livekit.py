@@ -51,7 +51,7 @@ def joined(frames):
 
 
 def offline(sound, rate=RATE):
-    return np.rint(sordino.denoise(sound, rate) * 32768).clip(-32768, 32767).astype(int)
+    return np.rint(sordino.denoise(sound, rate, "default") * 32768).clip(-32768, 32767).astype(int)
 
 
 def clip(name="office_48k", seconds=2):

@@ -32,7 +32,7 @@ def test_frames_of_any_size_come_back_exact_and_late_by_a_constant(rate, sizes, 
     stream = PcmStream(MODEL, rate, channels)
     out = run(stream, sound, sizes, Controls())
     delay = stream.delay_samples
-    expected = np.rint(sordino.denoise(sound, rate) * 32768).clip(-32768, 32767)
+    expected = np.rint(sordino.denoise(sound, rate, "default") * 32768).clip(-32768, 32767)
     assert not out[:delay].any()
     # At other than native rates, blocks and the whole array differ by the resampler's rounding.
     assert np.abs(out[delay:] - expected[: len(out) - delay]).max(initial=0) <= 2

@@ -142,7 +142,7 @@ def joined(frames):
 
 
 def offline(sound, rate=RATE):
-    return np.rint(sordino.denoise(sound, rate) * 32768).clip(-32768, 32767).astype(int)
+    return np.rint(sordino.denoise(sound, rate, "default") * 32768).clip(-32768, 32767).astype(int)
 
 
 def microphone(audio_filter):
@@ -372,7 +372,7 @@ def test_the_quick_start_runs():
     np.testing.assert_array_equal(out[RATE + 640 :], sound[640 - DELAY : -DELAY])
     heard, errors = asyncio.run(through(run(users)["cleaner"], [frames["less"], *frames_of(sound)]))
     assert not errors
-    half = np.rint(sordino.denoise(sound, RATE, strength=0.5) * 32768)
+    half = np.rint(sordino.denoise(sound, RATE, "default", strength=0.5) * 32768)
     assert np.abs(joined(heard)[DELAY:] - half[:-DELAY]).max() <= 1
 
 

@@ -64,8 +64,8 @@ def test_the_default_model_in_batches_equals_it_alone():
     sound, rate = speech(seconds=2)
     sounds = [np.roll(sound, 1000 * k) for k in range(8)]
     results = together([Denoiser("default", rate) for _ in sounds], sounds, rate // 100)
-    assert agreement_db(denoise(sound, rate), results[0]) > 100
-    assert agreement_db(denoise(sounds[7], rate), results[7]) > 100
+    assert agreement_db(denoise(sound, rate, "default"), results[0]) > 100
+    assert agreement_db(denoise(sounds[7], rate, "default"), results[7]) > 100
 
 
 def test_live_streams_equal_the_offline_engine(scheduler):
@@ -82,7 +82,7 @@ def test_live_streams_equal_the_offline_engine(scheduler):
 
     for sound, clean in zip(sounds, asyncio.run(main()), strict=True):
         assert clean.shape == sound.shape
-        assert agreement_db(denoise(sound, rate), clean) > 100
+        assert agreement_db(denoise(sound, rate, "default"), clean) > 100
 
 
 def test_blocks_that_wait_share_runs():
@@ -143,7 +143,7 @@ def test_a_bad_block_is_left_out_and_hurts_nobody(scheduler):
     async def main():
         return (await asyncio.gather(good(), evil(), evil()))[0]
 
-    assert agreement_db(denoise(sound, rate), asyncio.run(main())) > 100
+    assert agreement_db(denoise(sound, rate, "default"), asyncio.run(main())) > 100
 
 
 def test_strength_reset_and_probability(scheduler):
@@ -157,7 +157,7 @@ def test_strength_reset_and_probability(scheduler):
             await stream.process(sound[:5000])
             stream.reset()
             clean = np.concatenate([await stream.process(sound), await stream.flush()])
-            assert agreement_db(denoise(sound, rate), clean) > 100
+            assert agreement_db(denoise(sound, rate, "default"), clean) > 100
             await stream.process(sound[4000:8000])
             assert 0 <= stream.speech_probability <= 1
 

@@ -98,7 +98,7 @@ def test_wrong_voices_are_refused_without_repeating_them(served, fields):
 def test_a_server_with_voices_keeps_them_for_who_sends_none():
     with serving(voices=VoiceChoice((ME,), 40.0, None)) as served:
         assert agreement_db(LOW[1600:], through(served, LOW + HIGH)[1600:]) > 30
-        universal = denoise(LOW + HIGH, RATE)
+        universal = denoise(LOW + HIGH, RATE, "default")
         assert agreement_db(universal, through(served, LOW + HIGH, voice=[])) > 90
         assert agreement_db(HIGH[1600:], through(served, LOW + HIGH, voice=ANNA)[1600:]) > 30
         with pytest.raises(StreamError, match="not trained to keep"):

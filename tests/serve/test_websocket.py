@@ -61,7 +61,7 @@ def test_what_comes_back_is_what_the_engine_gives_offline(served, rate, size):
     with connect(served.ws, rate, strength=0.8) as stream:
         blocks = [stream.process(sound[i : i + size]) for i in range(0, len(sound), size)]
         clean = np.concatenate([*blocks, stream.flush()])
-    assert agreement_db(denoise(sound, rate, strength=0.8), clean) > 100
+    assert agreement_db(denoise(sound, rate, "default", strength=0.8), clean) > 100
 
 
 def test_16_bit_stereo(served):
@@ -70,8 +70,8 @@ def test_16_bit_stereo(served):
     levels = np.rint(stereo * 32767).astype(np.int16)
     with connect(served.ws, rate, channels=2, format="s16") as stream:
         clean = np.concatenate([stream.process(levels), stream.flush()])
-    assert agreement_db(denoise(levels, rate), clean) > 50
-    assert np.abs(clean - denoise(levels, rate)).max() <= 0.51 / 32768
+    assert agreement_db(denoise(levels, rate, "default"), clean) > 50
+    assert np.abs(clean - denoise(levels, rate, "default")).max() <= 0.51 / 32768
 
 
 def test_one_answer_for_each_block_even_an_empty_one(served):
@@ -135,7 +135,7 @@ def test_the_async_client(served):
             return clean, stream.strength, stream.latency
 
     clean, strength, latency = asyncio.run(run())
-    assert agreement_db(denoise(sound, rate), clean) > 100
+    assert agreement_db(denoise(sound, rate, "default"), clean) > 100
     assert (strength, latency) == (0.25, 0.02)
 
 

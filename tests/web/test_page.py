@@ -132,7 +132,7 @@ def test_a_dropped_recording_is_denoised_as_in_python(visit, engine, name):
     clean, rate = visit.download()
     noisy, expected_rate = soundfile.read(examples.path(name), dtype="float32")
     assert rate == expected_rate
-    expected = sordino.denoise(noisy, rate, strength=0.7, warm_up=5)
+    expected = sordino.denoise(noisy, rate, "default", strength=0.7, warm_up=5)
     # On a server one resampler runs through what is heard first and what follows; what rings
     # between the two may be a faint frame more for the network.
     rings = engine == "server" and rate == 44100
@@ -163,7 +163,9 @@ def test_what_is_spoken_is_denoised_as_in_python(speaker, address, engine):
     visit.leave()
     assert np.sqrt(np.mean(noisy**2)) > 0.01
     noisy, clean = without_gaps(noisy, clean, rate)
-    expected = sordino.denoise(noisy, rate)[: -2 * rate // 100]  # what follows is not known
+    expected = sordino.denoise(noisy, rate, "default")[
+        : -2 * rate // 100
+    ]  # what follows is not known
     assert agreement_db(expected, clean[: len(expected)]) >= LEAST_DB
 
 
@@ -190,7 +192,9 @@ def test_an_enrolled_voice_is_kept_alone_and_can_be_forgotten(browser, engine, t
         assert visit.page.evaluate("localStorage.getItem('sordino-voice')") is None
         visit.wait("ready")
         everybody, _ = visit.download()
-        assert agreement_db(sordino.denoise(sound, rate, warm_up=5), everybody) >= LEAST_DB
+        assert (
+            agreement_db(sordino.denoise(sound, rate, "default", warm_up=5), everybody) >= LEAST_DB
+        )
         visit.leave()
 
 
@@ -360,7 +364,7 @@ def test_several_files_are_denoised_one_after_the_other(visit, tmp_path):
         visit.page.get_by_role("button", name=f"{name}.flac", exact=True).click()
         clean, rate = visit.download()
         noisy, _ = soundfile.read(examples.path(name), dtype="float32")
-        expected = sordino.denoise(noisy, rate, warm_up=5)
+        expected = sordino.denoise(noisy, rate, "default", warm_up=5)
         assert agreement_db(expected, clean) >= LEAST_DB
     assert_accessible(visit)
     saved = []
@@ -401,7 +405,7 @@ def test_the_client_streams_to_the_server(visit):
     encoded = b64encode(noisy.tobytes()).decode()
     result = visit.page.evaluate(STREAM, [encoded, rate, 160])
     clean = np.array(result["clean"], np.float32)
-    assert agreement_db(sordino.denoise(noisy, rate, strength=0.5), clean) >= LEAST_DB
+    assert agreement_db(sordino.denoise(noisy, rate, "default", strength=0.5), clean) >= LEAST_DB
     assert result["answers"] == 201  # one for each block, and one for the flush
     assert result["latency"] == 0.02
 

@@ -17,7 +17,7 @@ from sordino.io.audiofile import Sink, explain, open_source
 from sordino.io.formats import SoundInfo
 from sordino.io.loudness import check_loudness
 from sordino.levels import NoiseMeter
-from sordino.model import Model, load_model
+from sordino.model import RECORDING_MODEL, Model, load_model
 from sordino.spectrogram import Spectrogram, check_plotting, draw
 from sordino.voice import AnyVoices, load_voice_model, load_voices
 from sordino.voice_stream import FALLBACK_SECONDS
@@ -55,7 +55,7 @@ class Settings:
         voice, others_db, voice_fallback: see `sordino.denoiser.Denoiser`.
     """
 
-    model: str | Path | Model = "default"
+    model: str | Path | Model = RECORDING_MODEL
     strength: float = 1.0
     attenuation_limit_db: float | None = None
     warm_up: float = WARM_UP

@@ -16,7 +16,7 @@ from sordino.cluster.ledger import JOIN, WHOLE, Key, Ledger, Result
 from sordino.cluster.plan import Work, find_work
 from sordino.cluster.pool import Finished, Pool, cluster_cores, connected
 from sordino.cluster.progress import ClusterDisplay
-from sordino.cluster.sections import CHECKED, OVERLAP
+from sordino.cluster.sections import CHECKED, GRID, OVERLAP
 from sordino.cluster.worker import MakeWorker, Task
 from sordino.errors import SordinoError
 from sordino.io.atomic import remove_stale_parts
@@ -70,7 +70,9 @@ class ClusterOptions:
     @property
     def section_seconds(self) -> int | None:
         """Length of a section; None if nothing is cut."""
-        return round(60 * self.section_minutes) if self.section_minutes else None
+        if not self.section_minutes:
+            return None
+        return max(1, round(60 * self.section_minutes / GRID)) * GRID
 
 
 def denoise_on_cluster(

@@ -29,12 +29,17 @@ OVERLAP = 120
 """Seconds.  To 60 dB below the speech, `default` has forgotten what was before within 12 s and
 `small` within a minute, measured by scripts/network_memory.py; see docs/how-to/cluster.md."""
 
-CHECKED = 2
-"""Seconds in which neighbouring sections are compared."""
+GRID = 10
+"""Seconds that sections, and what they overlap by, are whole multiples of: so the blocks of a
+network that looks ahead lie where they lie in one pass."""
+
+CHECKED = 12
+"""Seconds in which neighbouring sections are compared, all but the last of them: one such block,
+and its future."""
 
 MIN_BYTES_PER_SECOND = 500  # no recording that people keep has fewer
 
-_EDGE = 0.1  # seconds at the end of a section, where what comes later is missing
+_EDGE = CHECKED - GRID  # seconds at the end of a section, where what comes later is missing
 
 
 @dataclass(frozen=True)

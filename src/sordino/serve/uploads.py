@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE, MAX_WARM_UP
 from sordino.io.formats import EXTENSIONS, RAW_ENCODINGS
-from sordino.model import available_models
+from sordino.model import RECORDING_MODEL, available_models
 from sordino.serve.admission import Pace
 from sordino.serve.errors import Draining, Refusal
 from sordino.serve.state import State, state_of
@@ -77,7 +77,7 @@ async def denoise(
             json_schema_extra={"enum": sorted(EXTENSIONS)},
         ),
     ] = "wav",
-    model: Annotated[str, Query(description="A name from /v1/models")] = "default",
+    model: Annotated[str, Query(description="A name from /v1/models")] = RECORDING_MODEL,
     strength: Annotated[float, Query(ge=0, le=1, description="Share of the noise to take")] = 1.0,
     attenuation_limit: Annotated[
         float | None, Query(ge=0, le=200, description="Attenuate nothing by more, in dB")
