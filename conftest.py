@@ -1,12 +1,14 @@
-"""Which rooms of the code, and their tests and doctests, this environment can import."""
+"""Which packages of the code, and their tests and doctests, this environment can import."""
 
 import os
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parent
-os.environ["SORDINO_MODELS"] = str(ROOT / "out" / "no-models")  # not those of who runs the tests
-# What a room imports at its top, by the extra that brings it.
+os.environ["SORDINO_MODELS"] = str(
+    ROOT / "out" / "no-models"
+)  # not those of whoever runs the tests
+# Package -> (extra, a module of that extra which the package imports).
 NEEDS = {
     "train": ("train", "torch"),
     "evaluate": ("evaluate", "pesq"),
@@ -17,8 +19,10 @@ NEEDS = {
     "plugins": ("plugins", "pipecat"),
     "cluster": ("cluster", "ray"),
 }
-MISSING = {room: extra for room, (extra, module) in NEEDS.items() if find_spec(module) is None}
-IGNORED = [ROOT / kind / room for room in MISSING for kind in ("src/sordino", "tests")]
+MISSING = {
+    package: extra for package, (extra, module) in NEEDS.items() if find_spec(module) is None
+}
+IGNORED = [ROOT / kind / package for package in MISSING for kind in ("src/sordino", "tests")]
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -1,4 +1,4 @@
-"""Keeping enrolled voices: the right ones stay, the guard acts, and blocks of any size agree."""
+"""Keeping enrolled voices: the right ones stay, the watchdog acts, and blocks of any size agree."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ import sordino
 from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
 from sordino.model import load_model
-from sordino.voice_stream import VoiceGuard
+from sordino.voice_stream import VoiceWatchdog
 from support import models
 from support.signals import agreement_db, block_sizes, level_db, run, tone
 
@@ -82,7 +82,7 @@ def test_never_falling_back_still_tells_that_the_voice_is_missing(model):
 @settings(max_examples=8, deadline=None)
 @given(sizes=block_sizes(3000), voices=st.sampled_from([[0], [0, 1]]))
 def test_blocks_of_any_size_give_the_same(sizes, voices):
-    """Also where the guard changes its mind in the middle of a block."""
+    """Also where the watchdog changes its mind in the middle of a block."""
     model = models.voices_model()
     low, high = tone(300, 8000, 1, 0.3), tone(3000, 8000, 1.3, 0.3)
     sound = np.concatenate([high, low, low + high[:8000]])
@@ -126,23 +126,23 @@ def test_each_channel_is_filtered_and_any_channel_is_heard(model):
 
 
 def test_a_farther_person_is_no_reason_to_fall_back():
-    guard = VoiceGuard(1.0)
+    watchdog = VoiceWatchdog(1.0)
     for _ in range(100):
-        guard.update(0.9, 0.9, 1.0)
+        watchdog.update(0.9, 0.9, 1.0)
     for _ in range(1000):
-        guard.update(0.9, 0.1, 10**-0.7)
-    assert not guard.missing
+        watchdog.update(0.9, 0.1, 10**-0.7)
+    assert not watchdog.missing
     for _ in range(100):
-        guard.update(0.9, 0.1, 10**-0.5)
-    assert guard.missing
+        watchdog.update(0.9, 0.1, 10**-0.5)
+    assert watchdog.missing
 
 
 def test_noise_and_silence_are_no_speech_of_others():
-    guard = VoiceGuard(1.0)
+    watchdog = VoiceWatchdog(1.0)
     for power in (0.0, 1.0):
         for _ in range(1000):
-            guard.update(0.1, 0.1, power)
-    assert not guard.missing
+            watchdog.update(0.1, 0.1, power)
+    assert not watchdog.missing
 
 
 def test_warm_up_counts_for_nothing(model):

@@ -1,4 +1,4 @@
-"""The `sordino` command: parses, calls, prints.
+"""The `sordino` command: parses arguments, calls the library, prints results.
 
 Everything heavy is imported inside the commands, so that `--help` answers at once.
 """
@@ -22,7 +22,12 @@ _RAW: dict[str, Any] = {"rich_help_panel": "Samples without a header"}
 
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", metavar="NAME", help="See `sordino models`; or an .onnx file."),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Name of a model (`sordino models` lists them) or an .onnx file.",
+    ),
 ]
 
 
@@ -50,7 +55,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; errors that the user can mend are one line and exit code 2."""
+    """Run the command line; a SordinoError is printed as one line and gives exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         # Names and tags may have letters that the terminal's encoding has not.
         if isinstance(stream, TextIOWrapper):
@@ -66,7 +71,7 @@ def main() -> None:
 
 
 def _let_go_of_stdout() -> None:
-    """Drop what a reader that has ended left unread: Python would complain of it at exit."""
+    """Discard unread output after a broken pipe; else Python reports an error at exit."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -125,8 +130,8 @@ def denoise(
         float,
         typer.Option(
             metavar="SECONDS",
-            help="Let the network hear so much of a file first: its first words come out as clean "
-            "as later ones.",
+            help="Adapt the network to this much of the beginning of a file first, so that the "
+            "first words come out as clean as later ones.",
         ),
     ] = 5.0,
     listen: Annotated[float | None, typer.Option(hidden=True)] = None,
@@ -160,7 +165,7 @@ def denoise(
         str | None, typer.Option("--to", metavar="TIME", help="End here.", **_PART)
     ] = None,
     channel: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Take only this channel.", **_PART)
+        int | None, typer.Option(metavar="N", min=1, help="Use only this channel.", **_PART)
     ] = None,
     track: Annotated[
         int | None,
@@ -169,37 +174,45 @@ def denoise(
     jobs: Annotated[
         str,
         typer.Option(
-            "--jobs", "-j", metavar="N", help="Files at a time; auto: one a core.", **_BATCH
+            "--jobs", "-j", metavar="N", help="Files at a time; auto: one for each core.", **_BATCH
         ),
     ] = "1",
     overwrite: Annotated[
         bool,
         typer.Option(
             "--overwrite/--skip-existing",
-            help="What to do where the output is there already.",
+            help="Replace or keep outputs that exist already.",
             **_BATCH,
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done.", **_BATCH)
+        bool, typer.Option("--dry-run", help="Only print what would be done.", **_BATCH)
     ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Show failures only.", **_BATCH)
     ] = False,
     raw_rate: Annotated[
-        int | None, typer.Option(metavar="HZ", help="Sample rate; says that IN is raw.", **_RAW)
+        int | None,
+        typer.Option(
+            metavar="HZ",
+            help="Sample rate of raw input; its presence says that IN has no header.",
+            **_RAW,
+        ),
     ] = None,
     raw_format: Annotated[
-        str, typer.Option(metavar="NAME", help="s16le, s24le, s32le, f32le, u8, alaw ...", **_RAW)
+        str,
+        typer.Option(
+            metavar="NAME", help="Sample format: s16le, s24le, s32le, f32le, u8, alaw ...", **_RAW
+        ),
     ] = "s16le",
     raw_channels: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Channels, interleaved.", **_RAW)
+        int, typer.Option(metavar="N", min=1, help="Number of interleaved channels.", **_RAW)
     ] = 1,
     cluster: Annotated[
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Do it on this Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT. IN may "
+            help="Run on this Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT. IN may "
             "then be s3://, gs://, az:// or https:// too, a .tar or a .parquet, and OUT a folder "
             "of any but https://.",
             **_CLUSTER,
@@ -208,11 +221,18 @@ def denoise(
     cluster_workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", metavar="N", min=0, help="With a core each; if left out, all.", **_CLUSTER
+            "--workers",
+            metavar="N",
+            min=0,
+            help="Workers with one core each; if left out, one for each free core.",
+            **_CLUSTER,
         ),
     ] = None,
     gpu_workers: Annotated[
-        int, typer.Option(metavar="N", min=0, help="With a GPU each, besides.", **_CLUSTER)
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Workers with one GPU each, in addition.", **_CLUSTER
+        ),
     ] = 0,
     section: Annotated[
         float,
@@ -224,11 +244,14 @@ def denoise(
         ),
     ] = 30.0,
     attempts: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How often a file is tried.", **_CLUSTER)
+        int,
+        typer.Option(metavar="N", min=1, help="Number of times that a file is tried.", **_CLUSTER),
     ] = 3,
     timeout: Annotated[
         float,
-        typer.Option(metavar="MINUTES", min=0, help="That a file or section may take.", **_CLUSTER),
+        typer.Option(
+            metavar="MINUTES", min=0, help="Time limit for one file or section.", **_CLUSTER
+        ),
     ] = 60.0,
     retry_failed: Annotated[
         bool,
@@ -244,7 +267,9 @@ def denoise(
     ] = None,
     price: Annotated[
         float | None,
-        typer.Option(min=0, help="Of a worker for an hour, to show costs.", **_CLUSTER),
+        typer.Option(
+            min=0, help="Price of one worker for one hour; the costs are then shown.", **_CLUSTER
+        ),
     ] = None,
 ) -> None:
     """Take the noise out of audio files and videos.
@@ -253,7 +278,6 @@ def denoise(
     changes.  The input is never overwritten, and a batch that was interrupted goes on where it
     stopped.
     """
-    from sordino.batch.origin import is_there
     from sordino.batch.plan import plan
     from sordino.batch.process import FileReport, denoise_files
     from sordino.batch.progress import BatchDisplay
@@ -323,7 +347,7 @@ def denoise(
     planned = plan(inputs, output, noise_out=noise_out, plot=plot, extension=extension, raw=raw)
     if dry_run:
         for job in planned:
-            skipped = not overwrite and is_there(job)
+            skipped = not overwrite and job.target_exists
             note = " (done before: skipped)" if skipped else ""
             typer.echo(f"{job.source_name} -> {job.target_name}{note}")
         return
@@ -380,7 +404,7 @@ def plot(
     ] = None,
     model: Model = "default",
     plain: Annotated[
-        bool, typer.Option("--plain", help="Draw the sound as it is; denoise nothing.")
+        bool, typer.Option("--plain", help="Draw the sound as it is, without denoising.")
     ] = False,
 ) -> None:
     """Draw spectrograms: noisy, noise taken, speech left."""
@@ -434,13 +458,13 @@ def models(
 def bench(
     model: Model = "default",
     rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate.")] = 48000,
-    seconds: Annotated[float, typer.Option(help="Length of the sound that is run.")] = 10.0,
+    seconds: Annotated[float, typer.Option(help="Length of the sound that is processed.")] = 10.0,
     provider: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
             help="Execution provider of ONNX Runtime, such as cuda; if left out, all that are "
-            "there. May be given several times.",
+            "installed. May be given several times.",
         ),
     ] = None,
 ) -> None:

@@ -1,7 +1,8 @@
-"""The table of the commands that live in other rooms, each loaded only when it is called.
+"""The table of the commands of other packages, each loaded only when it is called.
 
-A Typer app of the module named in `COMMANDS` has the command.  So nothing here imports training or
-evaluation code, `sordino --help` answers at once, and a new command needs no new installation.
+`COMMANDS` names the module and the Typer app of each.  So nothing here imports training or
+evaluation code, `sordino --help` answers at once, and a new command needs no entry point in
+pyproject.toml.
 """
 
 from collections.abc import Generator
@@ -38,7 +39,7 @@ FallbackOption = Annotated[
     typer.Option(
         "--voice-fallback",
         metavar="SECONDS|never",
-        help="Keep everybody after so much speech without the voice, until it is heard again.",
+        help="Keep everybody after this much speech without the voice, until it is heard again.",
         **_VOICE,
     ),
 ]
@@ -74,7 +75,7 @@ COMMANDS = {
         "sordino.live.cli:app",
         "live",
         _LIVE,
-        "Check whether live use will work here, and say what mends it.",
+        "Check whether live use will work here, and say how to fix what does not.",
     ),
     "tray": LazyCommand(
         "sordino.live.cli:app", "gui", _LIVE, "Show live use as an icon on the desktop."
@@ -148,7 +149,7 @@ class CommandGroup(typer.core.TyperGroup):
         return [*self.commands, *(name for name in COMMANDS if name not in self.commands)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command; one of another room is only announced."""
+        """Return a command; one of another package only as a stub with its summary."""
         lazy = None if cmd_name in self.commands else COMMANDS.get(cmd_name)
         if lazy is not None:
             return typer.core.TyperCommand(cmd_name, help=lazy.summary, rich_help_panel=lazy.panel)
@@ -164,7 +165,7 @@ class CommandGroup(typer.core.TyperGroup):
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; rooms may import their packages only then."""
+        """Run a command; some packages import their dependencies only then."""
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
@@ -191,18 +192,18 @@ def needing(extra: str, command: str) -> Generator[None]:
         raise _lacking(command, extra, error) from error
 
 
-def _loaded(room: str, name: str) -> Any:
-    """Return the command `name` of the room that has the command `room`."""
-    module, _, app = COMMANDS[room].app.partition(":")
+def _loaded(entry: str, name: str) -> Any:
+    """Import the module of the entry `entry` in `COMMANDS`; return its command `name`."""
+    module, _, app = COMMANDS[entry].app.partition(":")
     try:
         command: Any = typer.main.get_command(getattr(import_module(module), app))
     except ModuleNotFoundError as error:
-        raise _lacking(f"sordino {room}", COMMANDS[room].extra, error) from error
+        raise _lacking(f"sordino {entry}", COMMANDS[entry].extra, error) from error
     return command.commands[name] if isinstance(command, typer.core.TyperGroup) else command
 
 
 def _lacking(command: str, extra: str, error: ModuleNotFoundError) -> Exception:
     """Say which extra has the missing package."""
     if error.name is None or error.name.startswith("sordino"):
-        return error  # a mistake in the room, nothing that the user can install
+        return error  # a bug in Sordino: nothing that the user could install
     return SordinoError(f"`{command}` needs the package {error.name}: {install_command(extra)}")

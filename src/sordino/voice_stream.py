@@ -1,7 +1,7 @@
-"""Keeping enrolled voices only: a stream through a network of format 2, and its guard.
+"""Keeping enrolled voices only: a stream through a network of format 2, and its watchdog.
 
 The network takes an embedding beside the spectrum, and tells with each frame whether that voice
-speaks (`target`).  `VoiceStream` runs it for one or several voices; `VoiceGuard` notices when
+speaks (`target`).  `VoiceStream` runs it for one or several voices; `VoiceWatchdog` notices when
 people speak and none of them is enrolled, so that a wrong profile never silences a meeting.
 """
 
@@ -17,7 +17,7 @@ from sordino.stft import FRAMES_PER_SECOND, Spectra
 
 FALLBACK_SECONDS = 6.0  # of speech without the enrolled voice
 FADE_SECONDS = 1.0  # from the enrolled voices to everybody, and back
-DECISION_FRAMES = 50  # between two decisions of the guard
+DECISION_FRAMES = 50  # between two decisions of the watchdog
 FOREGROUND_DB = 6.0  # people farther away than the enrolled voice are quieter by more than this
 LEVEL_SHARE = 0.02  # of a new frame in the level of the enrolled voice
 RETURN_RATIO = 5.0  # a second of the enrolled voice makes up for so many without it
@@ -40,7 +40,7 @@ class VoiceFilter:
     fallback_seconds: float | None = FALLBACK_SECONDS
 
 
-class VoiceGuard:
+class VoiceWatchdog:
     """Notices that people speak, but not the enrolled voice.
 
     It counts the seconds of speech without that voice.  The voice itself counts down, five times
@@ -51,10 +51,10 @@ class VoiceGuard:
     Args:
         seconds: of speech without the voice until it counts as missing.
 
-    >>> guard = VoiceGuard(1.0)
+    >>> watchdog = VoiceWatchdog(1.0)
     >>> for _ in range(100):
-    ...     guard.update(speech=0.9, target=0.1, power=1.0)
-    >>> guard.missing
+    ...     watchdog.update(speech=0.9, target=0.1, power=1.0)
+    >>> watchdog.missing
     True
     """
 
@@ -103,9 +103,10 @@ class VoiceStream:
     somebody else speaks, by the probability of that: speech * (1 - target).  It is the attenuation
     limit of `Denoiser` in those frames alone; noise is still taken out in full where nobody speaks.
 
-    When the guard misses the voices, the network is run for any voice, too (zeros instead of an
-    embedding), and the sound fades over to that within a second.  The guard decides twice a second,
-    at the same frames for blocks of any size; only while everybody is kept does a step cost more.
+    When the watchdog reports that the voices are missing, the network is also run for any voice
+    (with zeros as the embedding), and the output fades over to that within a second.  The watchdog
+    decides twice a second, at the same frames for any block size.  Only while everybody is kept
+    does a step cost more.
 
     Args:
         network: with the output `target`.
@@ -126,7 +127,7 @@ class VoiceStream:
         self.missing_seconds = 0.0
         """How long the enrolled voices have been missing altogether."""
         self._network, self._channels, self._voices = network, channels, voices
-        self._guard = VoiceGuard(voices.fallback_seconds or FALLBACK_SECONDS)
+        self._watchdog = VoiceWatchdog(voices.fallback_seconds or FALLBACK_SECONDS)
         self._universal = False  # whether the network is run for any voice, too
         self._falls_back = False  # whether the sound fades over to that, or back
         self._share = 0.0  # of the universal mask in the last frame
@@ -139,7 +140,7 @@ class VoiceStream:
     @property
     def voice_missing(self) -> bool:
         """Whether people speak, and no enrolled voice has been heard for some seconds."""
-        return self._guard.missing
+        return self._watchdog.missing
 
     @property
     def keeps_everybody(self) -> bool:
@@ -147,8 +148,8 @@ class VoiceStream:
         return self._universal
 
     def restart_guard(self) -> None:
-        """Let the guard begin anew; what the network remembers stays."""
-        self._guard = VoiceGuard(self._voices.fallback_seconds or FALLBACK_SECONDS)
+        """Let the watchdog begin anew; what the network remembers stays."""
+        self._watchdog = VoiceWatchdog(self._voices.fallback_seconds or FALLBACK_SECONDS)
         self.missing_seconds = 0.0
 
     def process(self, spectra: Spectra) -> Spectra:
@@ -238,15 +239,15 @@ class VoiceStream:
         self.speech_probability, self.target_probability = float(speech[-1]), float(target[-1])
         powers = np.square(spectra.view(np.float32)).sum(2).max(0)
         for each in zip(speech.tolist(), target.tolist(), powers.tolist(), strict=True):
-            self._guard.update(*each)
-            self.missing_seconds += self._guard.missing / FRAMES_PER_SECOND
+            self._watchdog.update(*each)
+            self.missing_seconds += self._watchdog.missing / FRAMES_PER_SECOND
         self._frames = (self._frames + spectra.shape[1]) % DECISION_FRAMES
         if not self._frames:
             self._decide()
 
     def _decide(self) -> None:
-        """Run the network for any voice, too, or no longer, as the guard says."""
-        self._falls_back = self._guard.missing and self._voices.fallback_seconds is not None
+        """Run the network for any voice, too, or no longer, as the watchdog says."""
+        self._falls_back = self._watchdog.missing and self._voices.fallback_seconds is not None
         universal = self._falls_back or self._share > 0
         if universal == self._universal:
             return

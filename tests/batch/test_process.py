@@ -464,9 +464,9 @@ def test_a_picture_without_matplotlib(recording, monkeypatch):
 
 
 def test_a_missing_codec(recording, monkeypatch):
-    from sordino.io import ffmpeg
+    from sordino.io import encoder
 
-    monkeypatch.setitem(ffmpeg._ENCODERS, "aac", "no_such_encoder")
+    monkeypatch.setitem(encoder._ENCODERS, "aac", "no_such_encoder")
     error = failure(recording, recording.with_name("y.m4a"))
     assert "cannot write aac into ipod: choose another format, for instance --format wav" in error
 

@@ -72,7 +72,7 @@ def clips(folder):
 def test_the_input_changes_nothing(clips):
     for clip in clips:
         row = measure(clip, clip.mixture)
-        for name in ("sisdri", "other_alone_db", "target_db", "eaten"):
+        for name in ("sisdri", "other_alone_db", "target_db", "over_suppressed"):
             assert row[name] == pytest.approx(0, abs=0.02)
         assert row["other_both_db"] == pytest.approx(0, abs=0.02)
 
@@ -93,17 +93,17 @@ def test_the_target_itself_is_the_best_and_the_other_is_confusion(clips):
     assert best["confused"] == 0
     worst = measure(clip, clip.others)
     assert worst["confused"] == 100
-    assert worst["eaten"] > 90
+    assert worst["over_suppressed"] > 90
     assert worst["sisdri"] < -10
 
 
-def test_frames_that_lose_more_than_10_db_are_eaten(clips):
+def test_frames_that_lose_more_than_10_db_are_over_suppressed(clips):
     clip = clips[0]
     estimate = clip.mixture.copy()
     estimate[: RATE * 3 // 2] *= np.float32(10 ** (-11 / 20))
-    assert measure(clip, estimate)["eaten"] == pytest.approx(50, abs=8)
+    assert measure(clip, estimate)["over_suppressed"] == pytest.approx(50, abs=8)
     estimate = clip.mixture * np.float32(10 ** (-9 / 20))
-    assert measure(clip, estimate)["eaten"] == 0
+    assert measure(clip, estimate)["over_suppressed"] == 0
 
 
 def test_the_oracle_mask_keeps_the_target_and_takes_the_other(clips):

@@ -7,7 +7,7 @@ import soundfile
 
 from sordino.errors import SordinoError
 from sordino.io.audiofile import open_sink, open_source
-from sordino.io.ffmpeg import ContainerSource
+from sordino.io.decoder import ContainerSource
 from sordino.io.formats import CONTAINERS
 from sordino.io.remux import remux
 from support.media import Through, write_sound

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sordino.io.audiofile import open_source
-from sordino.io.ffmpeg import ContainerSource
+from sordino.io.decoder import ContainerSource
 from sordino.io.formats import CONTAINERS, VIDEOS
 from sordino.io.remux import remux
 from support.media import Through, rumble, sound_of, write_recording, write_sound, write_video

@@ -10,7 +10,7 @@ import pytest
 from av.stream import Disposition
 
 from sordino.errors import SordinoError
-from sordino.io.ffmpeg import ContainerSource
+from sordino.io.decoder import ContainerSource
 from sordino.io.formats import CONTAINERS, VIDEOS
 from sordino.io.remux import remux
 from support.media import Through, lag, packets_of, rumble, sound_of, write_recording, write_video

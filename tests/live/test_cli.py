@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from support.sound_servers import PATIENCE, Player, undisturbed, wait_for
+from support.sound_servers import TIMEOUT, Player, undisturbed, wait_for
 from support.terminal import Terminal
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ RATE = 48000
 
 def run(*arguments, **options):
     command = [*SORDINO, *map(str, arguments)]
-    options = {"capture_output": True, "text": True, "timeout": 2 * PATIENCE, **options}
+    options = {"capture_output": True, "text": True, "timeout": 2 * TIMEOUT, **options}
     return subprocess.run(command, stdin=subprocess.DEVNULL, **options)
 
 
@@ -111,7 +111,7 @@ def test_signals_end_it_cleanly(server, number):
         assert own(server)
         process.send_signal(number)
         rest = list(lines)
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
         assert process.stderr.read() == ""
     text = "".join(head + rest)
     assert "choose the microphone 'Sordino Microphone'" in text
@@ -165,7 +165,7 @@ def test_the_other_direction(server):
         assert "active" in states
         assert "sordino_loudspeaker" in server.sinks()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
     assert own(server) == []
 
 
@@ -177,7 +177,7 @@ def test_without_a_virtual_microphone(server):
         assert own(server) == []
         assert first["loop_seconds"] is None
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
 
 
 @pytest.mark.parametrize("server", ["pulseaudio"], indirect=True)
@@ -185,7 +185,7 @@ def test_a_reader_that_ends_is_no_error(server):
     with running("live", "--json") as process:
         process.stdout.readline()
         process.stdout.close()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
         assert process.stderr.read() == ""
     assert own(server) == []
 

@@ -12,7 +12,7 @@ import pytest
 
 from sordino.live import doctor
 from sordino.live.config import Settings
-from support.sound_servers import PATIENCE, Player, Server, wait_for
+from support.sound_servers import TIMEOUT, Player, Server, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ def examine(monkeypatch):
 
 def run(*arguments, **options):
     command = [*SORDINO, "doctor", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=2 * TIMEOUT, **options)
 
 
 def own(server):

@@ -20,7 +20,7 @@ from support.signals import agreement_db, noise, tone
 
 RATE = 48000
 FRAME = RATE // 100
-PATIENCE = 30  # seconds
+TIMEOUT = 30  # seconds
 
 
 @contextmanager
@@ -41,8 +41,8 @@ def running(sound, models, controls=None, rate=RATE, realtime=False, out_rate=No
         assert engine.failure is None
 
 
-def wait_until(condition, patience=PATIENCE):
-    deadline = time.monotonic() + patience
+def wait_until(condition, timeout=TIMEOUT):
+    deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.01)
@@ -56,7 +56,7 @@ def wait_for_sound(engine, seconds):
 def cleaned(sound, models, controls=None, **options):
     """Run an engine to the end of a sound, as fast as possible; return what it gave, aligned."""
     with running(sound, models, controls, **options) as engine:
-        assert engine.finished.wait(PATIENCE)
+        assert engine.finished.wait(TIMEOUT)
         assert engine.completed
         delay = engine.fallback.delay
     return engine.sink.sound[delay:]
@@ -97,7 +97,7 @@ def test_an_engine_at_another_rate(rate):
     source.open()
     sink.open()
     engine.start()
-    assert engine.finished.wait(PATIENCE)
+    assert engine.finished.wait(TIMEOUT)
     source.close()
     sink.close()
     assert engine.failure is None
@@ -123,7 +123,7 @@ def test_bypass_is_aligned_and_untouched():
 
 def test_mute_is_silent_and_recorded_nowhere():
     with running(noise(RATE), [constant_mask(0)], Controls(muted=True)) as engine:
-        assert engine.finished.wait(PATIENCE)
+        assert engine.finished.wait(TIMEOUT)
         monitor = engine._monitor
     assert not engine.sink.sound[engine.fallback.delay + FRAME :].any()
     noisy, clean = monitor.recent(0.5)
@@ -174,7 +174,7 @@ def test_no_switch_clicks_or_echoes():
     source.open()
     sink.open()
     engine.start()
-    assert engine.finished.wait(PATIENCE)
+    assert engine.finished.wait(TIMEOUT)
     source.close()
     sink.close()
     out = sink.sound[engine.fallback.delay :]
@@ -198,7 +198,7 @@ def test_what_a_device_should_not_send_does_no_harm():
 
 def test_it_stops_after_so_many_samples():
     with running(noise(2 * RATE), [constant_mask(0)], until=RATE) as engine:
-        assert engine.finished.wait(PATIENCE)
+        assert engine.finished.wait(TIMEOUT)
         assert engine.completed
         assert engine._monitor.samples == RATE
 
@@ -267,7 +267,7 @@ def test_a_short_stall_is_no_overload():
 def test_slow_files_are_denoised_all_the_same():
     sound, model = noise(RATE // 2), SlowModel(0.02)
     with running(sound, [model]) as engine:
-        assert engine.finished.wait(PATIENCE)
+        assert engine.finished.wait(TIMEOUT)
         assert engine.fallback.level == 0
     assert (
         agreement_db(denoise(sound, RATE, model), engine.sink.sound[engine.fallback.delay :]) > 100
@@ -289,7 +289,7 @@ def test_a_failure_is_kept_for_who_asks():
     source.open()
     sink.open()
     engine.start()
-    assert engine.finished.wait(PATIENCE)
+    assert engine.finished.wait(TIMEOUT)
     assert "broken" in str(engine.failure)
     assert not engine.completed
     engine.stop()

@@ -20,15 +20,15 @@ with Keys() as keys:
     print("works" if keys.works else "no keys", flush=True)
     pressed = ""
     while "q" not in pressed:
-        pressed = keys.read({patience})
+        pressed = keys.read({timeout})
         print("pressed", ascii(pressed), flush=True)
         if "e" in pressed:
             raise ValueError("an error")
 """
-COMMAND = [sys.executable, "-c", PROGRAM.format(patience=30)]
+COMMAND = [sys.executable, "-c", PROGRAM.format(timeout=30)]
 # A signal between Python's look for signals and its waiting is handled after the waiting, so that
 # a program that gets one waits for short times, as `sordino live` does.
-INTERRUPTED = [sys.executable, "-c", PROGRAM.format(patience=0.5)]
+INTERRUPTED = [sys.executable, "-c", PROGRAM.format(timeout=0.5)]
 
 
 def echoes(mode):
@@ -102,7 +102,7 @@ def test_keys_work_again_after_a_stop():
 
 
 def test_without_a_terminal_there_are_no_keys():
-    command = [sys.executable, "-c", PROGRAM.format(patience=0.01).replace('"q" not', '"" not')]
+    command = [sys.executable, "-c", PROGRAM.format(timeout=0.01).replace('"q" not', '"" not')]
     for source in (subprocess.DEVNULL, subprocess.PIPE):
         done = subprocess.run(command, stdin=source, capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout) == (0, "no keys\n"), done.stderr
@@ -110,7 +110,7 @@ def test_without_a_terminal_there_are_no_keys():
 
 def test_in_the_background_there_are_no_keys():
     # A shell with job control starts the program as a job that is not the terminal's own.
-    program = PROGRAM.format(patience=0.01).replace('"q" not', '"" not')
+    program = PROGRAM.format(timeout=0.01).replace('"q" not', '"" not')
     with Terminal(["sh", "-c", f"set -m; {sys.executable} -c '{program}' & wait $!"]) as terminal:
         terminal.expect("no keys")
         assert terminal.wait() == 0

@@ -14,7 +14,7 @@ from sordino.live.recorder import PART, Recorder, recover
 from support.signals import noise
 
 RATE = 8000
-PATIENCE = 30  # seconds
+TIMEOUT = 30  # seconds
 
 
 def record(folder, sound, seconds=None, block=80):
@@ -26,7 +26,7 @@ def record(folder, sound, seconds=None, block=80):
 
 
 def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -53,7 +53,7 @@ def test_it_ends_by_itself(tmp_path):
     taking = Recorder(tmp_path, RATE, 0.5)
     for _ in range(100):
         taking.feed(noise(80), noise(80))
-    assert taking.done.wait(PATIENCE)
+    assert taking.done.wait(TIMEOUT)
     assert [soundfile.info(path).frames for path in taking.paths] == [RATE // 2] * 2
     taking.close()
 
@@ -114,7 +114,7 @@ def test_a_full_disk_is_said_and_ends_the_recording(tmp_path, monkeypatch):
     wait_until(lambda: taking._files.samples >= RATE)
     monkeypatch.setattr(taking._files, "write", full)
     taking.feed(noise(RATE), noise(RATE))
-    assert taking.done.wait(PATIENCE)
+    assert taking.done.wait(TIMEOUT)
     assert "No space left" in taking.problem
     taking.feed(noise(RATE), noise(RATE))
     taking.close()

@@ -29,7 +29,7 @@ from support.rig import MemorySink, MemorySource
 from support.signals import agreement_db, level_db, noise, tone
 
 RATE = 48000
-PATIENCE = 30  # seconds
+TIMEOUT = 30  # seconds
 TESTS = Path(__file__).parents[1]
 
 
@@ -40,8 +40,8 @@ def identity(tmp_path):
     return path
 
 
-def wait_until(condition, patience=PATIENCE):
-    deadline = time.monotonic() + patience
+def wait_until(condition, timeout=TIMEOUT):
+    deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.01)
@@ -81,7 +81,7 @@ def test_an_hour_in_constant_memory(tmp_path, identity, record_property):
 def test_the_same_sound_as_offline(tmp_path):
     noisy, recording = examples.path("office_48k"), tmp_path / "clean.wav"
     with Session(Settings(), FileBackend(noisy, recording, speed=None)) as session:
-        assert session.wait(PATIENCE)
+        assert session.wait(TIMEOUT)
         assert session.status().model == "default"
         assert session.status().taken_db > 5
     with open_source(noisy) as source:
@@ -94,7 +94,7 @@ def test_it_ends_after_its_seconds(tmp_path, identity):
     soundfile.write(tmp_path / "noise.wav", noise(RATE), RATE)
     system = FileBackend(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None, loops=None)
     with Session(Settings(model=identity, seconds=2.5), system) as session:
-        assert session.wait(PATIENCE)
+        assert session.wait(TIMEOUT)
         assert session.status().seconds == 2.5
 
 
@@ -363,7 +363,7 @@ def test_a_failure_inside_ends_the_session(bench, settings, monkeypatch):
 
         monkeypatch.setattr(session._engine, "_denoised", broken)
         with pytest.raises(SordinoError, match="broken"):
-            session.wait(PATIENCE)
+            session.wait(TIMEOUT)
         assert session.status().state == "waiting"
 
 
@@ -447,7 +447,7 @@ def test_a_session_is_recorded_to_its_end(tmp_path, identity):
     soundfile.write(tmp_path / "noise.wav", sound, RATE, subtype="FLOAT")
     system = FileBackend(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None)
     with Session(Settings(model=identity, record=tmp_path / "kept"), system) as session:
-        assert session.wait(PATIENCE)
+        assert session.wait(TIMEOUT)
     clean, noisy = sorted((tmp_path / "kept").iterdir())
     for path in (clean, noisy):
         kept = soundfile.read(path, dtype="float32")[0][RATE // 100 :]
@@ -501,7 +501,7 @@ def test_a_recording_survives(ending, tmp_path, identity):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout.readline() == "ready\n"
         program.send_signal(getattr(signal, ending.split()[0]))
-        program.wait(PATIENCE)
+        program.wait(TIMEOUT)
     kept = tmp_path / "kept"
     if handles == "handles":
         assert program.returncode == 0
@@ -511,7 +511,7 @@ def test_a_recording_survives(ending, tmp_path, identity):
         microphone = tmp_path / "noise.wav"
         system = FileBackend(microphone, tmp_path / "out.wav", speed=None)
         with Session(Settings(model=identity, record=kept), system) as session:
-            session.wait(PATIENCE)
+            session.wait(TIMEOUT)
     paths = sorted(kept.iterdir())
     assert {path.suffix for path in paths} == {".wav"}
     assert len(paths) == (2 if handles == "handles" else 4)

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from sordino.live import terminal
-from sordino.live.status import Status
+from sordino.live.monitor import Status
 from sordino.live.terminal import METER_WIDTH, device_lines, panel, state_line, summary
 
 STATUS = Status(

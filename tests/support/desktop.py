@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from support.sound_servers import PATIENCE
+from support.sound_servers import TIMEOUT
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
@@ -29,12 +29,12 @@ def application():
     return QApplication.instance() or QApplication(sys.argv[:1])
 
 
-def spin_until(condition, what, patience=PATIENCE):
+def spin_until(condition, what, timeout=TIMEOUT):
     """Let Qt work until something is true; return its value."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         application().processEvents()
         if value := condition():
             return value
         time.sleep(0.005)
-    raise AssertionError(f"{what}: not within {patience} s")
+    raise AssertionError(f"{what}: not within {timeout} s")

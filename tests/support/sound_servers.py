@@ -13,7 +13,7 @@ import numpy as np
 import pulsectl
 import pytest
 
-PATIENCE = 30.0  # seconds until something that must happen counts as not happening
+TIMEOUT = 30.0  # seconds until something that must happen counts as not happening
 RATE = 48000
 _FORMAT = f"rate={RATE} channels=1 channel_map=mono"
 
@@ -61,14 +61,14 @@ def undisturbed(attempt, check, attempts=5):
     return attempt()
 
 
-def wait_for(condition, what, patience=PATIENCE):
+def wait_for(condition, what, timeout=TIMEOUT):
     """Return the first true value of `condition()`."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if value := condition():
             return value
         time.sleep(0.01)
-    raise AssertionError(f"{what}: not within {patience} s")
+    raise AssertionError(f"{what}: not within {timeout} s")
 
 
 class Server:

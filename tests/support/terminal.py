@@ -11,7 +11,7 @@ import termios
 import threading
 from fcntl import ioctl
 
-PATIENCE = 30.0  # seconds until something that must happen counts as not happening
+TIMEOUT = 30.0  # seconds until something that must happen counts as not happening
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -68,7 +68,7 @@ class Terminal:
             return text in self.output[after:]
 
         with self._changed:
-            seen = self._changed.wait_for(found, PATIENCE)
+            seen = self._changed.wait_for(found, TIMEOUT)
         assert seen, f"{text!r} was not printed: {self.output[after:]}"
         return after + self.output[after:].index(text) + len(text)
 
@@ -87,7 +87,7 @@ class Terminal:
         return self.wait()
 
     def wait(self):
-        code = self.process.wait(PATIENCE)
+        code = self.process.wait(TIMEOUT)
         if self._open:
             self._drain()
         return code

@@ -1,12 +1,15 @@
-"""What is to be done: inputs as people write them -> jobs, each from one file to another."""
+"""The plan of a batch: inputs as people write them -> jobs, and which of those are done already."""
 
 import glob
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from sordino.errors import SordinoError
 from sordino.io.atomic import is_special
@@ -19,6 +22,7 @@ CLEAN, NOISE = ".clean", ".noise"
 """What a name gets before its extension when the output lies beside the input."""
 
 _MAGIC = "*?["
+_ATTRIBUTE = "user.sordino"  # extended attribute of an output, with its `Origin`
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,11 @@ class Job:
     def target_name(self) -> str:
         """What messages call the target."""
         return "standard output" if self.target == PIPE else str(self.target)
+
+    @property
+    def target_exists(self) -> bool:
+        """Whether the file to write exists already."""
+        return self.target != PIPE and os.path.exists(self.target) and not is_special(self.target)
 
     @property
     def outputs(self) -> list[Path]:
@@ -333,3 +342,41 @@ def _refuse_overwriting(jobs: Sequence[Job]) -> None:
                     "denoise them one after the other, into different folders"
                 )
             writers[real] = job
+
+
+class Origin(NamedTuple):
+    """What an output was made from and how.
+
+    It is kept as an extended attribute of the file, where the system has those (Linux); the sound
+    is not changed.  Without it, an output that exists counts as done.
+    """
+
+    source: str
+    """Absolute path of the recording; only its hash is kept."""
+    options: str
+    """In words."""
+
+
+def write_origin(target: Path, origin: Origin) -> None:
+    """Store the origin of a file that is being written."""
+    if hasattr(os, "setxattr"):
+        note = json.dumps(origin._replace(source=_hash(origin.source)))
+        with suppress(OSError):
+            os.setxattr(target, _ATTRIBUTE, note.encode())
+
+
+def read_origin(target: Path) -> Origin | None:
+    """Return the origin of a file, with the hash of its source; None if unknown."""
+    if hasattr(os, "getxattr"):
+        with suppress(OSError, ValueError, TypeError):
+            return Origin(*json.loads(os.getxattr(target, _ATTRIBUTE)))
+    return None
+
+
+def same_source(made: Origin, now: Origin) -> bool:
+    """Whether an origin that was read and a new one name the same recording."""
+    return made.source == _hash(now.source)
+
+
+def _hash(path: str) -> str:
+    return sha256(os.fsencode(path)).hexdigest()[:16]

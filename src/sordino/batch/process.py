@@ -24,13 +24,21 @@ from threading import Event
 from time import perf_counter
 from typing import BinaryIO, Literal, cast
 
-from sordino.batch.origin import Origin, is_there, read_origin, same_source, write_origin
-from sordino.batch.plan import PIPE, Job, extension_of, plan
+from sordino.batch.plan import (
+    PIPE,
+    Job,
+    Origin,
+    extension_of,
+    plan,
+    read_origin,
+    same_source,
+    write_origin,
+)
 from sordino.batch.track import Settings, TrackDenoiser
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write, is_special, remove_stale_parts
 from sordino.io.audiofile import PipeInput, Sink, Source, explain, open_sink, open_source
-from sordino.io.ffmpeg import ContainerSource
+from sordino.io.decoder import ContainerSource
 from sordino.io.formats import CONTAINERS, EXTENSIONS, VIDEOS, Readable, SoundInfo
 from sordino.io.loudness import LoudnessMeter
 from sordino.io.remux import COVER_LOST, remux
@@ -219,7 +227,7 @@ class _Task:
         job = self._job
         begin = perf_counter()
         try:
-            if not self._overwrite and is_there(job):
+            if not self._overwrite and job.target_exists:
                 return self._skipped()
             with self._stack:
                 self._denoise()

@@ -21,7 +21,7 @@ from sordino.batch.track import Settings, StreamDenoiser, TrackDenoiser
 from sordino.cluster import storage
 from sordino.errors import SordinoError
 from sordino.io.audiofile import Sink, open_sink, open_source
-from sordino.io.ffmpeg import ContainerSource
+from sordino.io.decoder import ContainerSource
 from sordino.io.formats import SoundInfo
 from sordino.model import Model
 

@@ -17,11 +17,17 @@ data = typer.Typer(
 app.add_typer(data, name="data")
 console = Console(markup=False, highlight=False)
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Corpora of `data list`.")]
-Folder = Annotated[Path, typer.Option("--folder", "-d", help="Holds a folder for each corpus.")]
+Names = Annotated[
+    list[str], typer.Argument(metavar="NAME...", help="Names of corpora; see `sordino data list`.")
+]
+Folder = Annotated[
+    Path, typer.Option("--folder", "-d", help="Folder with one subfolder for each corpus.")
+]
 Registry = Annotated[
     Path | None,
-    typer.Option(metavar="TOML", help="More corpora, in the form of the package's corpora.toml."),
+    typer.Option(
+        metavar="TOML", help="Further corpora, in the format of the package's corpora.toml."
+    ),
 ]
 DATA = Path("data")
 
@@ -32,7 +38,7 @@ def list_corpora(
     folder: Folder = DATA,
     registry: Registry = None,
 ) -> None:
-    """List the corpora, their licences, and what is there of them."""
+    """List the corpora, their licences, and what has been fetched of them."""
     from rich.table import Table
 
     from sordino.corpora.fetch import Record
@@ -73,25 +79,29 @@ def fetch(
         typer.Option("--part", metavar="PART", help="Only this part; may be given several times."),
     ] = None,
     accept: Annotated[
-        bool, typer.Option("--accept-licence", help="The licence that is shown is accepted.")
+        bool, typer.Option("--accept-licence", help="Accept the licence that is shown.")
     ] = False,
     folder: Folder = DATA,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Downloads at a time.")] = 2,
     mirror: Annotated[
-        str, typer.Option(metavar="URL", help="Folder that holds the files, in place of the home.")
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Folder with the files, to be used instead of the corpus's own address.",
+        ),
     ] = "",
     archives: Annotated[
         list[Path] | None,
-        typer.Option("--archive", metavar="FILE", help="An archive that is here already."),
+        typer.Option("--archive", metavar="FILE", help="Archive that was downloaded before."),
     ] = None,
     keep_archives: Annotated[
-        bool, typer.Option("--keep-archives", help="Leave archives there once unpacked.")
+        bool, typer.Option("--keep-archives", help="Keep the archives after unpacking.")
     ] = False,
     registry: Registry = None,
 ) -> None:
-    """Fetch corpora, once their licence is accepted; what was interrupted goes on.
+    """Fetch corpora after their licence is accepted; interrupted downloads resume.
 
-    Test halves are fetched only if they are named by --part.
+    Test sets are fetched only if --part names them.
     """
     from sordino.corpora.fetch import describe
     from sordino.corpora.fetch import fetch as run
@@ -130,19 +140,21 @@ def prepare(
     folder: Folder = DATA,
     min_dnsmos: Annotated[
         float,
-        typer.Option(help="Predicted opinion (DNSMOS, overall) that clean speech needs; 0: none."),
+        typer.Option(help="Leave out clean speech with a lower DNSMOS OVRL; 0 keeps all."),
     ] = 2.7,
-    min_seconds: Annotated[float, typer.Option(help="Leave out what is shorter.")] = 0.5,
+    min_seconds: Annotated[float, typer.Option(help="Leave out shorter recordings.")] = 0.5,
     licences: Annotated[
         list[str] | None,
         typer.Option(
             "--licence",
             metavar="NAME",
-            help="Take only clips of this licence, such as CC0 or CC-BY; may be given several "
+            help="Use only clips with this licence, such as CC0 or CC-BY; may be given several "
             "times.",
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes; 0: one a core.")] = 0,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=0, help="Processes; 0: one for each core.")
+    ] = 0,
     registry: Registry = None,
 ) -> None:
     """Measure the recordings and write a manifest of what is of use, with its splits."""
@@ -180,7 +192,7 @@ def stats(
 def shard(
     names: Names,
     out: Annotated[
-        str, typer.Option("--out", "-o", help="Folder, or an address such as s3://bucket/shards.")
+        str, typer.Option("--out", "-o", help="Folder, or a URL such as s3://bucket/shards.")
     ],
     folder: Folder = DATA,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",

@@ -69,28 +69,28 @@ def write_shards(
     with Progress(disable=not progress) as bar, TemporaryDirectory() as work:
         for kind, group in chosen.items():
             task = bar.add_task(f"packing {kind}", total=len(group))
-            shelf = _Shelf(files, f"{root}/{kind}")
+            destination = _Destination(files, f"{root}/{kind}")
             group.sort(key=_shuffled)
             # A shard is moved to its place when it is complete.
             with ShardWriter(
-                f"{work}/{kind}-%06d.tar", maxsize=megabytes * 1e6, post=shelf.put, verbose=0
+                f"{work}/{kind}-%06d.tar", maxsize=megabytes * 1e6, post=destination.put, verbose=0
             ) as writer:
                 for row in group:
                     for sample in _samples(row, data / row.corpus / AUDIO):
                         writer.write(sample)
                     bar.advance(task)
-            counts[kind] = shelf.count
+            counts[kind] = destination.count
     return counts
 
 
-class _Shelf:
-    """Where the shards of a kind go, on any file system."""
+class _Destination:
+    """The folder for the shards of one kind, on any file system fsspec knows."""
 
     def __init__(self, files: Any, folder: str) -> None:
         self.files, self.folder, self.count = files, folder, 0
 
     def put(self, shard: str) -> None:
-        """Move a finished shard there; one that nothing was written to is left out."""
+        """Move a finished shard to the folder and number it."""
         name = f"{self.folder}/{self.count:06d}.tar"
         self.files.makedirs(self.folder, exist_ok=True)
         self.files.put_file(shard, f"{name}.part")

@@ -30,15 +30,20 @@ MAX_JOBS = 8  # systems run in one process, which cannot feed more
 
 Folder = Annotated[
     Path,
-    typer.Argument(metavar="DIR", help="Noisy recordings, or noisy/ and, if you have it, clean/"),
+    typer.Argument(
+        metavar="DIR",
+        help="Noisy recordings, or a folder with noisy/ and, if there are references, clean/",
+    ),
 ]
 Models = Annotated[
     list[str] | None,
-    typer.Option("--model", help="Name or .onnx file; repeat it to compare several."),
+    typer.Option("--model", help="Name of a model or .onnx file; repeat it to compare several."),
 ]
 Baselines = Annotated[
     list[str] | None,
-    typer.Option("--baseline", metavar="NAME", help="Only this other system; repeatable."),
+    typer.Option(
+        "--baseline", metavar="NAME", help="Compare with this noise suppressor only; repeatable."
+    ),
 ]
 OldPeers = Annotated[list[str] | None, typer.Option("--peer", hidden=True)]
 Outputs = Annotated[
@@ -46,7 +51,7 @@ Outputs = Annotated[
     typer.Option(
         "--outputs",
         metavar="[NAME=]DIR",
-        help="A folder of another system's outputs, with those under other conditions in "
+        help="Folder of another system's outputs; those under other conditions are in "
         "DIR/CONDITION/; repeatable.",
     ),
 ]
@@ -54,42 +59,55 @@ ExportInputs = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Write the inputs of all conditions there, for --outputs of other systems, and stop.",
+        help="Write the inputs under all conditions, to run other systems on them, and stop.",
     ),
 ]
 Figures = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="A folder of CSV files with figures measured before."),
+    typer.Option(metavar="DIR", help="Folder of CSV files with the figures of earlier runs."),
 ]
 Beside = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME[=TITLE]", help="Of --figures, only this system; repeatable."),
+    typer.Option(metavar="NAME[=TITLE]", help="Show only this system of --figures; repeatable."),
 ]
 Versus = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Compare with this system; the best other one by default."),
+    typer.Option(
+        metavar="NAME", help="Compare with this system; by default with the best other one."
+    ),
 ]
 Level = Annotated[
-    float | None, typer.Option(metavar="DBFS", help="Bring the input to this RMS level.")
+    float | None, typer.Option(metavar="DBFS", help="Scale the input to this RMS level.")
 ]
-Band = Annotated[float | None, typer.Option(metavar="HZ", help="Low-pass the input at this.")]
+Band = Annotated[
+    float | None, typer.Option(metavar="HZ", help="Low-pass the input at this frequency.")
+]
 Voice = Annotated[
     bool,
-    typer.Option("--voice", help="Measure how well an enrolled voice is kept and others go."),
+    typer.Option(
+        "--voice", help="Measure how well an enrolled voice is kept and other voices are removed."
+    ),
 ]
 WarmUp = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", help="Play so much of a clip before it, not scored."),
+    typer.Option(
+        metavar="SECONDS", help="Warm up on this much of each clip first, without scoring it."
+    ),
 ]
 OldHeardBefore = Annotated[bool, typer.Option("--heard-before", hidden=True)]
 AllConditions = Annotated[
     bool,
-    typer.Option("--conditions", help="Also measure under all other conditions, with goals."),
+    typer.Option(
+        "--conditions",
+        help="Also measure under all other conditions, and compare with their goals.",
+    ),
 ]
 OneCondition = Annotated[
     list[str] | None,
     typer.Option(
-        "--condition", metavar="NAME", help=f"Only this one of {', '.join(CONDITIONS)}; repeatable."
+        "--condition",
+        metavar="NAME",
+        help=f"Measure only under this one of {', '.join(CONDITIONS)}; repeatable.",
     ),
 ]
 Metrics = Annotated[
@@ -97,13 +115,13 @@ Metrics = Annotated[
     typer.Option(
         "--metrics",
         "--measures",
-        help="all, fast, or names separated by commas, as in the CSV; others cost no time.",
+        help="all, fast, or names separated by commas, as in the CSV; no others are computed.",
     ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N clips.")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Use only the first N clips.")]
 Jobs = Annotated[
     int | None,
-    typer.Option(min=1, help="Processes that score; the number of cores by default."),
+    typer.Option(min=1, help="Processes that score; by default one for each core."),
 ]
 Cluster = Annotated[
     str | None,
@@ -115,22 +133,30 @@ Cluster = Annotated[
 ]
 Meta = Annotated[
     Path | None,
-    typer.Option(help="A CSV that describes the clips; META.csv in or above DIR by default."),
+    typer.Option(help="CSV file that describes the clips; by default META.csv in or above DIR."),
 ]
 By = Annotated[
     list[str] | None,
-    typer.Option(metavar="COLUMN", help="Break the figures down by a column of it; repeatable."),
+    typer.Option(
+        metavar="COLUMN", help="Break the figures down by this column of META.csv; repeatable."
+    ),
 ]
 Csv = Annotated[
-    Path | None, typer.Option(metavar="OUT", help="Write the figures of every clip there.")
+    Path | None,
+    typer.Option(metavar="OUT", help="Write the figures of every clip to this CSV file."),
 ]
-Parquet = Annotated[Path | None, typer.Option(metavar="OUT", help="The same as Parquet.")]
+Parquet = Annotated[
+    Path | None,
+    typer.Option(metavar="OUT", help="Write the figures of every clip to this Parquet file."),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Keep the figures in --csv and measure the rest.")
 ]
 Report = Annotated[
     Path | None,
-    typer.Option(metavar="OUT.html", help="One HTML file with plots, pictures and players."),
+    typer.Option(
+        metavar="OUT.html", help="Write an HTML page with plots, spectrograms and players."
+    ),
 ]
 Curve = Annotated[
     Path | None,
@@ -138,7 +164,7 @@ Curve = Annotated[
 ]
 CurveMeasures = Annotated[
     str,
-    typer.Option("--curve-measure", help="Quality on the curve: names separated by commas."),
+    typer.Option("--curve-measure", help="Measures of quality on the curve, separated by commas."),
 ]
 Macs = Annotated[
     list[str] | None,
@@ -154,13 +180,14 @@ Cards = Annotated[
     typer.Option(
         "--card",
         metavar="CARD.md",
-        help="Write the figures into this model card, between its marks; repeatable.",
+        help="Write the figures into this model card, between its markers; repeatable.",
     ),
 ]
 Pictures = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="For the pictures of the card; a folder of its name by default."
+        metavar="DIR",
+        help="Folder for the pictures of the card; by default one of the card's name.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]

@@ -38,12 +38,13 @@ MEASURES = {  # title and decimals
     "other_both_db": ("other, both dB", 1),
     "other_alone_db": ("other, alone dB", 1),
     "target_db": ("target dB", 1),
-    "eaten": ("eaten %", 1),
+    "over_suppressed": ("over-suppressed %", 1),
     "confused": ("confused %", 0),
 }
 NOTE = (
-    "SI-SDRi, PESQ, confused and 'other, both' where both speak; 'target' and 'eaten' where it is "
-    "alone; dB of attenuation.  ± half of the bootstrap 95 % interval over pairs of speakers"
+    "SI-SDRi, PESQ, confused and 'other, both' where both speak; 'target' and 'over-suppressed' "
+    "where it is alone; dB of attenuation.  ± half of the bootstrap 95 % interval over pairs of "
+    "speakers"
 )
 Row = dict[str, float]
 

@@ -20,7 +20,7 @@ from sordino.evaluate.metrics import RATE, fit, resample, si_sdr, speech_attenua
 TARGET_ALONE, BOTH, OTHER_ALONE = slice(0, 3), slice(3, 7), slice(7, 10)  # s
 FRAME = RATE // 50  # 20 ms
 ACTIVE_DB = 25.0  # a frame of the target is active within this of its loudest
-EATEN_DB = 10.0  # a frame that loses more than this is eaten
+OVER_SUPPRESSED_DB = 10.0  # more attenuation than this over-suppresses a frame
 SILENT = 1e-10  # power, -100 dBFS
 MASK_WINDOW = 512  # samples, of the oracle mask
 
@@ -121,7 +121,7 @@ def measure(clip: VoiceClip, estimate: Mono) -> dict[str, float]:
         where both speak (least squares on target and other), dB.
         ``other_alone_db``: how much the other is attenuated where the target is silent, dB.
         ``target_db``: how much the target is attenuated where it speaks alone, dB.
-        ``eaten``: share of its active frames there that lose more than 10 dB, %.
+        ``over_suppressed``: share of its active frames there that lose more than 10 dB, %.
         ``confused``: 100 where the output in the overlap is nearer to the other, else 0.
     """
     mixture, target, others, y = (
@@ -138,7 +138,9 @@ def measure(clip: VoiceClip, estimate: Mono) -> dict[str, float]:
         "target_db": speech_attenuation(
             _part(clip.target, TARGET_ALONE), _part(estimate, TARGET_ALONE)
         ),
-        "eaten": _eaten(_part(clip.target, TARGET_ALONE), _part(estimate, TARGET_ALONE)),
+        "over_suppressed": _over_suppressed(
+            _part(clip.target, TARGET_ALONE), _part(estimate, TARGET_ALONE)
+        ),
         "confused": 100.0 * (si_sdr(others, y) > after),
     }
 
@@ -149,7 +151,7 @@ def _fall(before: Mono, after: Mono) -> float:
     return min(float(10 * np.log10(powers[0] / powers[1])), 60.0)
 
 
-def _eaten(clean: Mono, estimate: Mono) -> float:
+def _over_suppressed(clean: Mono, estimate: Mono) -> float:
     """Share of active frames that lose more than 10 dB, %."""
     powers = [
         np.square(x[: len(x) // FRAME * FRAME].astype(np.float64)).reshape(-1, FRAME).mean(1)
@@ -158,4 +160,4 @@ def _eaten(clean: Mono, estimate: Mono) -> float:
     levels: list[NDArray[np.float64]] = [10 * np.log10(power + SILENT) for power in powers]
     clean_db, estimate_db = levels
     active = clean_db > clean_db.max() - ACTIVE_DB
-    return float(100 * np.mean((clean_db - estimate_db)[active] > EATEN_DB))
+    return float(100 * np.mean((clean_db - estimate_db)[active] > OVER_SUPPRESSED_DB))

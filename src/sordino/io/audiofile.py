@@ -31,7 +31,8 @@ from av.error import DecoderNotFoundError, FFmpegError, InvalidDataError
 from sordino.arrays import Interleaved
 from sordino.errors import SordinoError
 from sordino.io.atomic import TEMPORARY, is_special
-from sordino.io.ffmpeg import ContainerSink, ContainerSource
+from sordino.io.decoder import ContainerSource
+from sordino.io.encoder import ContainerSink
 from sordino.io.formats import (
     CONTAINERS,
     EXTENSIONS,

@@ -42,6 +42,9 @@ CONTAINERS = {
 }
 """Extension -> FFmpeg's names of the format and of its usual encoder; sound only."""
 
+LOSSLESS_CODECS = ("pcm_", "flac", "alac", "wavpack", "tta", "ape", "mlp", "truehd")
+"""What FFmpeg's names of lossless codecs begin with."""
+
 VIDEOS = {
     "mp4": ("mp4", "aac"),
     "m4v": ("mp4", "aac"),

@@ -18,7 +18,12 @@ Input = Annotated[
 ]
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", metavar="NAME", help="See `sordino models`; or an .onnx file."),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Name of a model (see `sordino models`) or .onnx file.",
+    ),
 ]
 Rate = Annotated[int, typer.Option(metavar="HZ", help="Sample rate of the engine.")]
 
@@ -38,19 +43,27 @@ def live(
     input: Input = None,
     channel: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Of the microphone, from 1; else the one with sound."),
+        typer.Option(
+            metavar="N", help="Channel of the microphone, from 1; if left out, the one with sound."
+        ),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="NAME", help="Play there, see `sordino devices`."),
+        typer.Option(
+            "--output", "-o", metavar="NAME", help="Device to play to; see `sordino devices`."
+        ),
     ] = None,
     no_virtual_mic: Annotated[
         bool,
-        typer.Option("--no-virtual-mic", help="Make none; play through a real device."),
+        typer.Option(
+            "--no-virtual-mic", help="Create no virtual microphone; play to a real device."
+        ),
     ] = False,
     speaker: Annotated[
         bool,
-        typer.Option("--speaker", help="Clean what the others send, before the loudspeaker."),
+        typer.Option(
+            "--speaker", help="Clean what other participants send, before the loudspeaker."
+        ),
     ] = False,
     rate: Rate = 48000,
     model: Model = "default",
@@ -75,19 +88,19 @@ def live(
     voice_fallback: FallbackOption = "6",
     record: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Record all of it there, noisy and clean."),
+        typer.Option(metavar="DIR", help="Record noisy and clean sound into this folder."),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(metavar="S", help="Stop after so many seconds.")
+        float | None, typer.Option(metavar="S", help="Stop after this many seconds.")
     ] = None,
     wait: Annotated[
         bool,
-        typer.Option("--wait", help="Wait for a device or a sound server that is not there."),
+        typer.Option("--wait", help="If a device or the sound server is missing, wait for it."),
     ] = False,
     on_demand: Annotated[
         bool,
         typer.Option(
-            "--on-demand", help="Take the microphone only while a program records the virtual one."
+            "--on-demand", help="Open the microphone only while a program records the virtual one."
         ),
     ] = False,
     as_json: Annotated[
@@ -97,7 +110,7 @@ def live(
         bool,
         typer.Option(
             "--install-service",
-            help="Let systemd run it with these options, now and after every login.",
+            help="Install a systemd user service that runs with these options, now and at login.",
         ),
     ] = False,
 ) -> None:
@@ -182,9 +195,9 @@ def doctor(
     rate: Rate = 48000,
     as_json: Json = False,
 ) -> None:
-    """Check whether live use will work here, and say what mends it.
+    """Check whether live use will work here, and say how to fix what does not.
 
-    Exit code 0: it will (there may be warnings); 1: something fails.
+    Exit code 0: it will work (there may be warnings); 1: a check failed.
     """
     from dataclasses import asdict
 
@@ -213,7 +226,9 @@ def tray(
     input: Input = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", metavar="NAME", help="See `sordino models`."),
+        typer.Option(
+            "--model", "-m", metavar="NAME", help="Name of a model; see `sordino models`."
+        ),
     ] = None,
     strength: Annotated[
         float | None, typer.Option("--strength", "-s", help="Share of the noise to take, 0 to 1.")
@@ -229,12 +244,12 @@ def tray(
     rate: Rate = 48000,
     toggle: Annotated[
         Toggle | None,
-        typer.Option(help="Only switch this on the tray that runs; for keyboard shortcuts."),
+        typer.Option(help="Toggle this in the running tray and exit; for keyboard shortcuts."),
     ] = None,
 ) -> None:
     """Show live use as an icon on the desktop, with a window.
 
-    What is not given is as it was chosen last. If a tray runs already, its window is opened.
+    Options that are left out keep the values chosen last. If a tray runs already, its window opens.
     """
     from sordino.live.config import Settings
     from sordino.live.tray import run

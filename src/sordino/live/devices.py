@@ -101,7 +101,7 @@ class AudioIO:
         rate = self._settings.sample_rate
         try:
             self._make_virtual()
-            self._check_heard(patience=0.0)
+            self._check_heard(timeout=0.0)
             input, output = self.devices = self._find()
             source = self._source = self._open_input(input.name, rate)
             sink = self._sink = self._backend.open_output(output.name, rate)
@@ -174,12 +174,12 @@ class AudioIO:
         self._compared, self._checked = time.perf_counter(), time.time()
         return ""
 
-    def _check_heard(self, patience: float) -> None:
-        """Raise UnheardError if nobody has listened for so many seconds."""
+    def _check_heard(self, timeout: float) -> None:
+        """Raise UnheardError if no program has recorded the virtual microphone for `timeout` s."""
         now = time.perf_counter()
         if not self.on_demand or self._backend.is_heard():
             self._heard = now
-        elif now - self._heard >= patience:
+        elif now - self._heard >= timeout:
             raise UnheardError(f"nobody listens to {MICROPHONE!r}, so the microphone is off")
 
     def check_input(self, name: str | None) -> None:

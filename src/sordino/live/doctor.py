@@ -18,9 +18,8 @@ from sordino.live.backends import MICROPHONE, Backend, Device, choose_backend
 from sordino.live.backends.base import DeviceLost
 from sordino.live.config import Settings
 from sordino.live.latency import loop_latency
-from sordino.live.monitor import SILENCE_DBFS
+from sordino.live.monitor import SILENCE_DBFS, Status
 from sordino.live.session import Session
-from sordino.live.status import Status
 
 Level = Literal["ok", "warn", "fail"]
 

@@ -21,9 +21,8 @@ from sordino.live.backends.base import (
 from sordino.live.config import Settings
 from sordino.live.devices import AudioIO
 from sordino.live.engine import Controls, Engine
-from sordino.live.monitor import Monitor
+from sordino.live.monitor import Monitor, ProcessorUse, Recent, State, Status
 from sordino.live.recorder import Recorder
-from sordino.live.status import ProcessorUse, Recent, State, Status
 from sordino.live.voices import AutoEnrolment
 from sordino.voice import AnyVoices, Voice
 

@@ -32,8 +32,8 @@ from sordino.live.backends.base import DeviceLost, virtual_end
 from sordino.live.config import Settings
 from sordino.live.keys import Keys
 from sordino.live.latency import loop_latency
+from sordino.live.monitor import Status
 from sordino.live.session import Session
-from sordino.live.status import Status
 
 REFRESH_SECONDS = 0.1
 SETTLE_SECONDS = 2.0  # of sound, until the session knows how full its buffers have to be

@@ -26,6 +26,7 @@ from starlette.types import Scope
 from sordino import examples
 from sordino.model import available_models, load_model, read_model
 from sordino.serve import uploads, websocket
+from sordino.serve.dependencies import State, state_of
 from sordino.serve.errors import Draining, Refusal, handle_error
 from sordino.serve.security import (
     AccessMiddleware,
@@ -34,7 +35,6 @@ from sordino.serve.security import (
     route_path,
 )
 from sordino.serve.settings import Settings
-from sordino.serve.state import State, state_of
 
 PAGE_FOLDER = FilePath(__file__).parent / "page"
 """The built page, which web/ makes."""

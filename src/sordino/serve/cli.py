@@ -18,29 +18,37 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def serve(
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any but a loopback one needs a token.")
+        str, typer.Option(help="Address to listen on; all but loopback addresses need a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8765,
+    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 8765,
     token_file: Annotated[
         Path | None,
-        typer.Option(help="File with the token for clients; or SORDINO_TOKEN.", **_ACCESS),
+        typer.Option(help="File with the token for clients; or set SORDINO_TOKEN.", **_ACCESS),
     ] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option(metavar="URL", help="Other web pages that may use it, by origin.", **_ACCESS),
+        typer.Option(
+            metavar="URL", help="Origin of another web page that may use the server.", **_ACCESS
+        ),
     ] = None,
     host_name: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Other names of a loopback address.", **_ACCESS),
+        typer.Option(
+            metavar="NAME",
+            help="Further host name that a loopback address may be called by.",
+            **_ACCESS,
+        ),
     ] = None,
     tls_certificate: Annotated[
         Path | None, typer.Option(help="Certificate chain (PEM), for HTTPS.", **_ACCESS)
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).", **_ACCESS)] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Private key of the certificate (PEM).", **_ACCESS)
+    ] = None,
     trusted_proxy: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="IP", help="Further reverse proxies besides this machine's.", **_ACCESS
+            metavar="IP", help="Reverse proxy to trust, besides those on this machine.", **_ACCESS
         ),
     ] = None,
     root_path: Annotated[
@@ -49,42 +57,65 @@ def serve(
     ] = "",
     stun: Annotated[
         list[str] | None,
-        typer.Option(metavar="URL", help="STUN servers that tell the public address.", **_WEBRTC),
+        typer.Option(metavar="URL", help="STUN server, to find the public address.", **_WEBRTC),
     ] = None,
     turn: Annotated[
-        str | None, typer.Option(metavar="URL", help="TURN server that relays.", **_WEBRTC)
+        str | None,
+        typer.Option(metavar="URL", help="TURN server that relays the sound.", **_WEBRTC),
     ] = None,
     turn_file: Annotated[
-        Path | None, typer.Option(help="File with its user:password; or SORDINO_TURN.", **_WEBRTC)
+        Path | None,
+        typer.Option(
+            help="File with user:password of the TURN server; or set SORDINO_TURN.", **_WEBRTC
+        ),
     ] = None,
     udp_ports: Annotated[
         str | None,
-        typer.Option(metavar="N[-N]", help="UDP ports that a firewall lets through.", **_WEBRTC),
+        typer.Option(
+            metavar="N[-N]", help="UDP port range to use, as open in the firewall.", **_WEBRTC
+        ),
     ] = None,
     public_address: Annotated[
         list[str] | None,
-        typer.Option(metavar="IP", help="Addresses that a NAT maps to this machine.", **_WEBRTC),
+        typer.Option(
+            metavar="IP", help="Public address that a NAT maps to this machine.", **_WEBRTC
+        ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="For inference; all processors if left out.")
+        int | None,
+        typer.Option(min=1, help="Threads for inference; if left out, one for each processor."),
     ] = None,
     max_streams: Annotated[
         int | None,
-        typer.Option(min=1, help="Live streams; what fits, if left out.", **_LIMITS),
+        typer.Option(
+            min=1,
+            help="Live streams at a time; if left out, as many as the machine can run.",
+            **_LIMITS,
+        ),
     ] = None,
-    max_uploads: Annotated[int, typer.Option(min=0, help="Recordings at a time.", **_LIMITS)] = 2,
+    max_uploads: Annotated[
+        int, typer.Option(min=0, help="Uploads that are processed at a time.", **_LIMITS)
+    ] = 2,
     max_body: Annotated[
-        int, typer.Option(metavar="MIB", min=1, help="Of a recording.", **_LIMITS)
+        int, typer.Option(metavar="MIB", min=1, help="Size of an upload.", **_LIMITS)
     ] = 1024,
     max_minutes: Annotated[
-        float, typer.Option(min=0.1, help="Of sound in a recording or stream.", **_LIMITS)
+        float, typer.Option(min=0.1, help="Duration of a recording or stream.", **_LIMITS)
     ] = 240.0,
     idle: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="Of a silent stream.", **_LIMITS)
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            help="Close a stream that sends no sound for this long.",
+            **_LIMITS,
+        ),
     ] = 60.0,
     drain: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=0, help="For streams to end in at SIGTERM.", **_LIMITS),
+        typer.Option(
+            metavar="SECONDS", min=0, help="Time that streams have to end after SIGTERM.", **_LIMITS
+        ),
     ] = 30.0,
     voice: VoiceOption = None,
     others: OthersOption = None,
@@ -151,16 +182,19 @@ def serve(
 @app.command()
 def bench(
     rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate of the streams.")] = 48000,
-    seconds: Annotated[float, typer.Option(min=1, help="Of sound in each try.")] = 3.0,
-    threads: Annotated[int, typer.Option(min=1, help="Of the server, for inference.")] = 1,
+    seconds: Annotated[float, typer.Option(min=1, help="Duration of each measurement.")] = 3.0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the server for inference.")] = 1,
     streams: Annotated[
-        int | None, typer.Option(min=1, help="Try only so many, instead of searching.")
+        int | None,
+        typer.Option(
+            min=1, help="Measure this number of streams only, instead of searching for the limit."
+        ),
     ] = None,
 ) -> None:
-    """Measure how many live streams the server holds, with real clients in real time.
+    """Measure how many live streams the server can serve, with real clients in real time.
 
-    A stream is held if 99 % of its blocks of 10 ms are answered within 10 ms, seen from the
-    client, and not a sample is lost.  The clients run on this machine too, and take their share.
+    A stream is served if 99 % of its blocks of 10 ms are answered within 10 ms, measured by the
+    client, and no sample is lost.  The clients run on this machine too and use its processors.
     """
     from sordino.benchmark import processor
     from sordino.serve.loadtest import LoadedServer, LoadResult, measure, streams_held

@@ -11,10 +11,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from sordino.serve.app import create_app
+from sordino.serve.dependencies import State
 from sordino.serve.errors import Overloaded, error_response
 from sordino.serve.protocol import MAX_BLOCK_BYTES
 from sordino.serve.settings import Settings
-from sordino.serve.state import State
 
 REQUEST_TIMEOUT = 10  # seconds for the head of a request
 CLOSE_TIMEOUT = 5  # seconds for the last bytes of a connection

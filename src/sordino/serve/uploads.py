@@ -22,9 +22,8 @@ from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE, MAX_WARM_UP
 from sordino.io.formats import EXTENSIONS, RAW_ENCODINGS
 from sordino.model import RECORDING_MODEL, available_models
 from sordino.serve.admission import Pace
+from sordino.serve.dependencies import State, Voices, state_of
 from sordino.serve.errors import Draining, Refusal
-from sordino.serve.state import State, state_of
-from sordino.serve.voices import Voices
 from sordino.serve.worker import ENROL, MAX_CHANNELS, VARIABLE, Task
 
 MAX_STDERR = 1 << 14  # bytes of a worker's standard error that are kept

@@ -16,11 +16,10 @@ from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from numpy.typing import NDArray
 
 from sordino.errors import SordinoError
+from sordino.serve.dependencies import State, Voices
 from sordino.serve.errors import Draining, Overloaded, Refusal
 from sordino.serve.peer_connection import Direction, Offer, PeerConnection, read_offer
-from sordino.serve.state import State
 from sordino.serve.tracks import RATE, CleanTrack, Receiver
-from sordino.serve.voices import Voices
 from sordino.voice import VoiceChoice
 
 SDP = "application/sdp"

@@ -9,6 +9,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from sordino.errors import SordinoError
+from sordino.serve.dependencies import state_of
 from sordino.serve.errors import Refusal
 from sordino.serve.metrics import BlockTimes, LevelMeter
 from sordino.serve.protocol import (
@@ -23,7 +24,6 @@ from sordino.serve.protocol import (
 from sordino.serve.scheduler import LiveStream, Scheduler
 from sordino.serve.security import AccessRules, RateLimit, bearer_token
 from sordino.serve.settings import Settings
-from sordino.serve.state import state_of
 
 TICK_SECONDS = 1.0
 

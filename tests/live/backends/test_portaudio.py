@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from support.signals import tone
-from support.sound_servers import PATIENCE, RATE, Listener, Player, Server, require, wait_for
+from support.sound_servers import RATE, TIMEOUT, Listener, Player, Server, require, wait_for
 
 PROGRAM = """
 import sys, time
@@ -78,7 +78,7 @@ def test_sound_goes_through_until_the_server_has_gone(pulseaudio):
         program.stdin.write("\n")
         program.stdin.flush()
         pulseaudio.kill()
-        output, errors = program.communicate(timeout=PATIENCE)
+        output, errors = program.communicate(timeout=TIMEOUT)
         assert output == "closed False False\n", errors
     finally:
         program.kill()
@@ -107,6 +107,6 @@ def test_a_device_that_is_not_there():
         "    print(error)\n"
     )
     result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT
     )
     assert "not there" in result.stdout, result.stderr

@@ -14,8 +14,8 @@ import soundfile as sf
 from support.desktop import application, require_qt, spin_until
 from support.signals import tone
 from support.sound_servers import (
-    PATIENCE,
     RATE,
+    TIMEOUT,
     Player,
     Recorder,
     Server,
@@ -82,7 +82,7 @@ def tray(running):
     running.controller.set_muted(False)
     running.window.strength.setValue(100)
     running.open()
-    spin_until(lambda: running.controller.status().state == "active", "cleaning", 4 * PATIENCE)
+    spin_until(lambda: running.controller.status().state == "active", "cleaning", 4 * TIMEOUT)
     return running
 
 
@@ -209,7 +209,7 @@ def listened(tray):
         spin_until(
             lambda: player.version == "clean" and player.share > 0.05,
             "the clean sound",
-            4 * PATIENCE,
+            4 * TIMEOUT,
         )
         spin_until(comparison.versions["clean"].isChecked, "the button of the clean sound")
         QTest.mouseClick(comparison.play_button, Qt.MouseButton.LeftButton)
@@ -332,7 +332,7 @@ def run_command(*options):
     process = subprocess.Popen(
         [sys.executable, "-m", "sordino", "tray", *options], stderr=subprocess.PIPE, text=True
     )
-    spin_until(lambda: process.poll() is not None, "its end", 4 * PATIENCE)
+    spin_until(lambda: process.poll() is not None, "its end", 4 * TIMEOUT)
     return process.returncode, process.stderr.read()
 
 
@@ -363,7 +363,7 @@ def test_ends_with_its_session(tmp_path):
     tray = Tray(controller, Event())
     controller.start()
     tray.start()
-    QTimer.singleShot(1000 * PATIENCE, app.quit)
+    QTimer.singleShot(1000 * TIMEOUT, app.quit)
     app.exec()
     assert controller.session.wait(0)
     assert tray.failure is None

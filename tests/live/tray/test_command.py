@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from support.desktop import require_qt
-from support.sound_servers import PATIENCE, Server, wait_for
+from support.sound_servers import TIMEOUT, Server, wait_for
 
 require_qt()
 pytestmark = [pytest.mark.slow, pytest.mark.audio]
@@ -24,10 +24,10 @@ def test_puts_everything_back_when_it_is_ended():
         command = [sys.executable, "-m", "sordino", "tray"]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         wait_for(
-            lambda: "sordino_microphone" in server.sources(), "the virtual microphone", 4 * PATIENCE
+            lambda: "sordino_microphone" in server.sources(), "the virtual microphone", 4 * TIMEOUT
         )
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=PATIENCE)
+        _, said = process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0, said
         assert server.modules() == modules
         assert server.defaults() == defaults

@@ -12,7 +12,7 @@ from support.desktop import application, require_qt, spin_until
 require_qt()
 
 from sordino.live.config import Settings  # noqa: E402
-from sordino.live.status import Status  # noqa: E402
+from sordino.live.monitor import Status  # noqa: E402
 from sordino.live.tray.app import Tray  # noqa: E402
 from sordino.live.tray.controller import Controller  # noqa: E402
 from sordino.live.tray.enrolment import EnrolmentDialog  # noqa: E402

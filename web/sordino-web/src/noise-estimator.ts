@@ -108,7 +108,7 @@ export class LocalEstimator implements NoiseEstimator {
     return mask;
   }
 
-  /** The mask that keeps the enrolled voices, in parts that end where the guard decides. */
+  /** The mask that keeps the enrolled voices, in parts that end where the watchdog decides. */
   private async filtered(
     filter: VoiceFilter,
     spectra: Float32Array,

@@ -1,4 +1,4 @@
-/** Voice profiles: the voices to keep alone, and the guard against a wrong profile. */
+/** Voice profiles: the voices to keep alone, and the watchdog against a wrong profile. */
 import { SordinoError } from "./errors.js";
 
 export interface VoiceOptions {
@@ -17,7 +17,7 @@ export interface VoiceOptions {
 }
 
 export const FALLBACK_SECONDS = 6;
-export const DECISION_FRAMES = 50; // between two decisions of the guard
+export const DECISION_FRAMES = 50; // between two decisions of the watchdog
 const FADE_FRAMES = 100;
 const FRAME_SECONDS = 0.01;
 const FOREGROUND_DB = 6; // people farther away than the enrolled voice are quieter by more than this
@@ -59,8 +59,8 @@ export function checkVoice({ others, voiceFallback }: VoiceOptions): void {
   }
 }
 
-/** Notices that people speak, but not the enrolled voice; see `VoiceGuard` of sordino.voice_stream. */
-export class VoiceGuard {
+/** Notices that people speak, but not the enrolled voice; see `VoiceWatchdog` of sordino.voice_stream. */
+export class VoiceWatchdog {
   /** Whether the voice has not been heard for too long. */
   missing = false;
   private seconds = 0;
@@ -101,7 +101,7 @@ export class VoiceFilter {
   universal = false;
   /** Probability that an enrolled voice speaks in the newest frame. */
   target = 0;
-  private readonly guard: VoiceGuard;
+  private readonly watchdog: VoiceWatchdog;
   private readonly kept: number; // share of other voices that stays
   private fallsBack = false;
   private share = 0; // of the universal mask in the last frame
@@ -113,12 +113,12 @@ export class VoiceFilter {
     private readonly fallback: number | null = FALLBACK_SECONDS,
   ) {
     this.rows = voices;
-    this.guard = new VoiceGuard(fallback ?? FALLBACK_SECONDS);
+    this.watchdog = new VoiceWatchdog(fallback ?? FALLBACK_SECONDS);
     this.kept = others === null ? 0 : 10 ** (-others / 20);
   }
 
   get missing(): boolean {
-    return this.guard.missing;
+    return this.watchdog.missing;
   }
 
   /** Frames until the next decision: no more may be taken at once. */
@@ -161,15 +161,15 @@ export class VoiceFilter {
           mask[k + part] = own + this.share * (any - own);
         }
       }
-      this.guard.update(spoken, this.target, power);
+      this.watchdog.update(spoken, this.target, power);
     }
     this.frames = (this.frames + frames) % DECISION_FRAMES;
     return !this.frames && this.decide();
   }
 
-  /** Run the network for any voice, too, or no longer, as the guard says. */
+  /** Run the network for any voice, too, or no longer, as the watchdog says. */
   private decide(): boolean {
-    this.fallsBack = this.guard.missing && this.fallback !== null;
+    this.fallsBack = this.watchdog.missing && this.fallback !== null;
     const universal = this.fallsBack || this.share > 0;
     if (universal === this.universal) return false;
     this.universal = universal;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { checkVoice, DECISION_FRAMES, readVoice, VoiceFilter, VoiceGuard } from "../src/voice.js";
+import { checkVoice, DECISION_FRAMES, readVoice, VoiceFilter, VoiceWatchdog } from "../src/voice.js";
 
 const BINS = 2;
 const embedding = Float32Array.from({ length: 192 }, (_, n) => Number(n === 3));
@@ -77,10 +77,10 @@ test("never falling back still tells that the voice is missing", () => {
 });
 
 test("people who are farther away do not count", () => {
-  const guard = new VoiceGuard(1);
-  for (let t = 0; t < 100; t++) guard.update(0.9, 0.9, 1);
-  for (let t = 0; t < 1000; t++) guard.update(0.9, 0.1, 10 ** -0.7);
-  assert.ok(!guard.missing);
-  for (let t = 0; t < 100; t++) guard.update(0.9, 0.1, 10 ** -0.5);
-  assert.ok(guard.missing);
+  const watchdog = new VoiceWatchdog(1);
+  for (let t = 0; t < 100; t++) watchdog.update(0.9, 0.9, 1);
+  for (let t = 0; t < 1000; t++) watchdog.update(0.9, 0.1, 10 ** -0.7);
+  assert.ok(!watchdog.missing);
+  for (let t = 0; t < 100; t++) watchdog.update(0.9, 0.1, 10 ** -0.5);
+  assert.ok(watchdog.missing);
 });

@@ -10,8 +10,8 @@ from sordino.errors import SordinoError
 from sordino.live.backends import MICROPHONE, Backend, Device
 from sordino.live.backends.base import DeviceLost, Sink, virtual_end
 from sordino.live.config import Settings
+from sordino.live.monitor import Status
 from sordino.live.session import Session
-from sordino.live.status import Status
 from sordino.live.tray.preferences import Preferences
 from sordino.voice import Voice, check_name, saved_voices
 

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QW
 from sordino.arrays import Mono
 from sordino.errors import SordinoError
 from sordino.live.backends.base import DeviceLost, Sink, raise_priority
-from sordino.live.status import Recent
+from sordino.live.monitor import Recent
 
 Version = Literal["noisy", "clean"]
 

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from sordino.errors import SordinoError
-from sordino.live.status import Status
+from sordino.live.monitor import Status
 from sordino.live.tray.controller import RECORD_SECONDS, Controller
 from sordino.live.tray.enrolment import EnrolmentDialog
 from sordino.live.tray.player import ComparisonBar, Player

@@ -1,20 +1,46 @@
-"""The voices that a request is to keep, in its header.
+"""What routes depend on: the shared state of their server, and the voices that a request names.
 
-A profile is biometric data, so it travels in a header: addresses end up in the logs of servers and
-proxies.  It lives as long as the request or session does.
+A voice profile is biometric data, so it travels in a header: URLs end up in the logs of servers
+and proxies.  It is kept as long as the request or session lasts.
 """
 
 from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
+from starlette.requests import HTTPConnection
 
 from sordino.errors import SordinoError
+from sordino.serve.admission import UploadAdmission
 from sordino.serve.errors import Refusal
-from sordino.serve.state import state_of
+from sordino.serve.metrics import Metrics
+from sordino.serve.scheduler import Scheduler
+from sordino.serve.security import AccessRules
+from sordino.serve.settings import Settings
 from sordino.voice import VoiceChoice, check_voice_options, read_fallback, voices_from_texts
 from sordino.voice_stream import FALLBACK_SECONDS
 
 EVERYBODY = "none"
+"""Value of the header that keeps everybody."""
+
+
+class State:
+    """What the routes of one server share; `state_of` finds it.
+
+    Args:
+        settings: of the server.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.scheduler = Scheduler(settings, self.metrics)
+        self.rules = AccessRules(settings, self.metrics)
+        self.uploads = UploadAdmission(settings)
+
+
+def state_of(connection: HTTPConnection) -> State:
+    """Return the shared state of the server of a request or WebSocket."""
+    return connection.app.state.sordino
 
 
 def requested_voices(
