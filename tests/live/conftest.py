@@ -1,4 +1,4 @@
-"""What the tests of live use share."""
+"""Fixtures for tests of live use."""
 
 from pathlib import Path
 
@@ -17,7 +17,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(params=["pulseaudio", "pipewire"])
 def server(request):
-    """Have a sound server of one's own, with a microphone that hears the sink "room"."""
+    """Run a private sound server with a microphone that records the sink "room".
+
+    The sink stands for the acoustic room: what a test plays into it, the microphone picks up.
+    """
     with Server(request.param) as server:
         server.room = server.add_room()
         server.microphone = server.add_microphone()

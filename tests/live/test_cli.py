@@ -29,7 +29,7 @@ def run(*arguments, **options):
 
 @contextmanager
 def running(*arguments):
-    """Have the command, printing into pipes."""
+    """Run the command with its output in pipes."""
     process = subprocess.Popen(
         [*SORDINO, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
@@ -71,7 +71,7 @@ def test_json_lines(server, noise):
 
     lines = undisturbed(attempt, clicks_came_back)
     assert len(lines) >= 2
-    # On a machine that is busy for a moment sound may be bypassed, or come in with gaps, then.
+    # While the machine is busy, sound may be bypassed or have gaps.
     active = [line for line in lines if line["state"] == "active"]
     best = max(active, key=lambda line: line["input_dbfs"])
     assert (best["reason"], best["model"]) == ("", "default")
@@ -244,7 +244,7 @@ def test_what_cannot_work_is_refused_in_one_line(server):
 
 
 def own_label(arguments):
-    """The running session has the virtual microphone, so that others must do without."""
+    """Use another label: the running session has the virtual microphone."""
     return ("--no-virtual-mic",) if "--output" not in arguments else ()
 
 

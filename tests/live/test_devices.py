@@ -1,4 +1,4 @@
-"""Devices are opened anew when another program's wish for long buffers has ended."""
+"""Streams are reopened when another program no longer forces a large quantum."""
 
 import subprocess
 

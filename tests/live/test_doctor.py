@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong with real sound servers, and says what mends it."""
+"""`sordino doctor` on real sound servers: what it finds, and its advice."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def noise():
 
 @pytest.fixture
 def examine(monkeypatch):
-    """Examine in less time, in this process: name -> check."""
+    """Run the checks in this process with shorter times; return name -> check."""
     monkeypatch.setattr(doctor, "BENCH_SECONDS", 1.0)
     monkeypatch.setattr(doctor, "RUN_SECONDS", 0.5)
     monkeypatch.setattr(doctor, "SETTLE_SECONDS", 0.3)

@@ -92,7 +92,7 @@ def test_the_correction_is_never_audible():
 
 
 class Loudspeaker(Sink):
-    """A sink that is driven by the test's own clock."""
+    """A sink that is driven by the simulated clock."""
 
     name, latency, alive = "loudspeaker", 0.0, True
 
@@ -113,8 +113,8 @@ class Loudspeaker(Sink):
         self.heard.append(block)
 
 
-class World:
-    """A source and a sink, each at its own pace, and the time."""
+class Simulation:
+    """A source and a sink with clocks of their own, in simulated time."""
 
     def __init__(
         self, sound, ppm=0.0, pull=BLOCK, jitter=0.0, out_rate=RATE, rate=RATE, block=BLOCK
@@ -131,11 +131,11 @@ class World:
         self._stalled_until = 0.0
 
     def stall(self, seconds):
-        """Let the engine sleep."""
+        """Let nothing be pushed for this long."""
         self._stalled_until = self.now + seconds
 
     def run(self, seconds):
-        """Let the time pass."""
+        """Simulate so many seconds."""
         end = self.now + seconds
         while True:
             push_at = max((self._pushes + 1) * self._push_every, self._stalled_until)
@@ -157,7 +157,7 @@ class World:
                 self.sink.pull(self._pull)
 
     def heard(self, seconds):
-        """Return the last of what came out."""
+        """Return the last seconds of what the sink took."""
         sound = np.concatenate(self.sink.heard)
         return sound[-round(seconds * self.sink.sample_rate) :].astype(np.float64)
 
@@ -188,34 +188,34 @@ def _purity_db(sound, frequency, rate):
 @pytest.mark.parametrize("ppm", [200, -200])
 @pytest.mark.slow
 def test_a_drift_is_followed_for_minutes(ppm):
-    world = World(tone(1000, RATE), ppm, jitter=0.001)
-    world.run(60)
-    underruns, delays = world.compensator.underruns, []
-    world.fills.clear()
+    simulation = Simulation(tone(1000, RATE), ppm, jitter=0.001)
+    simulation.run(60)
+    underruns, delays = simulation.compensator.underruns, []
+    simulation.fills.clear()
     for _ in range(120):
-        world.run(1)
-        delays.append(world.compensator.delay)
-    assert world.compensator.underruns == underruns
-    assert world.compensator.cuts == 0
-    assert abs(world.compensator.drift_ppm - ppm) < 30
+        simulation.run(1)
+        delays.append(simulation.compensator.delay)
+    assert simulation.compensator.underruns == underruns
+    assert simulation.compensator.cuts == 0
+    assert abs(simulation.compensator.drift_ppm - ppm) < 30
     assert max(delays) < 0.02
     assert max(delays) - min(delays) < 0.004
-    assert max(world.fills) - min(world.fills) < 0.015, "more than a block and some ms"
-    assert sine_purity_db(world.heard(2), 1000 * (1 + ppm * 1e-6), RATE) > 70
+    assert max(simulation.fills) - min(simulation.fills) < 0.015, "more than a block and some ms"
+    assert sine_purity_db(simulation.heard(2), 1000 * (1 + ppm * 1e-6), RATE) > 70
 
 
 @pytest.mark.slow
 def test_the_delay_after_an_hour_is_that_of_the_first_minute():
     rate, block = 1000, 50  # few and large blocks: an hour in seconds
-    world = World(noise(rate), 180, block, 0.001, out_rate=rate, rate=rate, block=block)
-    compensator = world.compensator
-    world.run(60)
+    simulation = Simulation(noise(rate), 180, block, 0.001, out_rate=rate, rate=rate, block=block)
+    compensator = simulation.compensator
+    simulation.run(60)
     first, underruns, cuts = compensator.delay, compensator.underruns, compensator.cuts
     delays = []
     for _ in range(59):
-        world.run(60)
-        world.sink.heard.clear()
-        world.fills.clear()
+        simulation.run(60)
+        simulation.sink.heard.clear()
+        simulation.fills.clear()
         delays.append(compensator.delay)
     assert delays == pytest.approx(59 * [first], abs=0.004)
     assert (compensator.underruns, compensator.cuts) == (underruns, cuts)
@@ -223,49 +223,49 @@ def test_the_delay_after_an_hour_is_that_of_the_first_minute():
 
 @pytest.mark.parametrize(("pull", "out_rate"), [(1024, RATE), (240, RATE), (441, 44100)])
 def test_other_blocks_and_rates_of_the_sink(pull, out_rate):
-    world = World(tone(1000, RATE), 50, pull, jitter=0.001, out_rate=out_rate)
-    world.run(60)
-    underruns = world.compensator.underruns
-    world.run(10)
-    assert world.compensator.underruns == underruns <= 2
-    assert world.compensator.delay < 0.012 + pull / out_rate
-    assert sine_purity_db(world.heard(2), 1000 * (1 + 50e-6), out_rate) > 70
+    simulation = Simulation(tone(1000, RATE), 50, pull, jitter=0.001, out_rate=out_rate)
+    simulation.run(60)
+    underruns = simulation.compensator.underruns
+    simulation.run(10)
+    assert simulation.compensator.underruns == underruns <= 2
+    assert simulation.compensator.delay < 0.012 + pull / out_rate
+    assert sine_purity_db(simulation.heard(2), 1000 * (1 + 50e-6), out_rate) > 70
 
 
 def test_unsteady_devices_get_a_larger_margin():
-    world = World(tone(1000, RATE), 0, jitter=0.02)
-    world.run(40)
-    underruns = world.compensator.underruns
-    world.run(20)
-    assert world.compensator.underruns <= underruns + 1
-    assert world.compensator.delay < 0.045
+    simulation = Simulation(tone(1000, RATE), 0, jitter=0.02)
+    simulation.run(40)
+    underruns = simulation.compensator.underruns
+    simulation.run(20)
+    assert simulation.compensator.underruns <= underruns + 1
+    assert simulation.compensator.delay < 0.045
 
 
 def test_latency_returns_after_a_stall_without_a_click():
     frequency, amplitude = 100, 0.5
-    world = World(tone(frequency, RATE, amplitude=amplitude), 0)
-    world.run(5)
-    before = world.compensator.delay
-    world.stall(0.3)
-    world.run(0.5)
-    assert world.compensator.underruns > 0, "it was heard, and counted"
-    world.sink.heard.clear()
-    world.run(10)
-    assert 1 <= world.compensator.cuts <= 2
-    assert world.compensator.delay < before + CUT_SECONDS
-    steps = np.abs(np.diff(world.heard(10)))
+    simulation = Simulation(tone(frequency, RATE, amplitude=amplitude), 0)
+    simulation.run(5)
+    before = simulation.compensator.delay
+    simulation.stall(0.3)
+    simulation.run(0.5)
+    assert simulation.compensator.underruns > 0, "it was heard, and counted"
+    simulation.sink.heard.clear()
+    simulation.run(10)
+    assert 1 <= simulation.compensator.cuts <= 2
+    assert simulation.compensator.delay < before + CUT_SECONDS
+    steps = np.abs(np.diff(simulation.heard(10)))
     steepest = 2 * np.pi * frequency / RATE * amplitude
     faded = 2 * amplitude / (FADE_SECONDS * RATE)
     assert steps.max() <= steepest + faded
 
 
 def test_the_first_second_is_no_underrun():
-    world = World(tone(1000, RATE))
+    simulation = Simulation(tone(1000, RATE))
     for _ in range(100):
-        world.sink.pull(BLOCK)  # the loudspeaker runs before the engine
-    world.run(3)
-    assert world.compensator.underruns == 0
-    assert world.compensator.delay < 0.02
+        simulation.sink.pull(BLOCK)  # the loudspeaker runs before the engine
+    simulation.run(3)
+    assert simulation.compensator.underruns == 0
+    assert simulation.compensator.delay < 0.02
 
 
 def test_a_sink_without_a_clock_gets_every_sample():

@@ -1,4 +1,4 @@
-"""All of a live session against real sound servers: what a meeting program would hear."""
+"""Whole live sessions on real sound servers: what a meeting program records."""
 
 import os
 import signal
@@ -11,14 +11,14 @@ import pytest
 
 from sordino.denoiser import denoise
 from support.meeting import (
-    LONGEST_LATENCY,
+    MAX_LATENCY,
     NAME,
     attempts,
     check_speech,
     command,
     hear,
     live,
-    ours,
+    own_modules,
     wait_active,
 )
 from support.sound_servers import RATE, Listener, Player, wait_for
@@ -31,7 +31,7 @@ OURS = ["module-null-sink", "module-null-sink", "module-remap-source"]
 
 def test_live_is_as_good_as_offline(server):
     noisy, clean = example("noisy")[: 4 * RATE], example("clean")[: 4 * RATE]
-    # Heard twice, since nobody knows for how long a live engine has heard silence before.
+    # Played twice: how much silence the live engine has processed before is not known.
     twice = np.concatenate([noisy, noisy])
     offline = denoise(twice, RATE, "default")[len(noisy) :]
     wanted = si_sdr(offline, clean)
@@ -57,7 +57,7 @@ def test_latency(server):
     def measure():
         latencies = []
         with live() as session, Listener("room.monitor") as before, Listener(NAME) as after:
-            play_all(clean, before)  # the way out settles
+            play_all(clean, before)  # lets the output delay settle
             for bypass in (False, True):
                 session.set_bypass(bypass)
                 start = len(before.sound)
@@ -70,9 +70,9 @@ def test_latency(server):
                 latencies.append(latency)
         return latencies
 
-    latencies = attempts(measure, lambda latencies: max(latencies) < LONGEST_LATENCY)
+    latencies = attempts(measure, lambda latencies: max(latencies) < MAX_LATENCY)
     assert min(latencies) >= 0.020
-    assert max(latencies) < LONGEST_LATENCY
+    assert max(latencies) < MAX_LATENCY
 
 
 def play_all(sound, listener):
@@ -117,9 +117,9 @@ def test_a_killed_program_leaves_nothing_behind(server):
         server.set_default_source(NAME)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert ours(server) == OURS
+        assert own_modules(server) == OURS
     with command() as process:
-        assert ours(server) == OURS
+        assert own_modules(server) == OURS
         wait_for(lambda: server.defaults()[0] == "microphone", "the default from before")
         server.set_default_source(NAME)
         process.send_signal(signal.SIGTERM)

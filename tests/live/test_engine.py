@@ -14,8 +14,8 @@ from sordino.live.engine import Controls, Engine
 from sordino.live.monitor import Monitor
 from sordino.model import load_model
 from support.live_models import SlowModel
+from support.memory_ports import MemorySink, MemorySource
 from support.models import constant_mask, recurrent, slices_model
-from support.rig import MemorySink, MemorySource
 from support.signals import agreement_db, noise, tone
 
 RATE = 48000
@@ -79,7 +79,7 @@ def test_a_model_with_another_delay(office):
     model, sound = slices_model(1.0, -20.0), office[: 4 * RATE]
     wanted, out = denoise(sound, RATE, model), cleaned(sound, [model])
     assert len(out) == len(wanted)
-    # The last slice looks at what follows, and offline nothing does.
+    # The last slice uses later samples, of which there are none offline.
     assert agreement_db(wanted[: 2 * RATE], out[: 2 * RATE]) > 100
 
 

@@ -1,4 +1,4 @@
-"""When the fallback steps down and up, by a clock of the test's own."""
+"""When the fallback steps down and up, in simulated time."""
 
 import threading
 
@@ -17,7 +17,7 @@ PAUSE = threading.Event()  # never set; sleeping has no effect here
 
 
 class Clock:
-    """Time goes by only where a slow model works."""
+    """A clock that advances only while a slow model works."""
 
     def __init__(self, monkeypatch):
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""Clicks tell how long the buffers are: along a way of known length, and through real servers."""
+"""The latency of a loopback, measured with clicks: of known delay, and through real servers."""
 
 import threading
 import time
@@ -23,12 +23,12 @@ class Port:
         self.buffer = RingBuffer(RATE)
 
 
-class Way:
-    """Moves sound from a sink to a source, a millisecond at a time, and some time later."""
+class Loopback:
+    """Moves sound from a sink to a source with a delay, about every millisecond."""
 
-    def __init__(self, seconds):
+    def __init__(self, delay):
         self.sink, self.source = Port(), Port()
-        self._seconds = seconds
+        self._delay = delay
         self._ended = threading.Event()
 
     def __enter__(self):
@@ -46,47 +46,47 @@ class Way:
         while not self._ended.wait(0.001):
             now = time.perf_counter()
             if count := self.sink.buffer.read(block):
-                late.append((now + self._seconds, block[:count].copy()))
+                late.append((now + self._delay, block[:count].copy()))
             while late and late[0][0] <= now:
                 self.source.buffer.write(late.pop(0)[1])
 
 
 @pytest.mark.parametrize("seconds", [0.005, 0.030, 0.120])
-def test_a_way_of_known_length(seconds):
-    with Way(seconds) as way:
-        heard = list(clicks(way.sink, way.source, 9))
+def test_a_loopback_of_known_delay(seconds):
+    with Loopback(seconds) as loopback:
+        heard = list(clicks(loopback.sink, loopback.source, 9))
     assert len(heard) == 9
     assert seconds <= min(heard) < seconds + 0.010
     assert np.median(heard) < seconds + 0.050
 
 
-def test_a_way_that_leads_nowhere(monkeypatch):
+def test_a_loopback_without_sound(monkeypatch):
     monkeypatch.setattr("sordino.live.latency.TIMEOUT_SECONDS", 0.05)
-    with Way(10.0) as way:
-        assert list(clicks(way.sink, way.source)) == []
+    with Loopback(10.0) as loopback:
+        assert list(clicks(loopback.sink, loopback.source)) == []
 
 
 def test_a_source_that_is_lost_ends_the_wait():
-    way = Way(10.0)
-    way.source.alive = False
+    loopback = Loopback(10.0)
+    loopback.source.alive = False
     begin = time.perf_counter()
-    assert list(clicks(way.sink, way.source)) == []
+    assert list(clicks(loopback.sink, loopback.source)) == []
     assert time.perf_counter() - begin < 1.0
 
 
-def test_around_through_the_virtual_microphone(server):
-    with closing(choose_backend()) as system:
-        assert loop_latency(system, MICROPHONE, RATE) is None  # it is not there
-        with system.virtual_microphone():
-            seconds = loop_latency(system, MICROPHONE, RATE)
+def test_loopback_through_the_virtual_devices(server):
+    with closing(choose_backend()) as backend:
+        assert loop_latency(backend, MICROPHONE, RATE) is None  # it is not there
+        with backend.virtual_microphone():
+            seconds = loop_latency(backend, MICROPHONE, RATE)
             # Two blocks of 10 ms wait in the sink, one in the source.
             assert seconds is not None
             assert 0.010 < seconds < 0.150
             with pulsectl.Pulse("test") as pulse:
                 [source] = [each for each in pulse.source_list() if each.description == MICROPHONE]
                 pulse.mute(source)
-            assert loop_latency(system, MICROPHONE, RATE) is None
-        with system.virtual_loudspeaker():
-            seconds = loop_latency(system, LOUDSPEAKER, RATE)
+            assert loop_latency(backend, MICROPHONE, RATE) is None
+        with backend.virtual_loudspeaker():
+            seconds = loop_latency(backend, LOUDSPEAKER, RATE)
             assert seconds is not None
             assert 0.010 < seconds < 0.150

@@ -1,4 +1,4 @@
-"""The page on a permanent microphone: what it tells to write must work."""
+"""The configuration in docs/how-to/pipewire.md works on a real PipeWire."""
 
 import re
 from contextlib import closing
@@ -34,12 +34,12 @@ def test_the_filter_chain_is_a_microphone_that_sordino_feeds(server):
     source = wait_for(lambda: server.sources().get("sordino_source"), "the filter chain")
     assert source.description == "Sordino Microphone"
     settings = Settings(virtual_mic=False, output="sordino_feed")
-    with closing(choose_backend()) as system:
-        with Session(settings, system) as session:
+    with closing(choose_backend()) as backend:
+        with Session(settings, backend) as session:
             wait_for(lambda: session.status().state == "active", "an active session")
             assert session.status().input_name == "microphone"
         with (
-            closing(system.open_output("sordino_feed", RATE)) as sink,
+            closing(backend.open_output("sordino_feed", RATE)) as sink,
             Recorder("sordino_source") as recorder,
         ):
             recorder.read(0.1)

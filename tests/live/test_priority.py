@@ -1,4 +1,4 @@
-"""Real-time priority: taken where it is allowed, and no word where it is not."""
+"""Real-time priority: set where it is allowed; no message where it is not."""
 
 import os
 import threading

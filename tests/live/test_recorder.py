@@ -1,4 +1,4 @@
-"""Recordings: complete at every second, under their names at the end, nothing overwritten."""
+"""Recordings: valid wav files after every second, renamed at the end, nothing overwritten."""
 
 import os
 import time

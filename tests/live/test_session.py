@@ -1,4 +1,4 @@
-"""Sessions on files: an hour in a minute, devices that go and come back, recordings."""
+"""Sessions on files and simulated devices: memory, lost devices, states, recordings."""
 
 import os
 import signal
@@ -24,8 +24,8 @@ from sordino.live.session import Session
 from support import models
 from support.file_backend import FileBackend
 from support.meeting import attempts
+from support.memory_ports import MemorySink, MemorySource
 from support.models import constant_mask_bytes
-from support.rig import MemorySink, MemorySource
 from support.signals import agreement_db, level_db, noise, tone
 
 RATE = 48000
@@ -60,8 +60,8 @@ def test_an_hour_in_constant_memory(tmp_path, identity, record_property):
     sound = noise(60 * rate)
     soundfile.write(microphone, sound, rate, subtype="FLOAT")
     started, resident = time.process_time(), []
-    system = FileBackend(microphone, recording, speed=None, loops=60)
-    with Session(Settings(model=identity, sample_rate=rate), system) as session:
+    backend = FileBackend(microphone, recording, speed=None, loops=60)
+    with Session(Settings(model=identity, sample_rate=rate), backend) as session:
         while not session.wait(0.1):
             if session.status().seconds > 60:
                 resident.append(resident_mib())
@@ -92,22 +92,22 @@ def test_the_same_sound_as_offline(tmp_path):
 
 def test_it_ends_after_its_seconds(tmp_path, identity):
     soundfile.write(tmp_path / "noise.wav", noise(RATE), RATE)
-    system = FileBackend(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None, loops=None)
-    with Session(Settings(model=identity, seconds=2.5), system) as session:
+    backend = FileBackend(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None, loops=None)
+    with Session(Settings(model=identity, seconds=2.5), backend) as session:
         assert session.wait(TIMEOUT)
         assert session.status().seconds == 2.5
 
 
-class Bench:
-    """A system whose devices are plugged and unplugged by the test."""
+class SimulatedBackend:
+    """A backend whose devices the test plugs and unplugs."""
 
-    name = "bench"
+    name = "simulated"
     notice = ""
 
     def __init__(self, sound):
         self.inputs = ["usb"]
         self.has_output = self.has_server = True
-        self.facts = {}  # of the microphone, beyond its name
+        self.properties = {}  # of the microphone: fields of `Device` that differ from the usual
         self.sources, self.sinks, self.virtual = [], [], []
         self._sound, self._changes = sound, 0
 
@@ -127,8 +127,8 @@ class Bench:
         wanted = [each for each in self.inputs if name in (None, each)]
         if not wanted:
             raise DeviceLost("there is no microphone: plug one in")
-        facts = {"rate": RATE, "channels": 1, **self.facts}
-        return Device(wanted[0], wanted[0], "input", **facts)
+        properties = {"rate": RATE, "channels": 1, **self.properties}
+        return Device(wanted[0], wanted[0], "input", **properties)
 
     def find_output(self, name):
         self._answer()
@@ -175,8 +175,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench():
-    return Bench(noise(60 * RATE))
+def backend():
+    return SimulatedBackend(noise(60 * RATE))
 
 
 @pytest.fixture
@@ -184,161 +184,161 @@ def settings(identity):
     return Settings(model=identity)
 
 
-def flows(session):
+def check_sound_flows(session):
     before = session.status().seconds
     wait_until(lambda: session.status().seconds > before + 0.1)
     assert session.status().state == "active"
 
 
-def test_a_microphone_that_comes_back_is_heard_within_two_seconds(bench, settings):
-    with Session(settings, bench) as session:
-        flows(session)
-        bench.unplug("usb")
+def test_a_microphone_that_comes_back_is_heard_within_two_seconds(backend, settings):
+    with Session(settings, backend) as session:
+        check_sound_flows(session)
+        backend.unplug("usb")
         wait_until(lambda: session.status().state == "waiting")
         wait_until(lambda: "plug one in" in session.status().reason)
         assert session.status().input_dbfs == -100
-        assert bench.virtual, "meeting programs stay connected"
+        assert backend.virtual, "meeting programs stay connected"
 
         def come_back():
-            bench.inputs.append("usb")
+            backend.inputs.append("usb")
             back = time.monotonic()
-            flows(session)
+            check_sound_flows(session)
             return time.monotonic() - back
 
         def measure():
-            if bench.inputs:
-                bench.unplug("usb")
+            if backend.inputs:
+                backend.unplug("usb")
                 wait_until(lambda: session.status().state == "waiting")
             return come_back()
 
         assert attempts(measure, lambda seconds: seconds < 2) < 2
-    assert not bench.virtual
-    assert all(not each._thread.is_alive() for each in bench.sources + bench.sinks)
+    assert not backend.virtual
+    assert all(not each._thread.is_alive() for each in backend.sources + backend.sinks)
 
 
-def test_a_server_that_comes_back_gets_its_virtual_device_again(bench, settings):
-    with Session(settings, bench) as session:
-        flows(session)
-        bench.stop_server()
+def test_a_server_that_comes_back_gets_its_virtual_device_again(backend, settings):
+    with Session(settings, backend) as session:
+        check_sound_flows(session)
+        backend.stop_server()
         wait_until(lambda: session.status().state == "waiting")
         wait_until(lambda: "server" in session.status().reason)
 
         def measure():
-            bench.stop_server()
+            backend.stop_server()
             wait_until(lambda: session.status().state == "waiting")
-            bench.has_server = True
+            backend.has_server = True
             back = time.monotonic()
-            flows(session)
+            check_sound_flows(session)
             return time.monotonic() - back
 
         assert attempts(measure, lambda seconds: seconds < 2) < 2
-        assert bench.virtual == ["virtual"]
+        assert backend.virtual == ["virtual"]
         assert session.status().output_name == "virtual"
 
 
-def test_it_may_start_before_its_devices(bench, settings):
-    bench.inputs.clear()
-    with Session(settings, bench) as session:
+def test_it_may_start_before_its_devices(backend, settings):
+    backend.inputs.clear()
+    with Session(settings, backend) as session:
         assert session.status().state == "waiting"
-        bench.inputs.append("usb")
-        flows(session)
+        backend.inputs.append("usb")
+        check_sound_flows(session)
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_a_new_default_is_followed(bench, settings, told):
-    with Session(settings, bench) as session:
-        flows(session)
-        bench.inputs.insert(0, "headset")
-        if told:
-            bench.change()
+@pytest.mark.parametrize("notified", [True, False])
+def test_a_new_default_is_followed(backend, settings, notified):
+    with Session(settings, backend) as session:
+        check_sound_flows(session)
+        backend.inputs.insert(0, "headset")
+        if notified:
+            backend.change()
         wait_until(lambda: session.status().input_name == "headset")
-        flows(session)
+        check_sound_flows(session)
 
 
-def test_an_own_device_is_refused_and_the_microphone_stays(bench, settings):
-    with Session(settings, bench) as session:
-        flows(session)
+def test_an_own_device_is_refused_and_the_microphone_stays(backend, settings):
+    with Session(settings, backend) as session:
+        check_sound_flows(session)
         with pytest.raises(SordinoError, match="choose a real microphone"):
             session.set_input("own")
         assert session.input is None
-        flows(session)
-        assert len(bench.sources) == 1
+        check_sound_flows(session)
+        assert len(backend.sources) == 1
 
 
-def test_a_device_that_must_not_be_used_any_more_is_waited_for(bench, settings):
-    with Session(settings, bench) as session:
-        flows(session)
-        bench.facts["virtual"] = True
-        bench.change()
+def test_a_device_that_must_not_be_used_any_more_is_waited_for(backend, settings):
+    with Session(settings, backend) as session:
+        check_sound_flows(session)
+        backend.properties["virtual"] = True
+        backend.change()
         wait_until(lambda: "choose a real microphone" in session.status().reason)
         assert session.status().state == "waiting"
-        bench.facts.clear()
-        flows(session)
+        backend.properties.clear()
+        check_sound_flows(session)
 
 
-def test_a_muted_microphone_is_said(bench, settings):
-    with Session(settings, bench) as session:
-        flows(session)
-        bench.facts["muted"] = True
+def test_a_muted_microphone_is_said(backend, settings):
+    with Session(settings, backend) as session:
+        check_sound_flows(session)
+        backend.properties["muted"] = True
         wait_until(lambda: session.status().state == "muted")
         assert session.status().reason == "usb is muted in the sound settings: switch it on there"
         assert not session.muted
-        bench.facts.clear()
+        backend.properties.clear()
         wait_until(lambda: session.status().state == "active")
 
 
-def test_the_rate_shown_is_the_devices_own(bench, settings):
-    bench.facts["rate"] = 16000
-    with Session(settings, bench) as session:
-        flows(session)
+def test_the_rate_shown_is_the_devices_own(backend, settings):
+    backend.properties["rate"] = 16000
+    with Session(settings, backend) as session:
+        check_sound_flows(session)
         assert (session.status().input_rate, session.status().output_rate) == (16000, RATE)
 
 
-def test_a_device_that_was_named_is_kept(bench, identity):
+def test_a_device_that_was_named_is_kept(backend, identity):
     settings = Settings(model=identity, input="usb")
-    with Session(settings, bench) as session:
-        flows(session)
-        bench.inputs.insert(0, "headset")
-        bench.change()
+    with Session(settings, backend) as session:
+        check_sound_flows(session)
+        backend.inputs.insert(0, "headset")
+        backend.change()
         time.sleep(0.5)
-        assert len(bench.sources) == 1
-        bench.unplug("usb")
+        assert len(backend.sources) == 1
+        backend.unplug("usb")
         wait_until(lambda: session.status().state == "waiting")
 
 
-def test_a_device_that_falls_silent_is_opened_anew(bench, settings):
-    with Session(settings, bench) as session:
-        flows(session)
-        bench.sources[-1].stalled = True
-        wait_until(lambda: len(bench.sources) > 1)
-        flows(session)
+def test_a_device_that_falls_silent_is_opened_anew(backend, settings):
+    with Session(settings, backend) as session:
+        check_sound_flows(session)
+        backend.sources[-1].stalled = True
+        wait_until(lambda: len(backend.sources) > 1)
+        check_sound_flows(session)
 
 
-def test_after_a_sleep_devices_are_opened_anew(bench, settings, monkeypatch):
-    with Session(settings, bench) as session:
-        flows(session)
+def test_after_a_sleep_devices_are_opened_anew(backend, settings, monkeypatch):
+    with Session(settings, backend) as session:
+        check_sound_flows(session)
         asleep = time.time() + 8 * 3600
-        monkeypatch.setattr(devices.time, "time", lambda: asleep)  # and then it stands still
-        wait_until(lambda: len(bench.sources) > 1)
-        flows(session)
-        assert bench.virtual == ["virtual"], "meeting programs stay connected"
-        assert len(bench.sources) == len(bench.sinks) == 2
+        monkeypatch.setattr(devices.time, "time", lambda: asleep)  # and then the clock stands still
+        wait_until(lambda: len(backend.sources) > 1)
+        check_sound_flows(session)
+        assert backend.virtual == ["virtual"], "meeting programs stay connected"
+        assert len(backend.sources) == len(backend.sinks) == 2
 
 
-def test_what_went_by_survives_a_change_of_devices(bench, settings):
-    with Session(settings, bench) as session:
+def test_what_went_by_survives_a_change_of_devices(backend, settings):
+    with Session(settings, backend) as session:
         wait_until(lambda: session.status().seconds > 1)
-        bench.unplug("usb")
+        backend.unplug("usb")
         wait_until(lambda: session.status().state == "waiting")
         seconds = session.status().seconds
         assert len(session.recent(10).noisy) == round(seconds * RATE)
-        bench.inputs.append("usb")
+        backend.inputs.append("usb")
         wait_until(lambda: session.status().seconds > seconds)
 
 
-def test_states_and_their_reasons(bench, settings):
-    with Session(settings, bench) as session:
-        flows(session)
+def test_states_and_their_reasons(backend, settings):
+    with Session(settings, backend) as session:
+        check_sound_flows(session)
         wait_until(lambda: session.status().input_dbfs > -50)
         status = session.status()
         assert (status.reason, status.model) == ("", "test")
@@ -354,9 +354,9 @@ def test_states_and_their_reasons(bench, settings):
             session.set_strength(1.5)
 
 
-def test_a_failure_inside_ends_the_session(bench, settings, monkeypatch):
-    with Session(settings, bench) as session:
-        flows(session)
+def test_a_failure_inside_ends_the_session(backend, settings, monkeypatch):
+    with Session(settings, backend) as session:
+        check_sound_flows(session)
 
         def broken(*_):
             raise RuntimeError("broken")
@@ -367,12 +367,12 @@ def test_a_failure_inside_ends_the_session(bench, settings, monkeypatch):
         assert session.status().state == "waiting"
 
 
-def test_a_voice_needs_a_model_that_was_trained_with_voices(bench, tmp_path):
+def test_a_voice_needs_a_model_that_was_trained_with_voices(backend, tmp_path):
     path = models.voice(0, "me").save(tmp_path / "me.voice")
     with pytest.raises(SordinoError, match="not trained to keep one voice"):
-        Session(Settings(model="small", voice=path), bench)
+        Session(Settings(model="small", voice=path), backend)
     with pytest.raises(SordinoError, match="cannot read the voice"):
-        Session(Settings(voice=tmp_path / "nobody.voice"), bench)
+        Session(Settings(voice=tmp_path / "nobody.voice"), backend)
 
 
 @pytest.fixture
@@ -384,13 +384,13 @@ def voices(tmp_path):
 
 def test_voices_are_chosen_while_it_runs(tmp_path, voices):
     low, high = tone(300, RATE, 1, 0.1), tone(3000, RATE, 1, 0.3)
-    bench = Bench(np.tile(low + high, 60))
+    backend = SimulatedBackend(np.tile(low + high, 60))
     me = models.voice(0, "me")
 
     def is_at(level):
         return lambda: session.status().output_dbfs == pytest.approx(level, abs=0.5)
 
-    with Session(Settings(model=voices, voice_fallback=None), bench) as session:
+    with Session(Settings(model=voices, voice_fallback=None), backend) as session:
         wait_until(is_at(level_db(low + high)))
         assert session.status().voice == ""
         session.set_voice(me)
@@ -409,9 +409,9 @@ def test_voices_are_chosen_while_it_runs(tmp_path, voices):
 
 def test_a_session_tells_that_the_voice_is_missing_and_keeps_everybody(voices):
     high = tone(3000, RATE, 1, 0.3)
-    bench = Bench(np.tile(high, 60))
+    backend = SimulatedBackend(np.tile(high, 60))
     settings = Settings(model=voices, voice=models.voice(0, "me"), voice_fallback=1.0)
-    with Session(settings, bench) as session:
+    with Session(settings, backend) as session:
         wait_until(lambda: session.status().notice)
         assert session.status().notice == (
             "people speak, but me is not heard: everybody is kept until it is heard"
@@ -427,13 +427,13 @@ def test_settings_are_checked(wrong):
         Settings(**wrong)
 
 
-def test_a_recording_on_demand_begins_now_and_ends_by_itself(bench, settings, tmp_path):
-    with Session(settings, bench) as session:
-        flows(session)
+def test_a_recording_on_demand_begins_now_and_ends_by_itself(backend, settings, tmp_path):
+    with Session(settings, backend) as session:
+        check_sound_flows(session)
         noisy, clean = session.record(0.5, tmp_path / "new" / "folder")
         assert not noisy.exists()
         wait_until(lambda: clean.exists())
-        flows(session)
+        check_sound_flows(session)
         assert session._monitor.recorders == ()
     assert soundfile.info(noisy).frames == soundfile.info(clean).frames == RATE // 2
     assert (
@@ -445,8 +445,8 @@ def test_a_recording_on_demand_begins_now_and_ends_by_itself(bench, settings, tm
 def test_a_session_is_recorded_to_its_end(tmp_path, identity):
     sound = noise(3 * RATE + 77)
     soundfile.write(tmp_path / "noise.wav", sound, RATE, subtype="FLOAT")
-    system = FileBackend(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None)
-    with Session(Settings(model=identity, record=tmp_path / "kept"), system) as session:
+    backend = FileBackend(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None)
+    with Session(Settings(model=identity, record=tmp_path / "kept"), backend) as session:
         assert session.wait(TIMEOUT)
     clean, noisy = sorted((tmp_path / "kept").iterdir())
     for path in (clean, noisy):
@@ -454,11 +454,11 @@ def test_a_session_is_recorded_to_its_end(tmp_path, identity):
         assert np.abs(kept[: len(sound)] - sound).max() <= 0.5 / 32768 + 1e-7
 
 
-def test_a_folder_that_cannot_be_written_to_is_said_at_once(bench, identity, tmp_path):
+def test_a_folder_that_cannot_be_written_to_is_said_at_once(backend, identity, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SordinoError, match="cannot record"):
-        Session(Settings(model=identity, record=tmp_path / "file"), bench).start()
-    assert not bench.sources
+        Session(Settings(model=identity, record=tmp_path / "file"), backend).start()
+    assert not backend.sources
 
 
 PROGRAM = """
@@ -474,8 +474,8 @@ model, microphone, folder, handles = sys.argv[1:]
 asked = threading.Event()
 if handles == "handles":
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
-system = FileBackend(Path(microphone), Path(folder) / "out.wav", loops=None)
-with Session(Settings(model=Path(model), record=Path(folder) / "kept"), system) as session:
+backend = FileBackend(Path(microphone), Path(folder) / "out.wav", loops=None)
+with Session(Settings(model=Path(model), record=Path(folder) / "kept"), backend) as session:
     while session.status().seconds < 2.5:
         session.wait(0.05)
     print("ready", flush=True)
@@ -509,8 +509,8 @@ def test_a_recording_survives(ending, tmp_path, identity):
         assert sorted(path.suffix for path in kept.iterdir()) == [".part", ".part"]
         # The next run gives what was left its name.
         microphone = tmp_path / "noise.wav"
-        system = FileBackend(microphone, tmp_path / "out.wav", speed=None)
-        with Session(Settings(model=identity, record=kept), system) as session:
+        backend = FileBackend(microphone, tmp_path / "out.wav", speed=None)
+        with Session(Settings(model=identity, record=kept), backend) as session:
             session.wait(TIMEOUT)
     paths = sorted(kept.iterdir())
     assert {path.suffix for path in paths} == {".wav"}
@@ -522,10 +522,10 @@ def test_a_recording_survives(ending, tmp_path, identity):
         assert level_db(sound) == pytest.approx(level_db(noise(RATE)), abs=1)
 
 
-def test_threads_end_with_the_session(bench, settings):
+def test_threads_end_with_the_session(backend, settings):
     before = set(threading.enumerate())
-    with Session(settings, bench) as session:
-        flows(session)
+    with Session(settings, backend) as session:
+        check_sound_flows(session)
         session.stop()
         session.stop()
     assert set(threading.enumerate()) <= before

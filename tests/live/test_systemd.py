@@ -1,4 +1,4 @@
-"""The systemd unit says what was asked for, and systemd understands it."""
+"""The systemd unit has the options that were given, and systemd accepts it."""
 
 import os
 import shlex
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A home without a systemd that runs."""
+    """A home directory without a running systemd."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
@@ -31,7 +31,7 @@ def home(tmp_path, monkeypatch):
 
 
 def program(text):
-    """Return the words that the unit's command has after systemd has read it."""
+    """Return the words of the unit's command as systemd parses them."""
     [line] = [line for line in text.splitlines() if line.startswith("ExecStart=")]
     words = shlex.split(line.removeprefix("ExecStart="))
     return [word.replace("%%", "%").replace("$$", "$") for word in words]
@@ -101,7 +101,7 @@ def test_install_without_a_running_systemd_says_how_to_go_on(home):
 
 
 def test_a_running_systemd_is_told(home, monkeypatch):
-    # The real program's place is taken by one that writes down how it was called: a test must
+    # A fake systemctl writes down how it was called: a test must
     # not start a service for the user who runs it.
     fake = home / "bin" / "systemctl"
     fake.parent.mkdir()

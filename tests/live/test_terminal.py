@@ -1,4 +1,4 @@
-"""Terminal views: the panel says what the status says; lines for logs, JSON for scripts."""
+"""Terminal views: the panel shows the whole status; lines for logs, JSON for scripts."""
 
 import json
 from dataclasses import asdict, replace
@@ -115,7 +115,7 @@ ACTIVE = Status(state="active", input_name="Mic", input_rate=44100, seconds=1.0,
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time that passes only when a test says so."""
+    """A clock that only the test advances."""
 
     class Clock:
         now = 1000.0

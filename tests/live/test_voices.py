@@ -8,13 +8,13 @@ from sordino.live import voices
 from sordino.live.monitor import Monitor
 from sordino.live.voices import AutoEnrolment
 from sordino.voice_encoder import VoiceEncoder
-from support.rig import MemorySource
+from support.memory_ports import MemorySource
 from support.signals import noise
 from support.voices import TiltEncoder, recording
 
 
 class Microphones:
-    """Has one microphone."""
+    """A backend with one microphone."""
 
     def __init__(self, sound, realtime=False):
         self.source = MemorySource(sound, 48000, realtime)
@@ -44,7 +44,7 @@ def test_a_microphone_that_falls_silent_is_told(monkeypatch):
 
 @pytest.fixture
 def enrolled(monkeypatch):
-    """Poll automatic enrolment while the sound of some people goes by; return the profiles."""
+    """Feed recordings to automatic enrolment and poll it; return the profiles."""
     monkeypatch.setattr(VoiceEncoder, "load", TiltEncoder)
 
     def poll(sound, rate):

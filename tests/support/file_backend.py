@@ -1,4 +1,4 @@
-"""Files in the place of devices: for tests, demonstrations and long runs."""
+"""A backend whose microphone and loudspeaker are files."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from sordino.live.backends.base import (
 )
 from support.thread_port import ThreadPort
 
-POLL_SECONDS = 0.002  # where a file waits for room, or for sound
+POLL_SECONDS = 0.002  # while a file waits for buffer space, or for sound
 
 
 class FileSource(ThreadPort, Source):
@@ -71,7 +71,7 @@ class FileSource(ThreadPort, Source):
 class FileSink(ThreadPort, Sink):
     """Records into a wav file as if it were a loudspeaker.
 
-    The file appears when the port is closed; what is still in the ring is written too.
+    The file appears when the port is closed; what is still in the ring buffer is written, too.
 
     Args:
         path: of the file.

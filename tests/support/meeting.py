@@ -1,4 +1,4 @@
-"""A live session and the meeting program that hears it, on a real sound server."""
+"""A live session and a meeting program that records it, on a real sound server."""
 
 import json
 import subprocess
@@ -13,20 +13,20 @@ from support.sound_servers import RATE, Listener, Player, wait_for
 from support.speech import aligned, example, si_sdr
 
 NAME = "sordino_microphone"
-LONGEST_LATENCY = 0.060  # seconds, from the microphone to the meeting program
-GOOD_DB = 10.0  # clean speech, cleaned; a break or a doubled block costs far more
+MAX_LATENCY = 0.060  # seconds, from the microphone to the meeting program
+GOOD_DB = 10.0  # SI-SDR of denoised clean speech; a gap or a repeated block costs far more
 
 
 @contextmanager
 def live(**settings):
-    """Run a session until it cleans."""
-    with closing(choose_backend()) as system, Session(Settings(**settings), system) as session:
+    """Run a session and wait until it is active."""
+    with closing(choose_backend()) as backend, Session(Settings(**settings), backend) as session:
         wait_active(session)
         yield session
 
 
 def wait_active(session):
-    """Wait until a session cleans; return how many seconds that took."""
+    """Wait until a session is active; return how many seconds that took."""
     begin = time.monotonic()
     wait_for(lambda: session.status().state == "active", "an active session")
     return time.monotonic() - begin
@@ -34,7 +34,7 @@ def wait_active(session):
 
 @contextmanager
 def command(*arguments):
-    """Run `sordino live`; the value is its process, once it cleans."""
+    """Run `sordino live`; the value is its process, once it is active."""
     program = [sys.executable, "-m", "sordino", "live", "--json"]
     process = subprocess.Popen([*program, *arguments], stdout=subprocess.PIPE)
     try:
@@ -47,7 +47,8 @@ def command(*arguments):
         process.stdout.close()
 
 
-def ours(server):
+def own_modules(server):
+    """Return the names of the modules that Sordino has loaded into a server."""
     return [name for name, arguments in server.modules() if "sordino" in arguments]
 
 
@@ -59,20 +60,20 @@ def hear(sound, into="room", out_of=NAME):
         return listener.sound
 
 
-def check_speech(**way):
+def check_speech(**route):
     """Check that clean speech passes from the room to the program.
 
-    A machine that stalls for a moment may break it once, but not again and again.
+    A machine that stalls may cause a gap in one attempt, but not in all.
     """
     clean = example("clean")[: 3 * RATE // 2]
-    wait_for(lambda: si_sdr(aligned(hear(clean, **way), clean), clean) > GOOD_DB, "good speech")
+    wait_for(lambda: si_sdr(aligned(hear(clean, **route), clean), clean) > GOOD_DB, "good speech")
 
 
 def attempts(measure, good, count=3):
     """Return the first good result, or the last one.
 
-    Where the machine stalls for a moment, sound is lost and the session then keeps more of it in
-    store; that says nothing about the program.
+    Where the machine stalls, sound is lost and the session then buffers more; such a measurement
+    says nothing about the program.
     """
     for _ in range(count):
         result = measure()

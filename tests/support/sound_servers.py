@@ -13,7 +13,7 @@ import numpy as np
 import pulsectl
 import pytest
 
-TIMEOUT = 30.0  # seconds until something that must happen counts as not happening
+TIMEOUT = 30.0  # seconds to wait for a condition
 RATE = 48000
 _FORMAT = f"rate={RATE} channels=1 channel_map=mono"
 
@@ -72,7 +72,7 @@ def wait_for(condition, what, timeout=TIMEOUT):
 
 
 class Server:
-    """A sound server of one's own; use as a context manager.
+    """A private sound server; use as a context manager.
 
     The environment of this process points to it as long as it lives, so that what is tested
     finds it in the way that it would find a user's.
@@ -154,7 +154,7 @@ class Server:
         return "\n".join(f"{file.name}:\n{file.read_text()}" for file in self.folder.glob("*.log"))
 
     def add_room(self, name="room"):
-        """Add a sink; whoever records "NAME.monitor" hears what is played into it.
+        """Add a null sink that stands for a room; its monitor records what is played into it.
 
         Returns:
             The number of the module that makes it, for `remove`.
@@ -163,7 +163,7 @@ class Server:
         return self.load("module-null-sink", arguments, name)
 
     def add_microphone(self, name="microphone", room="room"):
-        """Add a microphone that hears what is played into a sink; return its module's number."""
+        """Add a microphone that records what is played into a room; return its module's number."""
         arguments = (
             f"source_name={name} master={room}.monitor {_FORMAT} "
             f"source_properties=device.description={name}"
@@ -183,7 +183,7 @@ class Server:
             pulse.module_unload(number)
 
     def suspend(self, source, suspended):
-        """Put a source to sleep, or wake it."""
+        """Suspend a source, or resume it."""
         with pulsectl.Pulse("test") as pulse:
             pulse.source_suspend(self.sources()[source].index, suspended)
 
@@ -217,7 +217,7 @@ class Server:
 
 
 class Player:
-    """Plays float32 at 48 kHz into a sink, as a program that is none of ours does.
+    """Plays float32 at 48 kHz into a sink, as any other program does.
 
     Shape = (samples,), or (samples, channels) with a channel map.  With `repeat` it goes on for
     as long as it lives.
@@ -304,7 +304,7 @@ class Listener(Recorder):
 
     @property
     def beginning(self):
-        """When sample 0 would have come if none had ever been late, on `time.monotonic`."""
+        """Time of sample 0 by `time.monotonic`, from the median arrival of all samples."""
         return float(np.median(self._stamps))
 
 

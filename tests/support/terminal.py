@@ -11,7 +11,7 @@ import termios
 import threading
 from fcntl import ioctl
 
-TIMEOUT = 30.0  # seconds until something that must happen counts as not happening
+TIMEOUT = 30.0  # seconds to wait for a condition
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

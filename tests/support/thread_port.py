@@ -1,4 +1,4 @@
-"""What ports share that no device drives: a thread, and a clock in place of the device's."""
+"""Base class of ports without a device: a thread moves the sound, paced by a clock."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What is found in the lists that PortAudio gives on macOS and Windows."""
+"""Devices and cables in PortAudio's device lists of macOS and Windows."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from sordino.live.backends.portaudio import (
 
 
 def listing(apis, entries, defaults):
-    """Return what sounddevice does for devices as (name, host API, inputs, outputs, rate)."""
+    """Return a fake of sounddevice with devices (name, host API, inputs, outputs, rate)."""
     listed = [
         {
             "name": name,

@@ -1,4 +1,4 @@
-"""Nobody but Sordino is heard in the virtual microphone, whatever other programs play into."""
+"""Only Sordino's sound reaches the virtual microphone, wherever other programs play."""
 
 from contextlib import closing
 
@@ -36,7 +36,7 @@ def sink_of_player(server):
 
 
 def play_on(server, listener, seconds=0.5):
-    """Let some more be recorded and return it."""
+    """Record some more seconds and return them."""
     before = len(listener.sound)
     wait_for(lambda: len(listener.sound) > before + seconds * RATE, "more sound")
     return listener.sound[before:]

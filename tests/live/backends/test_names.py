@@ -1,4 +1,4 @@
-"""Devices of any name: nothing is left behind, and the default from before comes back."""
+"""Devices with any name: they are found, and restored as the default afterwards."""
 
 import subprocess
 from contextlib import closing, suppress

@@ -358,8 +358,8 @@ def test_a_hidden_window_catches_up_when_it_is_opened(tray):
 
 def test_ends_with_its_session(tmp_path):
     app = application()
-    system = FileBackend(examples.path("phone_8k"), tmp_path / "clean.wav", speed=None)
-    controller = Controller(Settings(), system)
+    backend = FileBackend(examples.path("phone_8k"), tmp_path / "clean.wav", speed=None)
+    controller = Controller(Settings(), backend)
     tray = Tray(controller, Event())
     controller.start()
     tray.start()

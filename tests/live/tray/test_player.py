@@ -29,8 +29,8 @@ def server():
 @pytest.fixture
 def player(server):
     application()
-    with closing(choose_backend()) as system:
-        player = Player(lambda rate: system.open_output("room", rate))
+    with closing(choose_backend()) as backend:
+        player = Player(lambda rate: backend.open_output("room", rate))
         yield player
         player.stop()
 
@@ -82,16 +82,16 @@ def test_switches_at_the_same_place_without_a_click(player):
 
 def test_converts_to_the_rate_of_the_loudspeaker(server):
     application()
-    with closing(choose_backend()) as system:
-        player = Player(lambda _: system.open_output("room", RATE))  # whatever is asked for
+    with closing(choose_backend()) as backend:
+        player = Player(lambda _: backend.open_output("room", RATE))  # whatever is asked for
         heard = pitches(played(player, sample_rate=16000))
     assert np.count_nonzero(heard == NOISY_HZ) * 0.05 == pytest.approx(SECONDS, abs=0.1)
 
 
 def test_says_why_it_cannot_begin(server):
     reasons = []
-    with closing(choose_backend()) as system:
-        player = Player(lambda rate: system.open_output("headphones", rate))
+    with closing(choose_backend()) as backend:
+        player = Player(lambda rate: backend.open_output("headphones", rate))
         player.failed.connect(reasons.append)
         player.play(tone(500, RATE), tone(500, RATE), RATE)
     assert not player.playing
@@ -102,8 +102,8 @@ def test_says_why_it_cannot_begin(server):
 def test_says_when_the_loudspeaker_goes(server):
     reasons = []
     speaker = server.add_room("speaker")
-    with closing(choose_backend()) as system:
-        player = Player(lambda rate: system.open_output("speaker", rate))
+    with closing(choose_backend()) as backend:
+        player = Player(lambda rate: backend.open_output("speaker", rate))
         player.failed.connect(reasons.append)
         player.play(tone(500, RATE, 9), tone(500, RATE, 9), RATE)
         server.remove(speaker)

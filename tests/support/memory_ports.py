@@ -1,4 +1,4 @@
-"""Ports in memory, on the test's own account: what goes in, what came out."""
+"""A source that plays an array and a sink that records into memory."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ from support.thread_port import ThreadPort
 
 
 class MemorySource(ThreadPort, Source):
-    """Gives an array: as fast as it is taken, or in blocks of 10 ms in real time."""
+    """Plays an array: as fast as it is read, or in blocks of 10 ms in real time."""
 
-    alive = True  # until the test says otherwise
+    alive = True  # a test may set it to False
 
     def __init__(self, sound, sample_rate=48000, realtime=False):
         super().__init__("memory", sample_rate, speed=1.0 if realtime else None)
-        self.stalled = False  # if set by the test, no more sound comes, and no word of it
+        self.stalled = False  # if set by the test, no more sound comes, and nothing reports it
         self._sound = sound
 
     def _run(self):
@@ -32,9 +32,9 @@ class MemorySource(ThreadPort, Source):
 
 
 class MemorySink(ThreadPort, Sink):
-    """Keeps what it is given."""
+    """Records what it is given."""
 
-    alive = True  # until the test says otherwise
+    alive = True  # a test may set it to False
 
     def __init__(self, sample_rate=48000, realtime=False):
         super().__init__("memory", sample_rate, speed=1.0 if realtime else None)
