@@ -37,9 +37,9 @@ CHECKED = 12
 """Seconds in which neighbouring sections are compared, all but the last of them: one such block,
 and its future."""
 
-MIN_BYTES_PER_SECOND = 500  # no recording that people keep has fewer
+MIN_BYTES_PER_SECOND = 500  # a lower bit rate means that the duration cannot be right
 
-_EDGE = CHECKED - GRID  # seconds at the end of a section, where what comes later is missing
+_EDGE = CHECKED - GRID  # seconds at the end of a section, which lack the sound that follows
 
 
 @dataclass(frozen=True)

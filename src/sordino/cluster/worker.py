@@ -1,4 +1,4 @@
-"""What a worker does: one piece of work after another, with one loaded model."""
+"""Workers of a cluster: each loads the model once and denoises one file after another."""
 
 import shutil
 import socket

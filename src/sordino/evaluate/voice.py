@@ -1,8 +1,8 @@
 """`sordino evaluate --voice`: how well an enrolled voice is kept and others go.
 
 Four controls stand beside the model: the input, the universal model without a profile, the
-enrolment of somebody else, and the oracle mask.  A constant gain, or a model that attends to no
-profile, shows in them at once.
+enrolment of somebody else, and the oracle mask.  They reveal a constant gain, and a model that
+ignores the profile.
 """
 
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Sets of two-talker clips with an enrolment: who is kept, and who goes?
+"""Sets of two-talker clips with an enrolment, and the measures of one clip.
 
 A set has the folders ``mixture/``, ``target/`` and ``enrolment/`` with files of equal names, and
 META.csv with the columns ``name``, ``target``, ``interferer`` (speakers) and any others.  In each
@@ -88,7 +88,7 @@ def _part(x: Mono, seconds: slice) -> Mono:
 
 
 def oracle(clip: VoiceClip) -> Mono:
-    """The mixture through the ideal ratio mask, as no network hears it.
+    """Apply the ideal ratio mask, computed from the clean signals, to the mixture.
 
     Source: Srinivasan, Roman, Wang, "Binary and ratio time-frequency masks for robust speech
     recognition", 2006.
@@ -109,7 +109,7 @@ def oracle(clip: VoiceClip) -> Mono:
 
 
 def measure(clip: VoiceClip, estimate: Mono) -> dict[str, float]:
-    """What a system made of a clip.
+    """Measure the output of a system for a clip.
 
     Args:
         clip: with its reference.

@@ -17,11 +17,11 @@ from sordino.live.backends.base import (
 from sordino.live.config import Settings
 from sordino.live.ring_buffer import RingBuffer
 
-STALL_SECONDS = 1.0  # without any sound, after which a device counts as lost
-SLEEP_SECONDS = 0.5  # between two checks of the devices, which should come far more often
-COMPARE_SECONDS = 2.0  # between two searches for better devices, without any news
-LINGER_SECONDS = 2.0  # that nobody listens, after which the microphone is let go
-LONG_STEP_SECONDS = 0.020  # sound that a device takes at once; what is longer is somebody's wish
+STALL_SECONDS = 1.0  # without sound, after which a device counts as lost
+SLEEP_SECONDS = 0.5  # a longer gap between two checks means that machine or program slept
+COMPARE_SECONDS = 2.0  # between two searches for better devices where no change was reported
+LINGER_SECONDS = 2.0  # without a listener, after which the microphone is closed
+LONG_STEP_SECONDS = 0.020  # longer steps are caused by a quantum that a program forced
 STEP_WINDOW_SECONDS = 0.5  # over which steps are averaged
 
 
@@ -34,7 +34,7 @@ class StepMeter:
     Args:
         buffer: that the device reads from.
         sample_rate: in Hz.
-        clock: what time it is, in seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class StepMeter:
         self._longest = max(self._longest, step)
         short = self._longest > LONG_STEP_SECONDS and step < self._longest / 2
         self._short_windows = self._short_windows + 1 if short else 0
-        return self._short_windows >= 2  # the first may hold the change
+        return self._short_windows >= 2  # the first window may include the change
 
 
 class AudioIO:
@@ -76,16 +76,16 @@ class AudioIO:
         self.channel = settings.channel
         """Of the microphone, counted from 1; None: the one with sound.  See `input`."""
         self.on_demand = settings.on_demand
-        """Take the microphone only while somebody listens.  See `input`."""
-        self._heard = 0.0  # when somebody was last known to listen
+        """Open the microphone only while a program records the virtual one.  See `input`."""
+        self._heard = 0.0  # time at which a listener was last seen
         self._settings, self._backend = settings, backend
         self._source: Source | None = None
         self._sink: Sink | None = None
         self._steps: StepMeter | None = None  # of the sink
         self.devices: tuple[Device, Device] | None = None
         """Input and output that are in use, as they were when last looked at."""
-        self._compared = 0.0  # when these devices were last known to be the right ones
-        self._checked = 0.0  # by the wall clock: the only one that no system stops in its sleep
+        self._compared = 0.0  # time at which these devices were last found to be the right ones
+        self._checked = 0.0  # wall-clock time: the only clock that runs on during sleep everywhere
         self._virtual: AbstractContextManager[str] | None = None
         self._virtual_name = ""
 
@@ -169,8 +169,8 @@ class AudioIO:
             return str(error)
         except DeviceLost as error:
             if changed:
-                return str(error)  # else sound flows, and only the question has failed
-        # A busy server takes its time to answer: that was no sleep.
+                return str(error)  # else sound still flows, and only the query has failed
+        # The time that a busy server took to answer must not count as sleep.
         self._compared, self._checked = time.perf_counter(), time.time()
         return ""
 

@@ -18,11 +18,11 @@ from sordino.resample import Resampler
 from sordino.voice import VoiceChoice
 
 FRAMES_PER_SECOND = 100
-MAX_FRAMES = 5  # at once, when the engine has fallen behind
-MAX_FILE_FRAMES = 100  # at once, between files
-MAX_SLEEP = 0.1  # seconds, for sound that does not come
-MAX_FILE_SLEEP = 0.005  # seconds, between files: their end is no write
-LOUDEST = 100.0  # beyond this a sample is a device's mistake
+MAX_FRAMES = 5  # in one call of the network, when the engine is late
+MAX_FILE_FRAMES = 100  # in one call, where neither port is clocked
+MAX_SLEEP = 0.1  # seconds to wait for sound before checking again
+MAX_FILE_SLEEP = 0.005  # seconds, where no port is clocked: the end of a file wakes nobody
+LOUDEST = 100.0  # times full scale; larger samples are errors of the device
 
 
 @dataclass

@@ -192,7 +192,7 @@ class ModelFallback:
         self._waited = 0.0  # seconds since the last step or trial
         self._strength: float = 1.0
         self._limit: float | None = None  # see `Denoiser.attenuation_limit_db`
-        self._has_stepped_up = False  # which may have been wrong
+        self._has_stepped_up = False  # recently, so that a new overload doubles the pause
         self._load = LoadMeter(WINDOW_SECONDS)
 
     @property

@@ -1,4 +1,4 @@
-"""How long sound takes through the system's buffers, measured with clicks."""
+"""Latency of the sound system's buffers, measured with clicks."""
 
 import time
 from collections.abc import Iterator
@@ -12,19 +12,20 @@ from sordino.live.backends.base import Backend, Sink, Source, virtual_end
 
 CLICKS = 5
 CLICK_SECONDS = 0.002
-CLICK_LEVEL = 0.001  # -60 dBFS: hardly heard by who listens, and all else is silent meanwhile
-SETTLE_SECONDS = 0.15  # servers begin with other buffers than they go on with
-TIMEOUT_SECONDS = 0.5  # beyond this a click is lost
-LOST = 2  # clicks, after which no more are played
-PAUSE_SECONDS = 0.037  # between clicks; no multiple of a block, so that all phases of it occur
+CLICK_LEVEL = 0.001  # -60 dBFS: hardly audible; there is no other sound meanwhile
+SETTLE_SECONDS = 0.15  # sound servers change their buffers just after a stream starts
+TIMEOUT_SECONDS = 0.5  # after which a click counts as lost
+MAX_LOST = 2  # lost clicks, after which no more are played
+PAUSE_SECONDS = 0.037  # between clicks; no multiple of a block, so that all block phases occur
 POLL_SECONDS = 0.0005
 
 
 def loop_latency(backend: Backend, label: str, rate: int) -> float | None:
-    """Measure the way out of this program, through a virtual device and in again.
+    """Measure the latency of a loop: out of this program, through a virtual device, in again.
 
-    A session's sound takes as long: in from the microphone, and out to the virtual one, where a
-    meeting program picks it up.  So this is what the buffers add to the time of the algorithm.
+    The sound of a session passes as many buffers: in from the microphone, and out to the virtual
+    one, where a meeting program records it.  So this is what the buffers add to the latency of
+    the algorithm.
 
     Args:
         backend: where to measure.
@@ -32,7 +33,7 @@ def loop_latency(backend: Backend, label: str, rate: int) -> float | None:
         rate: of the streams in Hz.
 
     Returns:
-        Median of some clicks in seconds; None if there is no way around, or none came back.
+        Median of some clicks in seconds; None if the device cannot loop, or no click came back.
 
     Raises:
         DeviceLost: the sound server is not there.
@@ -70,7 +71,7 @@ def clicks(sink: Sink, source: Source, count: int = CLICKS) -> Iterator[float]:
             yield time.perf_counter() - begin
             continue
         lost += 1
-        if lost == LOST:
+        if lost == MAX_LOST:
             return
 
 

@@ -111,7 +111,7 @@ class JsonView(View):
         now = time.monotonic()
         if now < self._due:
             return
-        # After the machine slept, the lines of the lost seconds are not made up for.
+        # No lines are printed for seconds in which the machine slept.
         self._due += JSON_SECONDS * (1 + (now - self._due) // JSON_SECONDS)
         print(json.dumps({"time": time.time(), **asdict(status), **self._more}), flush=True)
 
@@ -371,7 +371,7 @@ def run_live(settings: Settings, as_json: bool) -> None:
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.EIO):
             raise
-        # Who read the output has gone, or the terminal: the session ends, without complaint.
+        # The reader of the output or the terminal is gone: end without an error message.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -85,7 +85,7 @@ class AutoEnrolment:
         self._thread: Thread | None = None
 
     def poll(self) -> None:
-        """Try, if it is time to; called often."""
+        """Start an attempt if one is due; to be called several times a second."""
         seconds = self._monitor.samples / self._monitor.sample_rate
         busy = self._thread is not None and self._thread.is_alive()
         if self.done or busy or seconds < self._due:
@@ -95,7 +95,7 @@ class AutoEnrolment:
         self._thread.start()
 
     def close(self) -> None:
-        """Wait for an attempt that is on its way; its profile is used no more."""
+        """Wait for an attempt that is running; its result is discarded."""
         self.done = True
         if self._thread:
             self._thread.join()

@@ -32,15 +32,15 @@ REALTIME_PRIORITY = 10  # of 99: below the sound servers, above everything that 
 
 
 class DeviceLost(Exception):  # noqa: N818
-    """A device, or the sound server behind it, is not there, or not any more.
+    """A device, or its sound server, is missing or has disappeared.
 
-    The message says so in words for the user ("the microphone was unplugged").  The session
-    waits and tries again; to the user it is a state and no error.
+    The message tells the user which ("the microphone was unplugged").  The session waits and
+    tries again; the user sees a state, not an error.
     """
 
 
 class UnheardError(DeviceLost):
-    """Nobody records the virtual microphone, and the real one is to be left alone meanwhile."""
+    """On demand: no program records the virtual microphone, so the real one stays closed."""
 
 
 class UnknownDevice(DeviceLost):
@@ -48,7 +48,7 @@ class UnknownDevice(DeviceLost):
 
 
 class RefusedDeviceError(SordinoError):
-    """A device that must not be used: it would send sound round and round, or is another's."""
+    """A device that must not be used: feedback loop, or virtual device of another session."""
 
 
 class ServerLost(DeviceLost):
@@ -107,7 +107,7 @@ class Port(Protocol):
     file, as fast as possible) waits for its buffer instead: nothing is lost or repeated."""
 
     ended: bool = False
-    """There will never be more sound, and that is no fault (the end of a file)."""
+    """There will be no more sound, and this is no error (the end of a file)."""
 
     @property
     def alive(self) -> bool:
@@ -153,7 +153,7 @@ class Backend(Protocol):
 
     @property
     def notice(self) -> str:
-        """What the user should know of the devices while all works; "" if nothing.  Cheap."""
+        """What the user should know about the devices while all works; "" if nothing.  Cheap."""
         ...
 
     def devices(self) -> list[Device]:
@@ -236,8 +236,8 @@ class Backend(Protocol):
     def changes(self) -> int:
         """Return a number that grows when a device, a default or the server comes or goes.
 
-        Cheap.  It may miss a new default, so that who must know has to look now and then too;
-        a backend that cannot tell always returns the same number.
+        Cheap.  It may miss a new default, so callers should also check from time to time; a
+        backend that cannot tell always returns the same number.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Small widgets of the tray's own: the icon of a state, a level meter, a switch."""
+"""Small widgets of the tray: the icon of a state, a level meter, a switch."""
 
 from functools import cache
 from math import isfinite
