@@ -95,7 +95,13 @@ def voice_similarity(embeddings: NDArray[np.float32]) -> float:
     """Return how alike the two most different voices among embeddings are, -1..1.
 
     The two that are farthest apart each gather those nearer to them; what counts is the cosine
-    similarity of the two means, which is surer than that of any two short parts.
+    similarity of the two means, which is more reliable than that of any two short parts.
+
+    Args:
+        embeddings: of parts of the speech, each of length 1; shape = (parts, size).
+
+    Returns:
+        1 for fewer than two parts.
 
     >>> voice_similarity(np.eye(2, dtype=np.float32)), voice_similarity(np.eye(1, dtype=np.float32))
     (0.0, 1.0)
@@ -112,7 +118,14 @@ def voice_similarity(embeddings: NDArray[np.float32]) -> float:
 
 
 def speech_probabilities(samples: Mono) -> NDArray[np.float32]:
-    """Return the probability of speech in each 10 ms of sound at 16 kHz, by the packaged model."""
+    """Estimate in which frames there is speech, with the packaged model.
+
+    Args:
+        samples: sound at 16 kHz.
+
+    Returns:
+        A probability for each whole frame of 10 ms, shape = (frames,).
+    """
     model = load_model()
     stream = cast(MaskStream, model.open(1))
     spectra = StreamingAnalysis(model.stft(RATE), 1)(samples[None])

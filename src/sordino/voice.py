@@ -303,6 +303,13 @@ def voice_filter(
 ) -> VoiceFilter | None:
     """Return how a model is to keep these voices; None if there are none.
 
+    Args:
+        model: that was trained with voices.
+        voices: to keep; empty keeps everybody.
+        others_db: attenuate other voices by at most so many dB; None is no limit.
+        fallback_seconds: of speech without these voices, after which everybody is kept; None is
+            never.
+
     Raises:
         SordinoError: the model cannot, or an argument is out of range.
     """

@@ -207,10 +207,10 @@ class _JoinedDenoiser:
         self._ready = np.zeros((0, channels), np.float32)
 
     def warm_up(self, sound: ArrayLike) -> None:
-        """Do nothing: the sections had theirs."""
+        """Do nothing: the sections were warmed up when they were denoised."""
 
     def feed(self, block: ArrayLike) -> NDArray[np.float32]:
-        """Return the clean sound of a block."""
+        """Return the clean sound of a block, shape = (samples, channels) as of the block."""
         count = len(np.asarray(block))
         while len(self._ready) < count:
             clean = next(self._blocks, None)
@@ -221,7 +221,7 @@ class _JoinedDenoiser:
         return clean
 
     def flush(self) -> NDArray[np.float32]:
-        """Return nothing; read to the end, so that all seams are known."""
+        """Check that all sections are used; return no samples, shape = (0, channels)."""
         if len(self._ready) or next(self._blocks, None) is not None:
             raise SordinoError("its sections are longer than the recording: was it changed?")
         return self._ready

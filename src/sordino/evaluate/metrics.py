@@ -84,6 +84,10 @@ def align(clean: Mono, other: Mono, rate: int = RATE, max_seconds: float = 0.1) 
 def si_sdr(clean: Mono, estimate: Mono) -> float:
     """Scale-invariant signal-to-distortion ratio, dB, after removal of the mean.
 
+    Args:
+        clean: The reference, shape = (samples,).
+        estimate: The output, aligned and of the same length.
+
     Returns:
         -60 for a silent estimate, so that it counts in a mean over clips; nan for a silent
         reference.
@@ -142,6 +146,12 @@ def noise_reduction(clean: Mono, noisy: Mono, estimate: Mono, rate: int = RATE) 
     This is the evaluation's noise reduction.  The power of all silent frames is averaged
     first, so loud noise between words weighs most.
 
+    Args:
+        clean: The reference; it tells which frames are silent.
+        noisy: The input.
+        estimate: The output, aligned.
+        rate: Samples per second of all three.
+
     Returns:
         At most 60; nan if fewer than 0.1 s of the clip are silent.
     """
@@ -154,6 +164,13 @@ def noise_reduction(clean: Mono, noisy: Mono, estimate: Mono, rate: int = RATE) 
 
 def band_noise_reduction(clean: Mono, noisy: Mono, estimate: Mono, rate: int, low: float) -> float:
     """Noise reduction, dB, in the band above `low` Hz only.
+
+    Args:
+        clean: The reference; it tells which frames are silent.
+        noisy: The input.
+        estimate: The output, aligned.
+        rate: Samples per second of all three.
+        low: Lower edge of the band, Hz.
 
     Returns:
         As `noise_reduction`; also nan if the band holds hardly any noise (below -90 dBFS).
@@ -183,6 +200,11 @@ def speech_attenuation(clean: Mono, estimate: Mono, rate: int = RATE) -> float:
     hold speech: positive is loss, 60 is everything.  Residual noise does not count, except
     by chance correlation (a few hundredths of a dB).
 
+    Args:
+        clean: The reference; it tells which frames hold speech.
+        estimate: The output, aligned.
+        rate: Samples per second of both.
+
     Returns:
         nan for a clip without speech.
     """
@@ -196,7 +218,7 @@ def speech_attenuation(clean: Mono, estimate: Mono, rate: int = RATE) -> float:
 
 
 def level_loss(clean: Mono, noisy: Mono, estimate: Mono, rate: int = RATE) -> float:
-    """Loss of level, dB, on the loudest parts of the speech: does a voice survive?
+    """Loss of level, dB, on the loudest parts of the speech; large where a voice is removed.
 
     10 log10 of input over output energy, over the 20 ms frames in which the clean signal is
     within 10 dB of its loudest frame.

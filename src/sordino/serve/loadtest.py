@@ -214,7 +214,14 @@ def streams_held(
 
 
 def measure(server: LoadedServer, streams: int, sample_rate: int, seconds: float) -> LoadResult:
-    """Run a number of streams; note the server's processor time too."""
+    """Run live streams against a server and measure its processor time.
+
+    Args:
+        server: which runs.
+        streams: how many at once.
+        sample_rate: of the streams, Hz.
+        seconds: of sound in each.
+    """
     before, begin = server.processor_seconds(), perf_counter()
     load = asyncio.run(run_streams(server.url, streams, seconds, sample_rate))
     after, elapsed = server.processor_seconds(), perf_counter() - begin
