@@ -20,7 +20,7 @@ from support.signals import agreement_db, block_sizes, level_db, noise, run, ton
 
 
 def image_of(noise_db):
-    """The pixel of a network that finds so many dB of noise."""
+    """The pixel of a network that finds this many dB of noise."""
     return (noise_db - NOISE_OFFSET_DB) / NOISE_SCALE_DB
 
 

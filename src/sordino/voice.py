@@ -306,7 +306,7 @@ def voice_filter(
     Args:
         model: that was trained with voices.
         voices: to keep; empty keeps everybody.
-        others_db: attenuate other voices by at most so many dB; None is no limit.
+        others_db: attenuate other voices by at most this many dB; None is no limit.
         fallback_seconds: of speech without these voices, after which everybody is kept; None is
             never.
 

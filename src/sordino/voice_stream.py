@@ -20,7 +20,7 @@ FADE_SECONDS = 1.0  # from the enrolled voices to everybody, and back
 DECISION_FRAMES = 50  # between two decisions of the watchdog
 FOREGROUND_DB = 6.0  # people farther away than the enrolled voice are quieter by more than this
 LEVEL_SHARE = 0.02  # of a new frame in the level of the enrolled voice
-RETURN_RATIO = 5.0  # a second of the enrolled voice makes up for so many without it
+RETURN_RATIO = 5.0  # a second of the enrolled voice offsets this many without it
 PRESENT = 0.5  # probability
 
 
@@ -30,7 +30,7 @@ class VoiceFilter:
 
     Args:
         embeddings: of the voices, shape = (voices, voice_size).
-        others_db: other voices are attenuated by at most so many dB; None is no limit.
+        others_db: other voices are attenuated by at most this many dB; None is no limit.
         fallback_seconds: of speech without an enrolled voice, after which everybody is kept until
             one is heard again; None is never.
     """
@@ -148,7 +148,7 @@ class VoiceStream:
         return self._universal
 
     def restart_guard(self) -> None:
-        """Let the watchdog begin anew; what the network remembers stays."""
+        """Reset the watchdog; the state of the network stays."""
         self._watchdog = VoiceWatchdog(self._voices.fallback_seconds or FALLBACK_SECONDS)
         self.missing_seconds = 0.0
 

@@ -259,7 +259,7 @@ def test_without_a_server_it_says_so(tmp_path):
     nowhere = {"XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path), "PULSE_SERVER": ""}
     done = run("live", env={**os.environ, **nowhere})
     assert (done.returncode, done.stdout) == (2, "")
-    assert "does not answer: `sordino doctor` says what mends it; --wait" in done.stderr
+    assert "does not answer: `sordino doctor` says how to fix it; --wait" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -296,7 +296,7 @@ def test_devices_without_a_server(tmp_path):
     nowhere = {"XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path), "PULSE_SERVER": ""}
     done = run("devices", env={**os.environ, **nowhere})
     assert (done.returncode, done.stdout) == (2, "")
-    assert "does not answer: `sordino doctor` says what mends it" in done.stderr
+    assert "does not answer: `sordino doctor` says how to fix it" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -135,7 +135,7 @@ class Simulation:
         self._stalled_until = self.now + seconds
 
     def run(self, seconds):
-        """Simulate so many seconds."""
+        """Simulate this many seconds."""
         end = self.now + seconds
         while True:
             push_at = max((self._pushes + 1) * self._push_every, self._stalled_until)

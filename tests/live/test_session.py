@@ -306,7 +306,7 @@ def test_a_device_that_was_named_is_kept(backend, identity):
         wait_until(lambda: session.status().state == "waiting")
 
 
-def test_a_device_that_falls_silent_is_opened_anew(backend, settings):
+def test_a_device_that_falls_silent_is_reopened(backend, settings):
     with Session(settings, backend) as session:
         check_sound_flows(session)
         backend.sources[-1].stalled = True
@@ -314,7 +314,7 @@ def test_a_device_that_falls_silent_is_opened_anew(backend, settings):
         check_sound_flows(session)
 
 
-def test_after_a_sleep_devices_are_opened_anew(backend, settings, monkeypatch):
+def test_after_a_sleep_devices_are_reopened(backend, settings, monkeypatch):
     with Session(settings, backend) as session:
         check_sound_flows(session)
         asleep = time.time() + 8 * 3600

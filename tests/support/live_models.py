@@ -7,7 +7,7 @@ from support.models import constant_mask_bytes
 
 
 class SlowModel(Model):
-    """A real model whose every step takes so many seconds more, as on a busy processor."""
+    """A real model whose every step takes this many seconds more, as on a busy processor."""
 
     def __init__(self, seconds, value=0.5, name="slow"):
         super().__init__(constant_mask_bytes(value), name)

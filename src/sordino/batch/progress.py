@@ -59,7 +59,7 @@ class BatchDisplay:
             self._bar.stop()
 
     def progress(self, job: Job, seconds: float, total: float | None) -> None:
-        """Show that so many seconds of a job are done."""
+        """Show how many seconds of a job are done."""
         with self._lock:
             share = min(1.0, seconds / total) if total else 0.0
             self._running[job] = (share * self._sizes[job], seconds)

@@ -103,7 +103,7 @@ class Ledger:
     Args:
         folder: its address.
         options: what decides on the content of the outputs; a run goes on with the same only.
-        overwrite: begin anew, unless such a run was interrupted.
+        overwrite: start over, unless such a run was interrupted.
 
     Raises:
         SordinoError: it cannot be read or written, or it is of a run with other options.
@@ -120,13 +120,13 @@ class Ledger:
         if run and not overwrite and run["options"] != self._options:
             raise SordinoError(
                 f"the ledger {folder} is of a run with {_difference(run['options'], self._options)}"
-                ": give another -o or --ledger, or --overwrite to do everything anew"
+                ": give another -o or --ledger, or --overwrite to start over"
             )
         same = bool(run) and run["options"] == self._options
         unfinished = same and not run["has_ended"]
         goes_on = same and (not overwrite or (unfinished and run["overwrites"]))
         self.overwrites: bool = overwrite or (unfinished and run["overwrites"])
-        """Whether outputs that are there, but were not written by this run, are written anew."""
+        """Whether outputs that are there, but were not written by this run, are overwritten."""
         if goes_on:
             for result in self._read():
                 self.results[result.key] = result

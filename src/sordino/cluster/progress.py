@@ -111,7 +111,7 @@ class ClusterDisplay:
             self._bar.stop()
 
     def tick(self, workers: int) -> None:
-        """Show where things stand, with so many workers ready or at work."""
+        """Show the progress, with the number of workers that are ready or at work."""
         now = perf_counter()
         self.tally.worker_seconds += (now - self._ticked) * workers
         self._ticked, self._workers = now, workers

@@ -108,7 +108,7 @@ def evaluate_set(
 
 
 RunTasks = Callable[[Sequence[Task], Collection[str], int], Iterable[Result]]
-"""Does tasks, with the measures of those whose condition names none, in so many processes."""
+"""Runs tasks, given the measures where a condition names none, and the number of processes."""
 
 
 def run_tasks(

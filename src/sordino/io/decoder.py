@@ -236,7 +236,7 @@ class ContainerSource:
         ignores_length: see `open_container`.
 
     Raises:
-        SordinoError: there is no track of sound in it, or not so many.
+        SordinoError: there is no track of sound in it, or fewer tracks than that.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ def remux(
     make_filter: Callable[[SoundInfo], Filter],
     only: int | None = None,
 ) -> list[str]:
-    """Write a container anew with its audio tracks filtered.
+    """Rewrite a container with its audio tracks filtered.
 
     Packets of video, subtitles, covers and attachments are copied untouched, with their
     timestamps; so are tags, chapters, languages and dispositions.  Sound is encoded with the
@@ -147,7 +147,7 @@ class _Remux:
         if stream.type == "data":
             if not self._given.chapters() and "timecode" not in stream.metadata:
                 self._notes.append(f"the data track {stream.index} is left out")
-            return None  # chapters and time codes are written anew by the container
+            return None  # chapters and time codes are rewritten by the container
         if (
             stream.type == "video"
             and not is_moving_picture(stream)

@@ -164,7 +164,7 @@ def devices(as_json: Json = False) -> None:
     try:
         found = backend.devices()
     except DeviceLost as error:
-        raise SordinoError(f"{error}: `sordino doctor` says what mends it") from error
+        raise SordinoError(f"{error}: `sordino doctor` says how to fix it") from error
     finally:
         backend.close()
     if as_json:

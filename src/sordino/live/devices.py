@@ -29,7 +29,7 @@ class StepMeter:
     """Notices when a device that took long steps takes short ones again.
 
     Another program may force a large quantum on PipeWire.  The buffers of all streams grow with it
-    and keep their size afterwards; only a stream that is opened anew is as quick as before.
+    and keep their size afterwards; only a stream that is reopened is as quick as before.
 
     Args:
         buffer: that the device reads from.
@@ -62,7 +62,7 @@ class AudioIO:
     """Finds, opens and closes the devices that the settings want.
 
     The virtual device stays when another device goes, so that meeting programs keep it; it is
-    made anew only where the server has forgotten it.
+    created again only if the server has lost it.
 
     Args:
         settings: which devices, in which direction.
@@ -126,11 +126,11 @@ class AudioIO:
         self._drop_virtual()
 
     def loss(self, changed: bool) -> str:
-        """Say in words why the devices have to be opened anew; "" if all is well.
+        """Say in words why the devices have to be reopened; "" if all is well.
 
         It must be called many times a second: a longer pause means that the machine or this
         program slept.  What servers and buffers held meanwhile is stale, and a stream that was
-        not read may not recover (one of PipeWire's stays silent).  Streams that are opened anew
+        not read may not recover (one of PipeWire's stays silent).  Streams that are reopened
         have neither trouble.
 
         Args:

@@ -1,4 +1,4 @@
-"""Checks whether live use works on this machine; each says what it found and what mends it."""
+"""Checks whether live use works on this machine; each says what it found and how to fix it."""
 
 import os
 import platform
@@ -50,7 +50,7 @@ class Check:
         name: what was looked at.
         level: "ok", "warn" (it works, but not as well as it could) or "fail" (it does not).
         found: what there is.
-        advice: the sentence that mends it; "" if all is well.
+        advice: how to fix it; "" if all is well.
     """
 
     name: str

@@ -63,7 +63,7 @@ class Keys:
         signal.signal(signal.SIGTTOU, stopped)
 
     def read(self, seconds: float) -> str:
-        """Wait for keys, at most so many seconds, and return those pressed; "" if there are none.
+        """Wait for keys, at most this many seconds, and return those pressed; "" if there are none.
 
         Arrows, function keys and the like are left out.
         """

@@ -97,7 +97,7 @@ class Session:
             self._connect()
         except (ServerLost, UnknownDevice) as error:
             if not self.settings.wait:
-                hint = ": `sordino doctor` says what mends it" if ":" not in str(error) else ""
+                hint = ": `sordino doctor` says how to fix it" if ":" not in str(error) else ""
                 raise SordinoError(f"{error}{hint}; --wait waits for it") from error
             self._waiting_for = str(error)
         except DeviceLost as error:
@@ -190,7 +190,7 @@ class Session:
         """Change over to another microphone; the virtual device stays.
 
         Args:
-            name: name or label; None: the system's default.  Its channel is found anew.
+            name: name or label; None: the system's default.  Its channel is detected again.
 
         Raises:
             SordinoError: it must not be used, since it is one of Sordino's own.  The one before
@@ -304,7 +304,7 @@ class Session:
         return recorder.paths
 
     def recent(self, seconds: float) -> Recent:
-        """Return the last seconds, as far as there are so many (30 are kept)."""
+        """Return the last seconds; at most 30 are kept."""
         return Recent(*self._monitor.recent(seconds), self.settings.sample_rate)
 
     def status(self) -> Status:

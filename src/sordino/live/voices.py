@@ -41,7 +41,7 @@ def record(
     try:
         source = backend.open_input(input, RATE)
     except DeviceLost as error:
-        raise SordinoError(f"{error}: `sordino doctor` says what mends it") from error
+        raise SordinoError(f"{error}: `sordino doctor` says how to fix it") from error
     parts: list[Mono] = []
     wanted, count, waited = round(seconds * source.sample_rate), 0, 0.0
     block = np.zeros(round(STEP_SECONDS * source.sample_rate), np.float32)

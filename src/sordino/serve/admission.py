@@ -49,7 +49,7 @@ class Cost:
         return Cost(self.network + other.network, self.interpreter + other.interpreter)
 
     def load(self, threads: int) -> float:
-        """Return the share of the capacity that it uses on so many processors."""
+        """Return the share of the capacity that it uses on this many processors."""
         busy = (self.network + self.interpreter) / threads
         return max(busy, self.interpreter) / HEADROOM
 

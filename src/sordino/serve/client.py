@@ -41,7 +41,7 @@ class StreamError(SordinoError):
 
     Args:
         code: a word for programs, see the protocol reference.
-        message: one line: what is wrong and what mends it.
+        message: one line: what is wrong and how to fix it.
         retry_after: seconds after which it may work; None is unknown.
     """
 

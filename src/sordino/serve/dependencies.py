@@ -58,7 +58,7 @@ def requested_voices(
     voice_fallback: Annotated[
         str,
         Query(
-            description="Keep everybody after so many seconds of speech without the voice, until "
+            description="Keep everybody after this many seconds of speech without the voice, until "
             "it is heard again; or `never`"
         ),
     ] = str(FALLBACK_SECONDS),

@@ -73,7 +73,7 @@ class PeerConnection:
 
     def __init__(self, settings: Settings, stream: LiveStream | None = None) -> None:
         self.id = token_urlsafe(18)
-        """Names the connection in its URL; whoever knows it may end it."""
+        """Identifies the connection in its URL; anybody who knows it may end it."""
         self.stream = stream
         self._settings = settings
         self._pc = new_connection(settings)

@@ -168,7 +168,7 @@ class Scheduler:
         return future
 
     def drain(self, seconds: float) -> None:
-        """Accept no new streams; the open ones have so many seconds left."""
+        """Accept no new streams; the open ones have this many seconds left."""
         self.draining_until = perf_counter() + seconds
 
     def count(self) -> None:

@@ -87,7 +87,7 @@ async def publish(
     model: Model = "default",
     strength: Strength = 1.0,
 ) -> Response:
-    """Take a WHIP offer; whoever views the room hears the clean audio."""
+    """Take a WHIP offer; viewers of the room hear the clean audio."""
     offer = await _offer(request)
     answer = await _sessions(request).publish(room, offer, model.lower(), strength, voices)
     return _respond(request, answer)

@@ -205,7 +205,7 @@ class Backend(Protocol):
 
         The context's value is the name of the output that feeds it.  On leaving, the default
         devices are as before.  Leaving is safe when the server has gone, and a new context
-        makes the device anew under the same name.
+        creates the device again under the same name.
 
         Raises:
             DeviceLost: the sound server is not there.

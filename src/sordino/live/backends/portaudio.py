@@ -173,8 +173,8 @@ class PortAudioBackend:
         self._ports = [port for port in self._ports if port.alive]
         if not self._ports:
             sounddevice = import_sounddevice()
-            # sounddevice has no public way to list devices anew; its documentation names these
-            # two functions for it.
+            # sounddevice has no public way to refresh its list of devices; its documentation names
+            # these two functions for it.
             sounddevice._terminate()
             sounddevice._initialize()
         return self.devices()

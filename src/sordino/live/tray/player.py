@@ -169,7 +169,7 @@ class ComparisonBar(QWidget):
 
     Args:
         player: what plays.
-        recent: returns so many last seconds: noisy, clean, sampling rate in Hz.
+        recent: returns this many last seconds: noisy, clean, sampling rate in Hz.
     """
 
     def __init__(self, player: Player, recent: Callable[[float], Recent]) -> None:

@@ -48,7 +48,7 @@ class Columns:
         self._bins = round(HIGHEST_HZ * self.window / sample_rate) + 1
 
     def count(self, samples: int) -> int:
-        """Return how many columns so many samples make."""
+        """Return the number of columns for a number of samples."""
         return max(0, 1 + (samples - self.window) // self.hop)
 
     def of(self, samples: Mono) -> Levels:
@@ -97,7 +97,7 @@ class ColumnFeed:
             self._columns, self._rate, self._done = Columns(rate), rate, 0
         hop, window = self._columns.hop, self._columns.window
         now = round(session.status().seconds * rate)
-        self._done = min(self._done, now)  # a new session begins at nought
+        self._done = min(self._done, now)  # a new session begins at 0
         count = min((now - self._done) // hop, round(self._max_seconds * rate) // hop)
         if not count:
             nothing = np.zeros((ROWS, 0), np.float32)

@@ -104,7 +104,7 @@ class Meter(QProgressBar):
         return self._dbfs
 
     def show_level(self, dbfs: float, seconds: float) -> None:
-        """Show a level, so many seconds after the one before."""
+        """Show a level, this many seconds after the last one."""
         level = max(dbfs, LOWEST_DB) if isfinite(dbfs) else LOWEST_DB
         self._dbfs = min(0.0, max(level, self._dbfs - FALL_DB_PER_SECOND * seconds))
         self.setValue(round(self._dbfs))
