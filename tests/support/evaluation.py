@@ -1,4 +1,4 @@
-"""Bundled recordings and the command line, for the tests of this room."""
+"""Bundled recordings and the command line, for the tests of sordino.evaluate."""
 
 import json
 from importlib.resources import files
