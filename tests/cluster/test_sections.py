@@ -79,7 +79,7 @@ def test_joining_keeps_tags_channels_and_what_loudness_wants(tmp_path):
     rate = 8000
     with soundfile.SoundFile(source, "w", rate, 2, "PCM_24") as file:
         file.title = "A long call"
-        file.write(noise((69 * rate, 2)))
+        file.write(noise(((2 * LENGTH + 1) * rate, 2)))
     for loudness in (None, -30.0):
         settings = Settings(loudness=loudness)
         out, one = tmp_path / f"{loudness}.wav", tmp_path / f"one {loudness}.wav"
@@ -94,10 +94,11 @@ def test_joining_keeps_tags_channels_and_what_loudness_wants(tmp_path):
 
 def test_short_recordings_are_not_cut(tmp_path):
     source = tmp_path / "short.wav"
-    soundfile.write(source, np.zeros(67 * 8000), 8000)
+    seconds = 2 * LENGTH - 1
+    soundfile.write(source, np.zeros(seconds * 8000), 8000)
     work = Work(str(source), str(tmp_path / "out.wav"), extension="wav")
     (result,) = worker(tmp_path)(Task(work))
-    assert (result.section, result.status, result.seconds) == (WHOLE, "done", 67)
+    assert (result.section, result.status, result.seconds) == (WHOLE, "done", seconds)
 
 
 def test_a_recording_that_is_shorter_than_it_says_is_cut_where_it_ends(tmp_path):
