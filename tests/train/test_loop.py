@@ -248,3 +248,23 @@ def test_sound_and_spectrograms_are_logged(recipe: Recipe, tmp_path: Path) -> No
 def test_bfloat16_learns_too(recipe: Recipe, tmp_path: Path) -> None:
     train(replace(recipe, train=LoopConfig(steps=2, batch=2, log_every=1, threads=0)), tmp_path)
     assert all(0 < value < 10 for value in losses(tmp_path))
+
+
+def test_a_run_goes_on_from_a_small_copy_of_its_checkpoint(recipe: Recipe, tmp_path: Path) -> None:
+    """Without moments and in half precision, as training/ keeps it."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(with_loop(recipe, steps=2, batch=2), first)
+    second.mkdir()
+    script = Path(__file__).parents[2] / "scripts" / "keep_checkpoint.py"
+    subprocess.run([sys.executable, script, first / LAST, second / LAST], check=True)
+    assert (second / LAST).stat().st_size < (first / LAST).stat().st_size / 2
+    assert str(tmp_path).encode() not in (second / LAST).read_bytes()
+    before = load_checkpoint(first / LAST)
+    for name, weight in load_checkpoint(second / LAST).part("average").items():
+        torch.testing.assert_close(
+            weight.float(), before.part("average")[name], atol=1e-3, rtol=1e-3
+        )
+    train(with_loop(recipe, steps=3, batch=2), second)
+    after = load_checkpoint(second / LAST)
+    assert after.progress.step == 3
+    assert after.progress.hours > before.progress.hours

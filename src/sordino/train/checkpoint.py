@@ -85,10 +85,18 @@ def save_checkpoint(
 def _write(
     path: Path, tensors: Mapping[str, Tensor], recipe: dict[str, Any], progress: Progress
 ) -> None:
-    about = {"recipe": recipe, **asdict(progress)}
     kept = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with atomic_write(path) as part:
-        save_file(kept, part, {"sordino": json.dumps(about)})
+        save_file(kept, part, _metadata(recipe, progress))
+
+
+def checkpoint_metadata(recipe: Recipe, progress: Progress) -> dict[str, str]:
+    """What the header of a checkpoint file says."""
+    return _metadata(to_tree(recipe), progress)
+
+
+def _metadata(recipe: dict[str, Any], progress: Progress) -> dict[str, str]:
+    return {"sordino": json.dumps({"recipe": recipe, **asdict(progress)})}
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
