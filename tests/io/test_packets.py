@@ -3,6 +3,7 @@
 import av
 import numpy as np
 import pytest
+import soundfile
 
 from sordino.io.audiofile import open_source
 from sordino.io.decoder import ContainerSource
@@ -13,10 +14,19 @@ from support.media import Through, rumble, sound_of, write_recording, write_soun
 
 def joined(tmp_path, name, codec, container, rates=(48000, 48000)):
     """Two recordings of two seconds, one behind the other in one file."""
+    return parts_of(tmp_path, name, codec, container, [(rate, 1) for rate in rates])
+
+
+def parts_of(tmp_path, name, codec, container, shapes):
+    """Recordings of two seconds with rates and channels of their own, joined to one file."""
     data = b""
-    for number, rate in enumerate(rates):
+    for number, (rate, channels) in enumerate(shapes):
         part = tmp_path / f"{number}-{name}"
-        write_sound(part, rumble(2 * rate, seed=number), rate, codec, container)
+        sound = rumble(2 * rate, channels, seed=number)
+        if codec == "vorbis":
+            soundfile.write(part, sound, rate, "VORBIS", format="OGG")
+        else:
+            write_sound(part, sound, rate, codec, container)
         data += part.read_bytes()
     path = tmp_path / name
     path.write_bytes(data)
@@ -122,3 +132,63 @@ def test_a_recording_keeps_its_covers_when_opened_once(tmp_path):
         assert remux(source, tmp_path / "out.mka", "matroska", "flac", Through) == []
     with av.open(str(tmp_path / "out.mka")) as kept:
         assert len(kept.streams.video) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "container", "other"),
+    [
+        ("x.ogg", "vorbis", "ogg", (44100, 2)),
+        ("x.opus", "libopus", "opus", (48000, 2)),
+        ("x.flac", "flac", "flac", (24000, 2)),
+        ("x.oga", "flac", "ogg", (24000, 1)),
+    ],
+)
+def test_joined_recordings_may_have_other_rates_and_channels(
+    tmp_path, name, codec, container, other
+):
+    sound, source = read(parts_of(tmp_path, name, codec, container, [(48000, 1), other]))
+    assert (source.info.sample_rate, source.info.channels) == (48000, 1)
+    assert len(sound) / 48000 == pytest.approx(4, abs=0.02)
+    assert np.std(sound[-48000:]) > 0.05
+    notes = " ".join(source.notes)
+    assert ("its channels change from 1 to 2 after 2.0 s" in notes) == (other[1] == 2)
+    assert (f"its sample rate changes to {other[0]} Hz" in notes) == (other[0] != 48000)
+
+
+def test_three_recordings_of_two_codecs_in_one_ogg(tmp_path):
+    path = parts_of(tmp_path, "x.ogg", "vorbis", "ogg", [(48000, 1), (48000, 1)])
+    last = parts_of(tmp_path, "y.opus", "libopus", "opus", [(48000, 1)])
+    path.write_bytes(path.read_bytes() + last.read_bytes())
+    sound, source = read(path)
+    assert len(sound) / 48000 == pytest.approx(6, abs=0.02)
+    assert source.notes == []
+
+
+def test_the_bit_rate_of_joined_recordings_is_measured(tmp_path):
+    path = parts_of(tmp_path, "x.opus", "libopus", "opus", [(48000, 1), (48000, 1)])
+    with open_source(path) as source:
+        assert source.info.bit_rate > 50_000
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "container"),
+    [
+        ("x.m4a", "aac", "ipod"),
+        ("x.mp4", "aac", "mp4"),
+        ("x.caf", "pcm_s16le", "caf"),
+        ("x.au", "pcm_s16be", "au"),
+        ("x.tta", "tta", "tta"),
+        ("x.wma", "wmav2", "asf"),
+        ("x.aiff", "pcm_s16be", "aiff"),
+    ],
+)
+def test_what_cannot_be_read_behind_a_join_is_noted(tmp_path, name, codec, container):
+    single = parts_of(tmp_path, name, codec, container, [(48000, 1)])
+    assert not [note for note in read(single)[1].notes if "joined" in note]
+    _, source = read(parts_of(tmp_path, name, codec, container, [(48000, 1), (48000, 1)]))
+    assert "another recording is joined to it after" in source.notes[0]
+
+
+def test_a_new_rate_is_no_damage(tmp_path):
+    path = joined(tmp_path, "x.mp3", "libmp3lame", "mp3", rates=(48000, 32000))
+    assert not any("cut short" in note for note in read(path)[1].notes)

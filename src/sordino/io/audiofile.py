@@ -14,7 +14,6 @@ ogg), PyAV the rest (surround, mp3, m4a, opus, the sound of videos, pipes).
 """
 
 import errno
-import mmap
 import os
 import select
 import stat
@@ -44,6 +43,7 @@ from sordino.io.formats import (
     one_second_blocks,
     truncation_notes,
 )
+from sordino.io.joined import JoinedSource, recordings_in, size_notes
 
 _PIPED = {"wav": ("wav", ""), "flac": ("flac", "flac"), "ogg": ("ogg", "libopus")} | {
     each: (CONTAINERS | VIDEOS)[each] for each in ("mp3", "opus", "aac", "mka", "mkv", "webm", "ts")
@@ -139,10 +139,13 @@ def _open_file(path: Path, raw: RawFormat | None, track: int | None) -> Source:
         if is_wav and size >= 1 << 32:  # its header cannot say how long it is
             # As a stream: FFmpeg would look for more chunks in the middle of the sound.
             return ContainerSource(PipeInput(path), track=track, ignores_length=True)
-        notes = _size_notes(opened, head, size)
-        is_joined = _is_joined(opened, head)
+        notes = size_notes(opened, head, size)
+        parts = recordings_in(opened, head, size)
+    if len(parts) > 1 and track in (None, 1):
+        with suppress(SordinoError, FFmpegError):  # else FFmpeg may know what it is
+            return JoinedSource(path, parts)
     # FFmpeg has codecs that libsndfile has not, and reads what was never completed or is joined.
-    if _is_soundfiles(head) and not is_joined and track in (None, 1):
+    if _is_soundfiles(head) and len(parts) == 1 and track in (None, 1):
         with suppress(soundfile.LibsndfileError):
             source = SoundfileSource(path)
             is_whole = source.info.seconds is not None or size < _HEADER
@@ -412,38 +415,6 @@ def _is_soundfiles(head: bytes) -> bool:
     if head[:4] == b"FORM":
         return head[8:12] in (b"AIFF", b"AIFC")
     return head[:4] in (b"fLaC", b"OggS", b".snd", b"caff", b"riff")
-
-
-def _size_notes(file: BinaryIO, head: bytes, size: int) -> list[str]:
-    """Compare the size that a RIFF or FORM header promises with the size of the file."""
-    if head[8:12] not in (b"WAVE", b"AIFF", b"AIFC") or head[:4] not in (b"RIFF", b"FORM"):
-        return []
-    promised = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big") + 8
-    if promised >= 1 << 32 or promised <= len(head):  # written to a pipe, size unknown
-        return []
-    if size < promised:
-        return [f"the file is cut short: only {size:,} of {promised:,} bytes"]
-    file.seek(promised + promised % 2)
-    if file.read(4) == head[:4]:
-        return [
-            f"another recording is joined to it after {promised:,} bytes, which is left out: "
-            "split the file there"
-        ]
-    return []
-
-
-def _is_joined(file: BinaryIO, head: bytes) -> bool:
-    """Tell whether several Ogg or FLAC recordings follow each other in a file."""
-    if head[:4] not in (b"OggS", b"fLaC"):
-        return False
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if head[:4] == b"fLaC":
-            return data.find(b"fLaC\0\0\0\x22", 4) > 0 or data.find(b"fLaC\x80\0\0\x22", 4) > 0
-        begin = 0  # Ogg begins with one page for each of its tracks
-        while data[begin : begin + 6] == b"OggS\0\2":
-            segments = data[begin + 26] if begin + 26 < len(data) else 0
-            begin += 27 + segments + sum(data[begin + 27 : begin + 27 + segments])
-        return data.find(b"OggS\0\2", begin) > 0
 
 
 def _subtype(container: str, wanted: str) -> str:

@@ -167,7 +167,8 @@ class TrackDecoder:
                 f"its sample rate changes to {rate} Hz after {seconds:.1f} s: that part was "
                 f"resampled to {self.info.sample_rate} Hz"
             )
-        if not self._is_guessed and not self._packets.notes:
+        is_exact = not self._is_guessed and len(self._rates) == 1
+        if is_exact and not self._packets.notes:
             reached = (self._next - self.start) / self.info.sample_rate
             notes += truncation_notes(reached, self.info.seconds)
         return notes + self._packets.notes
@@ -258,7 +259,7 @@ class ContainerSource:
             if track is not None and not 1 <= track <= len(tracks):
                 raise SordinoError(f"there is no audio track {track}: it has {len(tracks)}")
             self._is_guessed = self.container.format.name == "mp3" and not _has_frame_count(file)
-            self._decoder = self.decoder(tracks[(track or 1) - 1], isinstance(file, Path))
+            self._decoder = self.decoder(tracks[(track or 1) - 1], _is_seekable(file))
         except BaseException:
             self.close()
             raise
@@ -297,6 +298,12 @@ class ContainerSource:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _is_seekable(file: Path | Readable) -> bool:
+    """Tell a file from a pipe, whose packets are not waited for."""
+    seekable: Any = getattr(file, "seekable", None)
+    return isinstance(file, Path) or (callable(seekable) and bool(seekable()))
 
 
 def _has_frame_count(file: Path | Readable) -> bool:

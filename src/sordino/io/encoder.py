@@ -5,6 +5,7 @@ from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -131,8 +132,7 @@ def _choose(container: str, codecs: Sequence[str], info: SoundInfo) -> tuple[Cod
             if encoder.capabilities & Capabilities.experimental:
                 continue
             has_encoder = True
-            rate = _nearest_rate(encoder, info.sample_rate)
-            for each in layouts:
+            for rate, each in product(_nearest_rates(encoder, info.sample_rate), layouts):
                 if (encoder.name, each) in _LOST_LAYOUTS:
                     continue
                 if container == "matroska" and codec.startswith("pcm_") and layout not in _PLAIN:
@@ -166,11 +166,14 @@ def _add_track(output: OutputContainer, encoder: Codec, rate: int, layout: str) 
     return stream
 
 
-def _nearest_rate(encoder: Codec, rate: int) -> int:
+def _nearest_rates(encoder: Codec, rate: int) -> list[int]:
+    """Return the rates to try: the best first, then one that every encoder has."""
     rates = encoder.audio_rates
-    if not rates or rate in rates:
-        return rate
-    return min((each for each in rates if each > rate), default=max(rates))
+    best = rate
+    if rates and rate not in rates:
+        best = min((each for each in rates if each > rate), default=max(rates))
+    # Some encoders, as those of wma, do not tell that they go no further.
+    return [best, 48000] if best > 48000 else [best]
 
 
 def _sample_format(encoder: Codec, subtype: str) -> str:

@@ -29,6 +29,7 @@ _VORBIS_PICTURE = "metadata_block_picture"
 _FREEFORM = "----:com.apple.iTunes:"
 _STALE = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps")
 _STALE += ("number_of_", "_statistics_", "vendor_id", "handler_name", "encodedby", "length")
+_STALE += ("wm/encodingsettings", "wm/mediaprimaryclassid")
 _MP4_NAMES = {"composer": "\xa9wrt", "lyrics": "\xa9lyr", "encodedby": "\xa9too"}
 _SAME = {"album_artist": "albumartist", "track": "tracknumber", "disc": "discnumber"}
 _SAME |= {"description": "comment", "unsyncedlyrics": "lyrics", "organization": "publisher"}
@@ -271,6 +272,8 @@ def _walk(file: BinaryIO, order: Any) -> Iterator[_Chunk]:
         file.seek(position)
         header = file.read(8)
         name, size = header[:4], int.from_bytes(header[4:], order)
+        if name in (b"RIFF", b"FORM"):  # another recording, joined to this one
+            return
         if name == b"ds64":
             wide = int.from_bytes(file.read(16)[8:], "little")
         if name == b"data" and size == _RIFF_BYTES - 1:

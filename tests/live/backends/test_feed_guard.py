@@ -1,12 +1,13 @@
 """Only Sordino's sound reaches the virtual microphone, wherever other programs play."""
 
+import time
 from contextlib import closing
 
 import numpy as np
 import pulsectl
 import pytest
 
-from sordino.live.backends import choose_backend
+from sordino.live.backends import choose_backend, pulse_server
 from support.signals import tone
 from support.sound_servers import RATE, Listener, Player, wait_for
 
@@ -73,3 +74,36 @@ def test_the_feed_does_not_stay_the_default(server, backend):
         with pulsectl.Pulse("test") as pulse:
             pulse.sink_default_set(server.sinks()[FEED])
         wait_for(lambda: server.defaults()[1] == "room", "the loudspeaker as the default")
+
+
+def streams_of_player():
+    with pulsectl.Pulse("test") as pulse:
+        return [each for each in pulse.sink_input_list() if "pacat" in str(each.proplist)]
+
+
+def test_a_program_is_silent_before_it_is_known_where_to_move_it(
+    server, backend, stranger, monkeypatch
+):
+    def slow(pulse, defaults=pulse_server.defaults):
+        time.sleep(1)
+        return defaults(pulse)
+
+    with backend.virtual_microphone(), Listener(OWN) as meeting:
+        play_on(server, meeting)
+        monkeypatch.setattr(pulse_server, "defaults", slow)
+        with Player(FEED, stranger):
+            wait_for(lambda: sink_of_player(server) == "room", "another sink")
+            wait_for(lambda: not streams_of_player()[0].mute, "the sound's return")
+            play_on(server, meeting)
+        assert np.count_nonzero(meeting.sound) < 0.5 * RATE
+
+
+def test_a_program_that_was_muted_stays_so(server, backend, stranger):
+    with backend.virtual_microphone(), Player("room", stranger):
+        (stream,) = wait_for(streams_of_player, "the other program's sound")
+        with pulsectl.Pulse("test") as pulse:
+            pulse.sink_input_mute(stream.index, True)
+            pulse.sink_input_move(stream.index, server.sinks()[FEED].index)
+        wait_for(lambda: "kept out" in backend.notice, "a notice")
+        wait_for(lambda: sink_of_player(server) == "room", "another sink")
+        assert streams_of_player()[0].mute

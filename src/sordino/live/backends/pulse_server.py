@@ -167,26 +167,40 @@ class FeedGuard:
 
     def _check(self, pulse: pulsectl.Pulse) -> None:
         sinks: dict[str, Any] = {sink.name: sink for sink in pulse.sink_list()}
+        if self._feed not in sinks or self._silence not in sinks:
+            return
+        strangers = self._muted_strangers(pulse, sinks[self._feed].index)
         # PipeWire may tell a new default to programs that connect now, and to them only (`Watch`).
         with connection() as fresh:
             default = defaults(fresh).sink
-        if self._feed not in sinks or self._silence not in sinks:
-            return
         if default == self._feed:
             real = [name for name in sinks if not name.startswith(PREFIX)]
             default = real[0] if real else self._silence
             pulse.sink_default_set(sinks[default])
         self._silent = default == self._silence
         target = sinks.get(default, sinks[self._silence])
-        for stream in pulse.sink_input_list():
-            owner = stream.proplist.get(OWNER_PROPERTY)
-            if stream.sink == sinks[self._feed].index and owner != owner_token():
-                self._moved_at = time.monotonic()
-                self._moved = stream.proplist.get("application.name") or stream.name or "a program"
-                try:
-                    pulse.sink_input_move(stream.index, target.index)
-                except pulsectl.PulseOperationFailed:
+        for stream in strangers:
+            with suppress(pulsectl.PulseOperationFailed):  # it cannot be moved, or has ended
+                pulse.sink_input_move(stream.index, target.index)
+                pulse.sink_input_mute(stream.index, bool(stream.mute))
+
+    def _muted_strangers(self, pulse: pulsectl.Pulse, feed: int) -> list[Any]:
+        """Mute what other programs play into the feed; return it as it was before.
+
+        That is the fastest way to silence: finding out where to move it takes longer.
+        """
+        strangers = [
+            stream
+            for stream in pulse.sink_input_list()
+            if stream.sink == feed and stream.proplist.get(OWNER_PROPERTY) != owner_token()
+        ]
+        for stream in strangers:
+            self._moved_at = time.monotonic()
+            self._moved = stream.proplist.get("application.name") or stream.name or "a program"
+            if not stream.mute:
+                with suppress(pulsectl.PulseOperationFailed):  # it has ended
                     pulse.sink_input_mute(stream.index, True)
+        return strangers
 
 
 class Defaults(NamedTuple):
