@@ -607,6 +607,38 @@ def test_one_track_of_a_video_is_denoised_and_the_other_copied(tmp_path):
     assert np.abs(y - 0.5 * x).max() < 1e-3
 
 
+def test_a_rerun_says_that_the_recording_has_changed(recording, tmp_path):
+    target = tmp_path / "y.wav"
+    denoise_file(recording, target, HALF)
+    later = target.stat().st_mtime + 10
+    os.utime(recording, (later, later))
+    report = denoise_file(recording, target, HALF)
+    assert report.status == "skipped"
+    assert "it has changed since" in report.notes[0]
+    assert denoise_file(recording, target, HALF, overwrite=True).notes == ()
+
+
+def test_sound_from_memory_is_never_taken_for_what_was_done_before(recording, tmp_path):
+    target = tmp_path / "y.wav"
+    sound = recording.read_bytes()
+    denoise_file(sound, target, HALF)
+    before = target.read_bytes()
+    with pytest.raises(SordinoError, match="may be another recording"):
+        denoise_file(sound, target, HALF)
+    assert target.read_bytes() == before
+    assert denoise_file(sound, target, HALF, overwrite=True).status == "done"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_never_taken_for_what_was_done_before(recording, tmp_path):
+    pipe, target = tmp_path / "pipe", tmp_path / "y.wav"
+    os.mkfifo(pipe)
+    target.write_text("mine")
+    with pytest.raises(SordinoError, match="may be another recording"):
+        denoise_file(pipe, target, HALF)
+    assert target.read_text() == "mine"
+
+
 @pytest.mark.skipif(not hasattr(os, "setxattr"), reason="needs extended attributes")
 def test_a_rerun_says_what_differs(recording, tmp_path):
     target = tmp_path / "y.wav"

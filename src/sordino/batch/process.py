@@ -246,16 +246,24 @@ class _Task:
         )
 
     def _skipped(self) -> FileReport:
-        made, now = read_origin(self._job.target), self._origin()
+        job = self._job
+        if job.source == PIPE or is_special(job.source):
+            raise SordinoError(
+                f"{job.target} is there already, and what comes through a pipe or from memory may "
+                "be another recording: give another name with -o, or --overwrite"
+            )
+        made, now = read_origin(job.target), self._origin()
         notes: tuple[str, ...] = ()
         if made is not None and not same_source(made, now):
             raise SordinoError(
-                f"{self._job.target} was made from another recording: give another name or folder "
+                f"{job.target} was made from another recording: give another name or folder "
                 "with -o, or --overwrite"
             )
         if made is not None and made.options != now.options:
-            notes = (f"{self._job.target} was made with {made.options}: --overwrite does it again",)
-        return FileReport(self._job, "skipped", notes=notes)
+            notes = (f"{job.target} was made with {made.options}: --overwrite does it again",)
+        elif job.source.stat().st_mtime > job.target.stat().st_mtime:
+            notes = (f"it has changed since {job.target} was made: --overwrite does it again",)
+        return FileReport(job, "skipped", notes=notes)
 
     def _origin(self) -> Origin:
         settings = self._settings
@@ -265,7 +273,7 @@ class _Task:
             "attenuation limit": settings.attenuation_limit_db,
             "warm-up": settings.warm_up,
             "loudness": settings.loudness,
-            "from": settings.begin,
+            "from": settings.begin or None,
             "to": settings.end,
             "channel": settings.channel,
             "track": settings.track,
