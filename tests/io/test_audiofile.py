@@ -406,3 +406,17 @@ def test_recordings_with_a_cover_are_no_videos(tmp_path):
         write_recording(tmp_path / name, codec, container)
         with open_source(tmp_path / name) as source:
             assert not source.has_pictures
+
+
+@pytest.mark.parametrize("extension", ["wma", "wmv"])
+def test_a_rate_that_an_encoder_refuses_without_a_list_becomes_48_khz(tmp_path, extension):
+    info = SoundInfo(sample_rate=96000, channels=1, subtype="PCM_16")
+    path = tmp_path / f"x.{extension}"
+    sink = open_sink(path, extension, info)
+    sink.write(rumble(96000))
+    sink.close()
+    assert "written at 48000 Hz" in sink.notes[0]
+    with open_source(path) as source:
+        sound = np.concatenate(list(source.blocks()))
+    assert source.info.sample_rate == 48000
+    assert len(sound) / 48000 == pytest.approx(1, abs=0.1)
