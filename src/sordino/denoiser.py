@@ -117,7 +117,7 @@ class Denoiser:
         """Begin a sound with whatever the network remembers."""
         channels, rate, native = self.channels, self.sample_rate, self._native
         if isinstance(self._network, VoiceStream):
-            self._network.restart_guard()
+            self._network.restart_watchdog()
         self._stream = SpectrumStream(self.model.stft(native), channels, self._network)
         self._to_native = Resampler(rate, native, channels) if rate != native else None
         self._from_native = Resampler(native, rate, channels) if rate != native else None

@@ -147,7 +147,7 @@ class VoiceStream:
         """Whether it does as without a profile, because no enrolled voice is heard."""
         return self._universal
 
-    def restart_guard(self) -> None:
+    def restart_watchdog(self) -> None:
         """Reset the watchdog; the state of the network stays."""
         self._watchdog = VoiceWatchdog(self._voices.fallback_seconds or FALLBACK_SECONDS)
         self.missing_seconds = 0.0
