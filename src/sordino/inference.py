@@ -5,6 +5,7 @@
 recurrent state in one object.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self, cast
 
@@ -131,6 +132,29 @@ class NoiseStream(Protocol):
         Shape: of each stream, (channels, frames, bins).
         """
         ...
+
+
+class UnbatchedStream(ABC):
+    """A `NoiseStream` that shares no run with others."""
+
+    @abstractmethod
+    def process(self, spectra: Spectra) -> Spectra:
+        """See `NoiseStream.process`."""
+
+    def batch_key(self, spectra: Spectra) -> Hashable:  # noqa: ARG002
+        """Return a key of its own: these streams share no run.
+
+        Shape: (channels, frames, bins).
+        """
+        return id(self)
+
+    @classmethod
+    def process_together(cls, streams: Sequence[Self], spectra: Sequence[Spectra]) -> list[Spectra]:
+        """Run each stream on its own.
+
+        Shape: of each stream, (channels, frames, bins).
+        """
+        return [stream.process(own) for stream, own in zip(streams, spectra, strict=True)]
 
 
 class MaskNetwork:

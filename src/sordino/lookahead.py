@@ -6,12 +6,20 @@ before the future, which comes again in the next block.  The blocks lie at fixed
 sound, so that what comes out does not depend on how it is fed.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from sordino.inference import Array, Estimate, Graph, MaskNetwork, State, pairs
+from sordino.inference import (
+    Array,
+    Estimate,
+    Graph,
+    MaskNetwork,
+    State,
+    UnbatchedStream,
+    pairs,
+)
 from sordino.stft import Spectra
 
 
@@ -53,7 +61,7 @@ class LookaheadNetwork(MaskNetwork):
         return step._replace(mask=step.mask[:, :frames], speech=step.speech[:, :frames])
 
 
-class LookaheadStream:
+class LookaheadStream(UnbatchedStream):
     """One stream through a `LookaheadNetwork`; see `sordino.inference.NoiseStream`.
 
     Args:
@@ -98,21 +106,6 @@ class LookaheadStream:
         frames = np.concatenate(self._frames, axis=1)
         self._frames, self._count = [], 0
         return self._noise(frames, frames.shape[1])
-
-    def batch_key(self, spectra: Spectra) -> Hashable:  # noqa: ARG002
-        """Return a key of its own: these streams share no run.
-
-        Shape: (channels, frames, bins).
-        """
-        return id(self)
-
-    @classmethod
-    def process_together(cls, streams: Sequence[Self], spectra: Sequence[Spectra]) -> list[Spectra]:
-        """Run each stream on its own.
-
-        Shape: of each stream, (channels, frames, bins).
-        """
-        return [stream.process(own) for stream, own in zip(streams, spectra, strict=True)]
 
     def _noise(self, frames: Spectra, keep: int) -> Spectra:
         """Return the noise of the first `keep` frames; those behind them are their future."""

@@ -9,12 +9,9 @@ and neighbouring pictures overlap and are cross-faded, so that nothing clicks wh
 A picture must be complete before it can be looked at: the latency is over one second.
 """
 
-from collections.abc import Hashable, Sequence
-from typing import Self
-
 import numpy as np
 
-from sordino.inference import Array, Graph
+from sordino.inference import Array, Graph, UnbatchedStream
 from sordino.stft import Spectra, SpectrumConfig
 
 RATE = 8000  # Hz
@@ -103,7 +100,7 @@ class SliceNetwork:
         return self._session.run(["noise_db"], {"noisy_db": noisy_db})[0]
 
 
-class SliceStream:
+class SliceStream(UnbatchedStream):
     """One stream through a "slice-magnitude" network; see `sordino.inference.NoiseStream`.
 
     Args:
@@ -138,21 +135,6 @@ class SliceStream:
         """Return the noise of the frames still inside; silence fills up the last pictures."""
         due = self._frames.shape[1]
         return self.process(np.zeros((len(self._frames), 2 * FRAMES, BINS), np.complex64))[:, :due]
-
-    def batch_key(self, spectra: Spectra) -> Hashable:  # noqa: ARG002
-        """Return a key of its own: these streams share no run.
-
-        Shape: (channels, frames, bins).
-        """
-        return id(self)
-
-    @classmethod
-    def process_together(cls, streams: Sequence[Self], spectra: Sequence[Spectra]) -> list[Spectra]:
-        """Run each stream on its own.
-
-        Shape: of each stream, (channels, frames, bins).
-        """
-        return [stream.process(own) for stream, own in zip(streams, spectra, strict=True)]
 
     def _next_slice(self) -> Spectra:
         """Return the noise of the oldest frames, up to where the next picture begins."""
