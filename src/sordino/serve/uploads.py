@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE, MAX_WARM_UP
 from sordino.io.formats import EXTENSIONS, RAW_ENCODINGS
-from sordino.model import RECORDING_MODEL, available_models
+from sordino.model import LIVE_MODEL, RECORDING_MODEL, available_models
 from sordino.serve.admission import Pace
 from sordino.serve.dependencies import State, Voices, state_of
 from sordino.serve.errors import Draining, Refusal
@@ -76,7 +76,13 @@ async def denoise(
             json_schema_extra={"enum": sorted(EXTENSIONS)},
         ),
     ] = "wav",
-    model: Annotated[str, Query(description="A name from /v1/models")] = RECORDING_MODEL,
+    model: Annotated[
+        str | None,
+        Query(
+            description="A name from /v1/models; if left out, studio, which looks 11 s ahead, and "
+            "default for samples without a header, which may be live"
+        ),
+    ] = None,
     strength: Annotated[float, Query(ge=0, le=1, description="Share of the noise to take")] = 1.0,
     attenuation_limit: Annotated[
         float | None, Query(ge=0, le=200, description="Attenuate nothing by more, in dB")
@@ -115,7 +121,8 @@ async def denoise(
     """
     state = state_of(request)
     settings = state.settings
-    extension, raw_format, model = extension.lower(), raw_format.lower(), model.lower()
+    extension, raw_format = extension.lower(), raw_format.lower()
+    model = (model or (RECORDING_MODEL if raw_rate is None else LIVE_MODEL)).lower()
     upload = Upload(request, state, extension)
     try:
         if extension not in EXTENSIONS:
