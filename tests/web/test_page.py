@@ -12,6 +12,7 @@ import soundfile
 import sordino
 from sordino import examples
 from sordino.batch.process import denoise_file
+from sordino.batch.track import Settings
 from support import models
 from support.browsers import Visitor, without_gaps
 from support.signals import agreement_db, tone
@@ -273,7 +274,8 @@ def test_what_is_no_sound_is_refused_in_words(visit):
 @pytest.mark.parametrize("name", ["office_48k", "music_44k", "phone_8k"])
 def test_noise_taken_is_what_the_command_says(visit, name, tmp_path):
     visit.drop(name)
-    report = denoise_file(examples.path(name), tmp_path / "clean.wav")
+    settings = Settings("default")  # which the page has
+    report = denoise_file(examples.path(name), tmp_path / "clean.wav", settings)
     assert report.noise_taken_db > 5
     assert visit.text("taken") == f"{report.noise_taken_db:.1f} dB"
 

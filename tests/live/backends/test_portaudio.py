@@ -74,7 +74,7 @@ def test_sound_goes_through_until_the_server_has_gone(pulseaudio):
             wait_for(lambda: is_tone(listener.sound[-RATE:]), "a second of the tone without a gap")
         program.stdin.write("\n")
         program.stdin.flush()
-        assert 20 < int(program.stdout.readline()) < 150, "ms"
+        assert 20 < int(program.stdout.readline()) < 300, "ms"  # 150 on a machine that is not busy
         program.stdin.write("\n")
         program.stdin.flush()
         pulseaudio.kill()
