@@ -73,13 +73,13 @@ def test_a_peer_hears_itself_as_clean_as_offline(noisy, clean, monkeypatch):
     heard = asyncio.run(talk())
     assert threading.main_thread() not in threads  # the event loop's
     # The same as without any network between the two ways through the codec.
-    expected = aligned(coded(sordino.denoise(coded(noisy), RATE)), noisy)
+    expected = aligned(coded(sordino.denoise(coded(noisy), RATE, "default")), noisy)
     assert si_sdr(expected, heard) > 40
     # Opus shifts phases, so that both are judged by speech that went through it too.
     reference = aligned(coded(coded(clean)), clean)
     before = aligned(coded(coded(noisy)), noisy)
     gain = si_sdr(reference, heard) - si_sdr(reference, before)
-    offline = si_sdr(clean, sordino.denoise(noisy, RATE)) - si_sdr(clean, noisy)
+    offline = si_sdr(clean, sordino.denoise(noisy, RATE, "default")) - si_sdr(clean, noisy)
     assert offline > 8
     assert gain > offline - 1
 
@@ -105,7 +105,7 @@ def test_strength_is_given_at_the_start_and_turned_while_it_runs(noisy):
             return client.sound
 
     untouched = coded(coded(noisy))
-    cleaned = coded(sordino.denoise(coded(noisy), RATE))
+    cleaned = coded(sordino.denoise(coded(noisy), RATE, "default"))
     heard = aligned(asyncio.run(talk()), untouched)
     before, after = slice(0, RATE), slice(3 * RATE, 4 * RATE - 2 * FRAME)
     assert si_sdr(untouched[before], heard[before]) > 30
@@ -428,5 +428,5 @@ def test_the_quick_start_runs(noisy, tmp_path):
     asyncio.run(talk())
     heard = soundfile.read(after, dtype="float32")[0].mean(axis=1)
     assert len(heard) > RATE
-    expected = coded(sordino.denoise(coded(noisy), RATE))[:RATE]
+    expected = coded(sordino.denoise(coded(noisy), RATE, "default"))[:RATE]
     assert si_sdr(expected, aligned(heard, expected)) > 20
