@@ -8,15 +8,9 @@ the data lay.  A run resumes from the copy: put it into the run's folder as last
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
-from safetensors.torch import save_file
-
-from sordino.train.checkpoint import checkpoint_metadata, load_checkpoint
-from sordino.train.data.corpus import CorpusConfig
-
-KEPT = ("network.", "average.")
+from sordino.train.checkpoint import load_checkpoint, save_small
 
 
 def main() -> None:
@@ -26,9 +20,7 @@ def main() -> None:
     parser.add_argument("copy", type=Path)
     options = parser.parse_args()
     saved = load_checkpoint(options.checkpoint)
-    tensors = {k: v.half() for k, v in saved.tensors.items() if k.startswith(KEPT)}
-    recipe = replace(saved.recipe, data=CorpusConfig())
-    save_file(tensors, options.copy, checkpoint_metadata(recipe, saved.progress))
+    save_small(options.copy, saved)
     hours, size = saved.progress.hours, options.copy.stat().st_size
     print(f"{options.copy}: step {saved.progress.step}, {hours:.1f} h heard, {size / 1e6:.2f} MB")
 

@@ -77,8 +77,9 @@ def through(net: LookaheadNetwork | MaskNetwork, x: np.ndarray, step: int) -> np
 def test_a_graph_that_looks_ahead_says_so(ahead: Model) -> None:
     assert ahead.info.format == 3
     assert (ahead.info.block_frames, ahead.info.ahead_frames) == (1000, 100)
-    for entry in available_models().values():
-        assert not (entry.live and entry.looks_ahead)
+    entries = available_models()
+    assert (entries["studio"].looks_ahead, entries["studio"].live) == (True, False)
+    assert (entries["default"].looks_ahead, entries["default"].live) == (False, True)
 
 
 def test_without_use_of_the_future_blocks_are_one_causal_pass(folder: Path) -> None:

@@ -31,11 +31,6 @@ Model = Annotated[
 ]
 
 
-def _is_pipe(name: str) -> bool:
-    """Whether sound comes through a pipe, and so may be live."""
-    return name == "-" or Path(name).is_fifo()
-
-
 def _examples(*lines: str) -> str:
     """Return the examples at the end of a command's help."""
     return "\n\n".join(["Examples:", *(f"`{line}`" for line in lines)])
@@ -278,10 +273,11 @@ def denoise(
     changes.  The input is never overwritten, and a batch that was interrupted goes on where it
     stopped.
     """
-    from sordino.batch.plan import plan
+    from sordino.batch.plan import PIPE, plan
     from sordino.batch.process import FileReport, denoise_files
     from sordino.batch.progress import BatchDisplay
     from sordino.batch.track import Settings
+    from sordino.io.atomic import is_special
     from sordino.io.formats import RawFormat
     from sordino.model import LIVE_MODEL, RECORDING_MODEL
     from sordino.voice import load_voices, read_fallback
@@ -290,8 +286,9 @@ def denoise(
     if listen is not None:
         typer.echo("sordino: --listen is now called --warm-up; it will go with 0.13", err=True)
         warm_up = listen
+    may_be_live = any(name == PIPE or is_special(Path(name)) for name in inputs)
     settings = Settings(
-        model or (LIVE_MODEL if any(map(_is_pipe, inputs)) else RECORDING_MODEL),
+        model or (LIVE_MODEL if may_be_live else RECORDING_MODEL),
         strength,
         attenuation_limit,
         warm_up,

@@ -90,6 +90,11 @@ def test_the_same_sound_as_offline(tmp_path):
     assert agreement_db(denoise(sound, RATE, "default"), out) > 100
 
 
+def test_a_model_that_looks_ahead_is_refused():
+    with pytest.raises(SordinoError, match=r"'studio' looks ahead .*'default'"):
+        Settings(model="studio").load_models()
+
+
 def test_it_ends_after_its_seconds(tmp_path, identity):
     soundfile.write(tmp_path / "noise.wav", noise(RATE), RATE)
     backend = FileBackend(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None, loops=None)

@@ -8,7 +8,7 @@ from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE
 from sordino.errors import SordinoError
 from sordino.levels import checked_attenuation_limit, checked_strength
 from sordino.live.backends.base import LOUDSPEAKER, MICROPHONE
-from sordino.model import Model, available_models, load_model
+from sordino.model import LIVE_MODEL, Model, available_models, load_model
 from sordino.voice import (
     AUTO,
     AnyVoices,
@@ -120,12 +120,18 @@ class Settings:
         """Load the model that is wanted, and after it a lighter one for a busy processor.
 
         Raises:
-            SordinoError: it cannot be loaded, or a voice is wanted that it cannot single out.
+            SordinoError: it cannot be loaded, looks ahead, or cannot single out a voice that is
+                wanted.
         """
         if self.enrols:
             load_voice_model(self.model)  # which takes over later
         has_voice = bool(self.load_voices().voices)
         model = load_voice_model(self.model) if has_voice else load_model(self.model)
+        if model.info.ahead_frames:
+            raise SordinoError(
+                f"the model {model.info.name!r} looks ahead and is for recordings: choose another "
+                f"for live sound, such as {LIVE_MODEL!r}"
+            )
         if self.model == "default" and LIGHTER_MODEL in available_models():
             return [model, load_model(LIGHTER_MODEL)]
         return [model]

@@ -5,6 +5,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sordino.errors import SordinoError
 from sordino.voice import EVERYBODY, VoiceChoice, check_voice_options
@@ -110,6 +111,16 @@ class Settings:
     request_burst: int = 100
     failures_per_minute: float = 10
     voices: VoiceChoice = EVERYBODY
+
+    @property
+    def decoder_limits(self) -> dict[str, Any]:
+        """The limits on a `sordino.serve.worker.Task`."""
+        return {
+            "max_sound_seconds": self.max_sound_seconds,
+            "max_output_bytes": self.max_output_bytes,
+            "memory_bytes": self.decoder_memory_bytes,
+            "cpu_seconds": self.decoder_cpu_seconds,
+        }
 
     def __post_init__(self) -> None:
         if not self.is_loopback and self.token is None:

@@ -140,10 +140,7 @@ async def denoise(
             attenuation_limit_db=attenuation_limit,
             warm_up=warm_up if listen is None else listen,
             raw=None if raw_rate is None else (raw_format, raw_rate, raw_channels),
-            max_sound_seconds=settings.max_sound_seconds,
-            max_output_bytes=settings.max_output_bytes,
-            memory_bytes=settings.decoder_memory_bytes,
-            cpu_seconds=settings.decoder_cpu_seconds,
+            **settings.decoder_limits,
             voices=tuple(each.to_text() for each in voices.voices),
             others_db=voices.others_db,
             voice_fallback=voices.fallback_seconds,
@@ -199,10 +196,7 @@ async def enrol(request: Request) -> Response:
             attenuation_limit_db=None,
             warm_up=0.0,
             raw=None,
-            max_sound_seconds=settings.max_sound_seconds,
-            max_output_bytes=settings.max_output_bytes,
-            memory_bytes=settings.decoder_memory_bytes,
-            cpu_seconds=settings.decoder_cpu_seconds,
+            **settings.decoder_limits,
         )
         await upload.start(task)
     except BaseException as error:

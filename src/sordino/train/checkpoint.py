@@ -87,16 +87,7 @@ def _write(
 ) -> None:
     kept = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with atomic_write(path) as part:
-        save_file(kept, part, _metadata(recipe, progress))
-
-
-def checkpoint_metadata(recipe: Recipe, progress: Progress) -> dict[str, str]:
-    """What the header of a checkpoint file says."""
-    return _metadata(to_tree(recipe), progress)
-
-
-def _metadata(recipe: dict[str, Any], progress: Progress) -> dict[str, str]:
-    return {"sordino": json.dumps({"recipe": recipe, **asdict(progress)})}
+        save_file(kept, part, {"sordino": json.dumps({"recipe": recipe, **asdict(progress)})})
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -152,9 +143,25 @@ def save_weights(
         progress: of the run.
         weights: by name.
     """
+    _write(path, {f"average.{k}": v for k, v in weights.items()}, _public(recipe), progress)
+
+
+def save_small(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a copy that a run resumes from: without moments, in half precision.
+
+    Args:
+        path: of the .safetensors file.
+        checkpoint: of a run.
+    """
+    kept = ("network.", "average.")
+    tensors = {k: v.half() for k, v in checkpoint.tensors.items() if k.startswith(kept)}
+    _write(path, tensors, _public(checkpoint.recipe), checkpoint.progress)
+
+
+def _public(recipe: Recipe) -> dict[str, Any]:
     about = to_tree(recipe)
     about.pop("data")  # where it lay on the machine that trained is nobody's business
-    _write(path, {f"average.{k}": v for k, v in weights.items()}, about, progress)
+    return about
 
 
 def mean_checkpoint(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
