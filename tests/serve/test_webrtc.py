@@ -21,6 +21,7 @@ from support.webrtc_peers import (
     SDP,
     WINDOW,
     Client,
+    Flood,
     Microphone,
     aligned,
     closed,
@@ -314,7 +315,7 @@ def test_a_peer_faster_than_real_time_is_ended_and_the_others_are_not(noisy, mon
     async def talk():
         async with serving() as (state, http):
             other = await Client(Microphone(noisy)).connect(http)
-            flood = await Client(Microphone(noisy, lambda: 1 << 30)).connect(http)
+            flood = await Client(Flood()).connect(http)
             await until(lambda: closed(state, "too_fast") == 1)
             heard = len(other.heard)
             await until(lambda: len(other.heard) > heard + 10)

@@ -11,7 +11,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.codecs.opus import OpusDecoder, OpusEncoder
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
-from av import AudioFrame
+from av import AudioFrame, CodecContext, Packet
 
 from sordino.serve.app import create_app
 from sordino.serve.settings import Settings
@@ -23,6 +23,8 @@ DEADLINE = 60  # seconds, for whatever should happen within milliseconds
 
 SDP = {"Content-Type": "application/sdp"}
 
+opened = []  # clients that `serving` closes at its end
+
 
 @asynccontextmanager
 async def serving(**settings):
@@ -31,7 +33,11 @@ async def serving(**settings):
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
-            yield app.state.sordino, http
+            try:
+                yield app.state.sordino, http
+            finally:  # aiortc's tasks outlive a cancellation: a test that fails would never end
+                await asyncio.gather(*(client.close() for client in opened))
+                opened.clear()
 
 
 def closed(state, code):
@@ -76,10 +82,40 @@ class Microphone(MediaStreamTrack):
         return as_frame(self._sound, self.sent - 1)
 
 
+class Flood(MediaStreamTrack):
+    """Sends as fast as it can, in packets of 120 ms, the longest of Opus.
+
+    Each costs as much as one of 20 ms, so a slow and busy machine is faster than real time, too.
+    """
+
+    kind = "audio"
+    LENGTH = 6 * FRAME
+
+    def __init__(self):
+        super().__init__()
+        encoder = CodecContext.create("libopus", "w")
+        encoder.format, encoder.layout, encoder.sample_rate = "s16", "mono", RATE
+        encoder.options = {"frame_duration": "120"}
+        silence = AudioFrame.from_ndarray(np.zeros((1, self.LENGTH), np.int16), "s16", "mono")
+        silence.sample_rate = RATE
+        self._payload = bytes([*encoder.encode(silence), *encoder.encode()][0])
+        self._sent = 0
+
+    async def recv(self):
+        if self.readyState != "live":
+            raise MediaStreamError
+        await asyncio.sleep(0)
+        packet = Packet(self._payload)
+        packet.time_base, packet.pts = Fraction(1, RATE), self._sent * self.LENGTH
+        self._sent += 1
+        return packet
+
+
 class Client:
     """A WebRTC client: a microphone, ears, or both."""
 
     def __init__(self, microphone=None, direction="sendrecv"):
+        opened.append(self)
         self.pc = RTCPeerConnection(RTCConfiguration([]))
         self.microphone = microphone
         self.heard = []  # blocks of mono sound

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from secrets import token_urlsafe
 from time import perf_counter
@@ -28,6 +28,7 @@ CONNECT_SECONDS = 30.0  # from the answer to the first encrypted packet
 TICK_SECONDS = 1.0
 
 Direction = Literal["sendrecv", "recvonly", "sendonly"]
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 _log = logging.getLogger(__name__)
 
@@ -146,13 +147,11 @@ class PeerConnection:
         for candidate in fragment.candidates:
             await self._pc.addIceCandidate(candidate)
 
-    async def serve(
-        self, work: Coroutine[Any, Any, None], scheduler: Scheduler, max_seconds: float
-    ) -> str:
+    async def serve(self, work: Work, scheduler: Scheduler, max_seconds: float) -> str:
         """Run the connection until one side ends it; return the code of its end.
 
         Args:
-            work: begins when the client is connected.
+            work: is called when the client is connected.
             scheduler: says when the server ends.
             max_seconds: that the connection may last.
         """
@@ -179,7 +178,6 @@ class PeerConnection:
             for each in (task, over):
                 each.cancel()
             await asyncio.gather(task, over, return_exceptions=True)
-            work.close()  # in case it never began
             await self.close()
 
     def end(self) -> None:
@@ -193,13 +191,13 @@ class PeerConnection:
             self.stream.close()
         await self._pc.close()
 
-    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _run(self, work: Work) -> None:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._is_connected.wait()
         except TimeoutError:
             raise Refusal(408, "timeout", "the client did not connect") from None
-        await work
+        await work()
 
     def _note_state(self) -> None:
         if self._pc.connectionState == "connected":

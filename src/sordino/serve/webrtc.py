@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from sordino.errors import SordinoError
 from sordino.serve.dependencies import State, Voices
 from sordino.serve.errors import Draining, Overloaded, Refusal
-from sordino.serve.peer_connection import Direction, Offer, PeerConnection, read_offer
+from sordino.serve.peer_connection import (
+    Direction,
+    Offer,
+    PeerConnection,
+    Work,
+    read_offer,
+)
 from sordino.serve.tracks import RATE, CleanTrack, Receiver
 from sordino.voice import VoiceChoice
 
@@ -31,7 +37,6 @@ Model = Annotated[str, Query(description="A live model from GET /v1/models")]
 Strength = Annotated[float, Query(ge=0, le=1, description="Share of the noise to take")]
 RoomName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Any name")]
 SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Work = Callable[[], Coroutine[Any, Any, None]]
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The offer cannot be used"},
@@ -344,14 +349,12 @@ class Sessions:
             self._forget(peer, room_name)
             await peer.close()
             raise
-        task = asyncio.create_task(self._serve(peer, work(), room_name))
+        task = asyncio.create_task(self._serve(peer, work, room_name))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return Answer(peer, sdp)
 
-    async def _serve(
-        self, peer: PeerConnection, work: Coroutine[Any, Any, None], room_name: str | None
-    ) -> None:
+    async def _serve(self, peer: PeerConnection, work: Work, room_name: str | None) -> None:
         code = "draining"
         try:
             code = await peer.serve(
