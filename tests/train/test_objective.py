@@ -9,7 +9,7 @@ import torch
 from sordino.errors import SordinoError
 from sordino.examples import FOLDER
 from sordino.train.objective import PERCEIVED, TensorBatch, make_objective
-from sordino.train.stft import istft, stft, subtract
+from sordino.train.unet import istft, stft, subtract
 
 RATE = 16000
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sordino.errors import SordinoError
+from sordino.train.loop import share_batch
 from sordino.train.recipe import LoopConfig
-from sordino.train.sharing import share_batch
 
 
 @given(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sordino.stft import NATIVE_RATES, SpectrumConfig, StreamingAnalysis, hop
-from sordino.train.stft import istft, stft, subtract
+from sordino.train.unet import istft, stft, subtract
 
 
 @given(rate=st.sampled_from(NATIVE_RATES), hops=st.integers(3, 40), seed=st.integers(0, 99))

@@ -14,8 +14,7 @@ from sordino.train.loop import train
 from sordino.train.objective import MaskObjective, TensorBatch
 from sordino.train.optim import AveragedWeights
 from sordino.train.recipe import Recipe
-from sordino.train.stft import stft
-from sordino.train.unet import UNetConfig
+from sordino.train.unet import UNetConfig, stft
 
 RATE = 16000
 LARGER = UNetConfig(channels=(6, 10), blocks=1, hidden=9)

@@ -6,8 +6,7 @@ from torch import Tensor
 
 from sordino.stft import NATIVE_RATES, bins
 from sordino.train.export import count_parameters
-from sordino.train.stft import stft
-from sordino.train.unet import Features, UNet, UNetConfig
+from sordino.train.unet import Features, UNet, UNetConfig, stft
 
 SMALL = UNetConfig(channels=(4, 8), blocks=2, hidden=8)
 

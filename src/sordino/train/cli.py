@@ -114,8 +114,8 @@ def mix(
 ) -> None:
     """Draw a batch as the network will get it, to look at the data before training."""
     from sordino.train.data.corpus import Corpus
-    from sordino.train.data.picture import draw_batch
     from sordino.train.loop import make_mixer
+    from sordino.train.monitor import draw_batch
     from sordino.train.recipe import load_recipe
     from sordino.train.voice_encoder import VOICE_ENCODER
 
@@ -156,7 +156,6 @@ def adapt(
     from sordino.model import Model
     from sordino.train import adapt as adapting
     from sordino.train.export import export_checkpoint
-    from sordino.train.verdict import METRICS, TITLES, install, judge
 
     chosen = name or noise.stem
     work = _adapt_folder(chosen, out)
@@ -171,13 +170,13 @@ def adapt(
     export_checkpoint(result.checkpoint, path, "1")
     adapting.write_judged(result.checkpoint.recipe, work / "data", work, work / "held-out")
     base, before = Path(model).stem, _base_model(model, work)
-    verdict = judge(
+    verdict = adapting.judge(
         before, Path(model).stem, Model(path.read_bytes(), chosen), chosen, work / "held-out"
     )
-    for metric in METRICS:
+    for metric in adapting.METRICS:
         gain = verdict.gain[metric]
         console.print(
-            f"{TITLES[metric]:11} {verdict.before[metric].mean:7.3f} -> "
+            f"{adapting.TITLES[metric]:11} {verdict.before[metric].mean:7.3f} -> "
             f"{verdict.after[metric].mean:7.3f}  ({gain.low:+.3f} to {gain.high:+.3f}); "
             f"on other noise {verdict.elsewhere[metric]:+.3f}",
             soft_wrap=True,
@@ -190,7 +189,7 @@ def adapt(
             soft_wrap=True,
         )
         raise typer.Exit(1)
-    install(path, verdict, base, noise)
+    adapting.install(path, verdict, base, noise)
     console.print(f"installed: `sordino denoise --model {chosen} FILE`", soft_wrap=True)
 
 

@@ -1,6 +1,6 @@
-"""What a person sees of a run: a progress bar, log lines, TensorBoard."""
+"""What a person sees of a run: a progress bar, log lines, TensorBoard, a picture of a batch."""
 
-# No types: torch.
+# No types: torch and matplotlib.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 
@@ -8,17 +8,22 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from sordino.arrays import Mono
+from sordino.spectrogram import Colours, Levels, Spectrogram, image, mel_levels
 from sordino.train.checkpoint import Progress as RunProgress
+from sordino.train.data.mixing import Batch
 from sordino.train.objective import TensorBatch
 from sordino.train.recipe import Recipe
 
 HEARD = 4  # examples of a batch that are logged as sound
+ROWS = 160  # of their spectrograms
 
 
 class Monitor:
@@ -106,12 +111,58 @@ class Monitor:
             for i, wave in enumerate(waves[:HEARD].float().cpu()):
                 tag = f"{i}/{name}"
                 self.writer.add_audio(tag, wave.clamp(-1, 1)[None], step, rate)
-                self.writer.add_image(tag, _picture(wave, rate), step, dataformats="HW")
+                self.writer.add_image(tag, _picture(wave.numpy(), rate), step, dataformats="HWC")
 
 
-def _picture(wave: Tensor, rate: int) -> Tensor:
-    """Spectrogram, 80 dB from black to white, high frequencies on top."""
-    size = rate // 50
-    frames = wave.unfold(-1, size, size // 2) * torch.hann_window(size)
-    level = 20 * torch.log10(torch.fft.rfft(frames).abs() / size + 1e-6)
-    return ((level.T.flip(0) + 100) / 80).clamp(0, 1)
+def _picture(wave: Mono, rate: int) -> Colours:
+    """Spectrogram on the mel scale, -90 to -10 dB, high frequencies on top."""
+    return image(mel_levels(_power(wave, rate), rate, ROWS)[::-1], -90, -10)
+
+
+def _power(wave: Mono, rate: int) -> Levels:
+    spectrogram = Spectrogram(rate)
+    spectrogram.feed(wave[:, None])
+    return spectrogram.power()
+
+
+def draw_batch(batch: Batch, path: str | Path, count: int = 6) -> None:
+    """Draw noisy and clean spectrograms of the first `count` examples into an image file.
+
+    Each row is an example: left the mixture, right its target.  The white line is the speech
+    activity, the dashed one the bandwidth above which the target is unknown.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    count = min(count, len(batch.noisy))
+    figure, axes = plt.subplots(count, 2, figsize=(14, 2.2 * count), squeeze=False)
+    seconds = batch.noisy.shape[1] / batch.sample_rate
+    top = batch.sample_rate / 2000
+    for i in range(count):
+        pair = {"noisy": batch.noisy[i], "clean": batch.clean[i]}
+        levels = {
+            name: 10 * np.log10(_power(x, batch.sample_rate) + 1e-14) for name, x in pair.items()
+        }
+        loudest = levels["noisy"].max()
+        for axis, (name, x) in zip(axes[i], pair.items(), strict=True):
+            axis.imshow(
+                levels[name],
+                origin="lower",
+                aspect="auto",
+                extent=(0, seconds, 0, top),
+                vmin=loudest - 90,
+                vmax=loudest,
+                cmap="magma",
+            )
+            time_axis = (np.arange(batch.speech.shape[1]) + 0.5) / 100
+            share = 0.02 + 0.06 * batch.speech[i]
+            axis.plot(time_axis, top * share, color="white", linewidth=0.8)
+            axis.axhline(batch.bandwidth[i] / 1000, color="cyan", linestyle="--", linewidth=0.8)
+            rms = 10 * np.log10(np.mean(x**2) + 1e-20)
+            axis.set_title(f"{i} {name}, {rms:.0f} dBFS, peak {np.abs(x).max():.2f}", fontsize=8)
+            axis.set_ylabel("kHz", fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
+    plt.close(figure)

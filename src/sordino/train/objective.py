@@ -32,8 +32,7 @@ from sordino.train.losses.llr import LlrLoss
 from sordino.train.losses.pesq import PesqLoss
 from sordino.train.losses.spectral import total_loss
 from sordino.train.recipe import Recipe
-from sordino.train.stft import istft, stft, subtract
-from sordino.train.unet import UNet
+from sordino.train.unet import UNet, istft, stft, subtract
 from sordino.train.voice_encoder import VOICE_ENCODER, VoiceEncoderNetwork, distillation_loss
 
 log = logging.getLogger("sordino")
@@ -155,7 +154,7 @@ class Objective(nn.Module):
 
 
 class MaskObjective(Objective):
-    """The causal U-Net: take the mwanted noise out, compare the waveforms.
+    """The causal U-Net: take the noise out, compare the waveforms.
 
     Args:
         recipe: its `network` and `loss` sections, and the teacher of its `train` section.

@@ -18,8 +18,8 @@ from sordino.train.data.corpus import CorpusConfig
 from sordino.train.data.enrolment import EnrolmentConfig
 from sordino.train.data.mixing import MixConfig
 from sordino.train.data.talkers import TalkersConfig
+from sordino.train.layers import UNetConfig
 from sordino.train.losses.spectral import LossConfig
-from sordino.train.unet import UNetConfig
 from sordino.train.voice_encoder import EncoderConfig
 
 RETIRED = frozenset({"mix.creatures", "mix.creature_speed"})

@@ -19,76 +19,31 @@ cost more than all the rest; FiLM (Perez et al., 2018).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 
-import math
-from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice, pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sordino.stft import analysis_window
-from sordino.train.bands import merge_matrix, spread_matrix
-from sordino.train.conditioning import Conditioning, Target, modulate
+from sordino.stft import analysis_window, hop, synthesis_window
+from sordino.train.layers import (
+    Backward,
+    Block,
+    CausalConv,
+    Conditioning,
+    Features,
+    Keep,
+    Presence,
+    Target,
+    UNetConfig,
+    in_float32,
+    modulate,
+    spread_matrix,
+)
 
 State = dict[str, Tensor]
-Keep = int | Tensor | None  # number of frames; a tensor where a graph is traced
-
-
-@dataclass(frozen=True)
-class UNetConfig:
-    """Size of the network.
-
-    Attributes:
-        bands: bands on the ERB scale, 0-24 kHz.
-        single: lowest bins that are bands of their own (31.25 Hz each).
-        channels: channels after each stage on the way down.
-        strides: what each stage divides the number of bands by; () halves it in each.
-        kernel_time: frames that a convolution sees (this one and the ones before).
-        kernel_freq: bands that a convolution sees; odd.
-        blocks: recurrent blocks at the bottleneck.
-        hidden: units of the recurrence over time in every block.
-        recurrence: "lstm" or "gru".
-        expansion: width of a layer over the channels in every block, in times of their number;
-            0 leaves it out.
-        backward: units of a recurrence backward in time behind every block, for files, where the
-            future is known; 0: causal.
-        presence: units of the recurrence that tells whether there is speech, and noise.
-        voice_size: length of a speaker embedding.
-        voice_units: units that an enrolled voice is projected to before it conditions the
-            network at several depths; 0: at the bottleneck alone, and straight.
-        voice_blocks: further recurrent blocks, which start by changing nothing.
-        target: units of the recurrence that tells whether the enrolled voice speaks; 0: none.
-    """
-
-    bands: int = 128
-    single: int = 80
-    channels: tuple[int, ...] = (24, 48)
-    strides: tuple[int, ...] = ()
-    kernel_time: int = 2
-    kernel_freq: int = 3
-    blocks: int = 2
-    hidden: int = 48
-    recurrence: str = "lstm"
-    expansion: int = 0
-    backward: int = 0
-    presence: int = 32
-    voice_size: int = 192
-    voice_units: int = 0
-    voice_blocks: int = 0
-    target: int = 0
-
-    @property
-    def factors(self) -> tuple[int, ...]:
-        """What each stage divides the number of bands by."""
-        return self.strides or (2,) * len(self.channels)
-
-    @property
-    def bottom(self) -> int:
-        """Number of bands at the bottleneck."""
-        return self.bands // math.prod(self.factors)
 
 
 class Output(NamedTuple):
@@ -107,213 +62,6 @@ class Output(NamedTuple):
     noise: Tensor
     state: State
     target: Tensor | None = None
-
-
-class Features(nn.Module):
-    """Level-invariant, power-compressed bands: magnitude, real and imaginary part.
-
-    The compressed magnitude is divided by its own running mean (time constant 1 s,
-    without the bias of a cold start), so that the features of a whisper and of a shout
-    are the same.  Where a frame stands far above that mean, as after silence, its own
-    level takes over.  The running mean is a recurrence with fixed weights, which runs
-    in one call for any number of frames and has an explicit state.
-    """
-
-    POWER = 0.3
-    FLOOR = 1e-16  # of the squared magnitude: -160 dBFS
-    SILENCE = 1e-6  # keeps digital silence from dividing by itself
-    DECAY = 0.99  # per frame of 10 ms
-    ATTACK = 0.25  # share of a frame's own level that its features are divided by at least
-    LEVEL_BANDS = 90  # bands up to 4 kHz, which every sample rate has
-    OFFSET_BINS = 32  # bins up to 1 kHz that a constant offset is taken out of
-
-    merge: Tensor
-    offset_in: Tensor
-    offset_out: Tensor
-
-    def __init__(self, config: UNetConfig) -> None:
-        super().__init__()
-        self.single = config.single
-        merge = torch.from_numpy(merge_matrix(config.bands, config.single))
-        self.register_buffer("merge", merge, persistent=False)
-        # Unit vector of what a constant offset looks like in the lowest bins of a frame.
-        offset = np.fft.rfft(analysis_window(16000))[: self.OFFSET_BINS]
-        offset = torch.from_numpy(np.stack([offset.real, offset.imag]).astype(np.float32))
-        offset = (offset / offset.square().sum().sqrt()).reshape(-1, 1)
-        self.register_buffer("offset_in", offset, persistent=False)
-        self.register_buffer("offset_out", offset.T.contiguous(), persistent=False)
-        self.mean = nn.RNN(1, 2, nonlinearity="relu")
-        with torch.no_grad():
-            weights = dict(self.mean.named_parameters())
-            weights["weight_ih_l0"].copy_(torch.tensor([[1 - self.DECAY], [0.0]]))
-            weights["weight_hh_l0"].copy_(torch.eye(2) * self.DECAY)
-            weights["bias_ih_l0"].copy_(torch.tensor([0.0, 1 - self.DECAY]))
-            weights["bias_hh_l0"].zero_()
-        self.mean.requires_grad_(False)
-
-    def forward(self, spectrum: Tensor, state: Tensor, keep: Keep = None) -> tuple[Tensor, Tensor]:
-        """Spectrum (B, T, K, 2) to features (B, T, bands, 3)."""
-        b, t, bins, _ = spectrum.shape
-        parts = self._without_offset(spectrum.transpose(2, 3)).reshape(b, t, 2 * bins)
-        power = parts.square().reshape(b, t, 2, bins).sum(2)
-        scale = torch.exp((power + self.FLOOR).log() * ((self.POWER - 1) / 2))
-        planes = torch.cat([power.sqrt(), parts], 2).reshape(b, t, 3, bins) * scale[:, :, None]
-        merge = self.merge[: bins - self.single]
-        bands = torch.cat([planes[..., : self.single], planes[..., self.single :] @ merge], 3)
-        level = bands[:, :, 0, : self.LEVEL_BANDS].mean(2, keepdim=True)
-        mean, last = recur(self.mean, level.transpose(0, 1), state[None], keep)
-        mean = mean.transpose(0, 1)
-        running = mean[..., :1] / mean[..., 1:]
-        level = torch.maximum(running, self.ATTACK * level)
-        return (bands / (level + self.SILENCE)[..., None]).transpose(2, 3), last[0]
-
-    def _without_offset(self, spectrum: Tensor) -> Tensor:
-        """Take the projection on a constant offset (DC) out of each frame, (B, T, 2, K).
-
-        Microphones with an offset of 0.1 of full scale would hide quiet speech from the
-        network.  Only what the network hears changes; the mask is for the sound as it is.
-        """
-        low, high = spectrum.split([self.OFFSET_BINS, spectrum.shape[3] - self.OFFSET_BINS], 3)
-        flat = low.reshape(*low.shape[:2], -1)
-        low = flat - flat @ self.offset_in @ self.offset_out
-        return torch.cat([low.reshape(*low.shape[:2], 2, self.OFFSET_BINS), high], 3)
-
-
-def recur(rnn: nn.RNNBase, x: Tensor, state: Any, keep: Keep) -> tuple[Tensor, Any]:
-    """Run a recurrence over (T, N, C) and return its state after `keep` frames, or all."""
-    if keep is None:
-        return rnn(x, state)
-    first, state = rnn(x[:keep], state)
-    return torch.cat([first, rnn(x[keep:], state)[0]]), state
-
-
-def _single(x: Tensor) -> Tensor:
-    """In float32; what is so already adds nothing to the exported graph."""
-    return x if x.dtype == torch.float32 else x.float()
-
-
-class CausalConv(nn.Module):
-    """Convolution over bands and over this and earlier frames.
-
-    Its state is the frames that the next call still needs.
-    """
-
-    def __init__(self, c_in: int, c_out: int, config: UNetConfig, stride: int = 1) -> None:
-        super().__init__()
-        self.past = config.kernel_time - 1
-        width = max(config.kernel_freq, 2 * stride - 1)
-        kernel, padding = (config.kernel_time, width), (0, width // 2)
-        self.conv = nn.Conv2d(c_in, c_out, kernel, (1, stride), padding)
-
-    def forward(self, x: Tensor, state: Tensor, keep: Keep = None) -> tuple[Tensor, Tensor]:
-        """(B, T, F, C) to (B, T, F / stride, C')."""
-        x = torch.cat([state.to(x.dtype), x], 1)
-        y = functional.leaky_relu(self.conv(x.permute(0, 3, 1, 2)), 0.1).permute(0, 2, 3, 1)
-        if keep is not None:
-            return y, _single(x[:, keep : keep + self.past])
-        return y, _single(x[:, x.shape[1] - self.past :])
-
-
-class BandLinear(nn.Linear):
-    """A linear layer over the bands of (N, F, C)."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(N, F, C) to the same."""
-        return functional.conv1d(input, self.weight[:, :, None], self.bias)
-
-
-class Block(nn.Module):
-    """Mixes frequencies inside a frame, then remembers over time, each as a residual.
-
-    With an expansion, a layer over the channels of each band follows.
-
-    Args:
-        config: of the network.
-        identity: whether it starts by changing nothing.
-    """
-
-    def __init__(self, config: UNetConfig, identity: bool = False) -> None:
-        super().__init__()
-        bands, channels, hidden = config.bottom, config.channels[-1], config.hidden
-        self.norm_freq = nn.LayerNorm(channels)
-        self.freq_in = BandLinear(bands, bands)
-        self.freq_out = BandLinear(bands, bands)
-        self.norm_time = nn.LayerNorm(channels)
-        self.gated = config.recurrence == "lstm"
-        self.time = (nn.LSTM if self.gated else nn.GRU)(channels, hidden)
-        self.time_out = nn.Linear(hidden, channels)
-        self.mix: nn.Sequential | None = None
-        if config.expansion:
-            wide = config.expansion * channels
-            self.mix = nn.Sequential(
-                nn.LayerNorm(channels),
-                nn.Linear(channels, wide),
-                nn.LeakyReLU(0.1),
-                nn.Linear(wide, channels),
-            )
-        if identity:
-            ends = [self.freq_out, self.time_out, *([] if self.mix is None else [self.mix[-1]])]
-            for weight in (w for end in ends for w in end.parameters()):
-                nn.init.zeros_(weight)
-
-    def forward(self, x: Tensor, *state: Tensor, keep: Keep = None) -> tuple[Tensor, ...]:
-        """(T * B, F, C) to the same; the states, h and, of an LSTM, c, are (B, F, hidden)."""
-        (_, f, ch), (b, _, hidden) = x.shape, state[0].shape
-        x = x + self.freq_out(functional.leaky_relu(self.freq_in(self.norm_freq(x)), 0.1))
-        y = self.norm_time(x).reshape(-1, b * f, ch)
-        past = [each.reshape(1, -1, hidden).to(y.dtype) for each in state]
-        y, last = recur(self.time, y, tuple(past) if self.gated else past[0], keep)
-        x = x + self.time_out(y.reshape(-1, hidden)).reshape(-1, f, ch)
-        if self.mix is not None:
-            x = x + self.mix(x)
-        following = last if self.gated else (last,)
-        return x, *(_single(each.reshape(-1, f, hidden)) for each in following)
-
-
-class Backward(nn.Module):
-    """What the frames to come add to each band, as a residual that starts by adding nothing.
-
-    It begins at the end of what it gets, with an empty memory, and so has no state.
-
-    Source: Schuster and Paliwal, "Bidirectional recurrent neural networks", 1997.
-    """
-
-    def __init__(self, channels: int, units: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(channels)
-        self.time = nn.LSTM(channels, units)
-        self.out = nn.Linear(units, channels)
-        for weight in self.out.parameters():
-            nn.init.zeros_(weight)
-
-    def forward(self, x: Tensor, batch: int) -> Tensor:
-        """(T * B, F, C) to the same."""
-        _, f, ch = x.shape
-        y = self.norm(x).reshape(-1, batch * f, ch).flip(0)
-        y, _ = self.time(y)
-        return x + self.out(y.flip(0).reshape(-1, y.shape[2])).reshape(-1, f, ch)
-
-
-class Presence(nn.Module):
-    """What the frames so far add to what one frame says about speech and noise.
-
-    A frame alone does not tell a pause from a quiet consonant, nor a clean recording from a
-    lull in the noise.  It starts by adding nothing.
-    """
-
-    def __init__(self, channels: int, units: int, heads: int) -> None:
-        super().__init__()
-        self.time = nn.LSTM(channels, units)
-        self.out = nn.Linear(units, heads, bias=False)
-        nn.init.zeros_(self.out.weight)
-
-    def forward(
-        self, x: Tensor, h: Tensor, c: Tensor, keep: Keep = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(T, B, C) to logits (T, B, heads); h and c are (B, units)."""
-        state = h[None].to(x.dtype), c[None].to(x.dtype)
-        y, (h, c) = recur(self.time, x, state, keep)
-        return self.out(y), _single(h[0]), _single(c[0])
 
 
 class UNet(nn.Module):
@@ -457,14 +205,14 @@ class UNet(nn.Module):
         heads = (self.speech, self.gate, self.noise)
         weight = torch.cat([head.weight for head in heads])
         bias = torch.cat([head.bias for head in heads])
-        present = _single(functional.linear(pooled, weight, bias) + past).transpose(0, 1)
+        present = in_float32(functional.linear(pooled, weight, bias) + past).transpose(0, 1)
         target: Tensor | None = None
         if self.target is not None:
             y, *following = self.target(
                 x.reshape(t, b, f, width), state["target_hidden"], state["target_cell"]
             )
-            new["target_hidden"], new["target_cell"] = map(_single, following)
-            target, closing = _single(y).transpose(0, 1).split(1, 2)
+            new["target_hidden"], new["target_cell"] = map(in_float32, following)
+            target, closing = in_float32(y).transpose(0, 1).split(1, 2)
             target, present = target[..., 0], present + functional.pad(closing, (1, 1))
         x = x.reshape(t, b, f * width).transpose(0, 1).reshape(b, t, f, width)
         for i, (up, skip) in enumerate(zip(self.up, self.skip, strict=True)):
@@ -488,3 +236,55 @@ class UNet(nn.Module):
             mask = torch.cat([bands[..., :single], high], 3)
         mask = mask.flatten(2).reshape(mask.shape).transpose(2, 3)
         return Output(mask, present[..., 0], present[..., 2], new, target)
+
+
+@lru_cache(maxsize=16)
+def _windows(rate: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    analysis = torch.from_numpy(analysis_window(rate)).to(device)
+    synthesis = torch.from_numpy(synthesis_window(rate)).to(device)
+    return analysis, synthesis
+
+
+def stft(x: Tensor, rate: int) -> Tensor:
+    """Spectrum frames of a waveform; frame t sees the samples before (t + 1) hops.
+
+    Args:
+        x: waveform, shape = (B, N).
+        rate: sample rate in Hz, one of the native ones.
+
+    Returns:
+        Real and imaginary part, shape = (B, N // hop, bins, 2).
+    """
+    window, _ = _windows(rate, x.device)
+    size, step = len(window), hop(rate)
+    frames = functional.pad(x, (size - step, 0)).unfold(-1, size, step)
+    return torch.view_as_real(torch.fft.rfft(frames * window))
+
+
+def istft(spectrum: Tensor, rate: int) -> Tensor:
+    """Overlap-add of spectrum frames.
+
+    Args:
+        spectrum: shape = (B, T, bins, 2).
+        rate: sample rate in Hz.
+
+    Returns:
+        Waveform, shape = (B, (T - 1) * hop); the last hop would need one more frame.
+    """
+    window, synthesis = _windows(rate, spectrum.device)
+    step = hop(rate)
+    frames = torch.fft.irfft(torch.view_as_complex(spectrum.contiguous()), len(window))
+    frames = frames[..., -2 * step :] * synthesis
+    earlier, later = frames[..., :step], frames[..., step:]
+    return (later[:, :-1] + earlier[:, 1:]).flatten(1)
+
+
+def subtract(spectrum: Tensor, mask: Tensor) -> Tensor:
+    """What is left when the noise is taken out: S = X - M X.
+
+    Args:
+        spectrum: X, real and imaginary part, shape = (..., 2).
+        mask: complex noise mask M, same shape.
+    """
+    (a, b), (c, d) = spectrum.unbind(-1), mask.unbind(-1)
+    return spectrum - torch.stack([a * c - b * d, a * d + b * c], -1)

@@ -14,8 +14,8 @@ from sordino.examples import FOLDER
 from sordino.train.data.corpus import Corpus, CorpusConfig, Source
 from sordino.train.data.mixing import MixConfig, Mixer, mix
 from sordino.train.data.noise import excerpt, scatter
-from sordino.train.data.picture import draw_batch
 from sordino.train.data.signal import active_level, frame_power
+from sordino.train.monitor import draw_batch
 from support.mixtures import PLAIN, batch, centroids
 from support.signals import level_db, noise
 

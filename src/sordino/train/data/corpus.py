@@ -22,13 +22,13 @@ from sordino.arrays import from_int16
 from sordino.errors import SordinoError
 from sordino.train.data.decode import (
     audio_files,
+    fetch_shards,
     find_events,
     measure_bandwidth,
     read_files,
     read_shards,
     resample,
 )
-from sordino.train.data.remote import fetch_shards
 from sordino.train.data.signal import FloatArray
 
 Rng = np.random.Generator

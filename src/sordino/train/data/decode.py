@@ -2,25 +2,34 @@
 
 A tar shard has the layout of webdataset: a sample is `NAME.EXT` (speech, noise, rooms) or
 `NAME.noisy.EXT` and `NAME.clean.EXT` (pairs); the files go in as they are, NAME being the path
-inside the folder.  The bandwidth of each clip is measured, and the short sounds in it are found.
+inside the folder.  Shards in object storage (any of fsspec's file systems: s3://, gs://, https://)
+are fetched once into the cache of a machine.  The bandwidth of each clip is measured, and the short
+sounds in it are found.
 """
 
-# No types: soundfile, soxr and scipy.
+# No types: soundfile, soxr, scipy and fsspec.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 
+import hashlib
 import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
+from uuid import uuid4
 
+import fsspec
 import numpy as np
 import soundfile as sf
 import soxr
 from av.error import FFmpegError
+from filelock import FileLock
 from scipy.signal import get_window
 
 from sordino.errors import SordinoError
@@ -29,6 +38,8 @@ from sordino.io.formats import INPUT_EXTENSIONS
 from sordino.train.data.signal import FloatArray, frame_power
 
 log = logging.getLogger("sordino")
+
+DOWNLOADS = 4  # at a time
 
 AUDIO_SUFFIXES = {"." + name for name in INPUT_EXTENSIONS} | {
     "." + name.lower() for name in sf.available_formats() if name != "RAW"
@@ -283,3 +294,53 @@ def find_events(x: FloatArray, sample_rate: int) -> tuple[tuple[float, float], .
         end = len(level) / 100
         return tuple((max(0, a - 1) / 100, min(end, (b + 5) / 100)) for a, b in runs)
     return ((0.0, len(level) / 100),) if len(level) < 300 else ()
+
+
+def fetch_shards(url: str, cache: Path) -> Path:
+    """Fetch the tar shards of a folder, those that are not there yet.
+
+    Args:
+        url: address of the folder.
+        cache: where decoded audio and fetched shards lie.
+
+    Returns:
+        The folder on this machine.
+
+    Raises:
+        SordinoError: there are no shards, or they cannot be read.
+    """
+    folder = cache / "shards" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        files: Any
+        files, root = fsspec.core.url_to_fs(url)
+        sizes: dict[str, int] = {
+            path: files.size(path) for path in sorted(files.glob(f"{root}/*.tar"))
+        }
+        if not sizes:
+            raise SordinoError(f"{url}: holds no tar shards: `sordino data shard` writes them")
+        # Processes of one machine wait for the one that fetches.
+        with FileLock(folder / ".lock"), ThreadPoolExecutor(DOWNLOADS) as pool:
+            list(pool.map(partial(_fetch, files, folder), sizes, sizes.values()))
+            names = {Path(path).name for path in sizes}
+            for stale in folder.glob("*.tar"):
+                if stale.name not in names:
+                    stale.unlink()
+    except SordinoError:
+        raise
+    except Exception as error:  # every file system of fsspec has exceptions of its own
+        raise SordinoError(f"{url}: cannot be read: {error}") from error
+    return folder
+
+
+def _fetch(files: Any, folder: Path, path: str, size: int) -> None:
+    target = folder / Path(path).name
+    if target.exists() and target.stat().st_size == size:
+        return
+    part = folder / f".{target.name}.{uuid4().hex}"
+    try:
+        files.get_file(path, str(part))
+        os.replace(part, target)  # what is there is complete
+    finally:
+        with suppress(FileNotFoundError):
+            part.unlink()

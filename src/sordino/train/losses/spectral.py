@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sordino.train.bands import erb_rate
+from sordino.train.layers import erb_rate
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from sordino.train.bands import merge_matrix, spread_matrix
+from sordino.train.layers import merge_matrix, spread_matrix
 
 
 def test_bands_share_every_bin_and_average_every_band() -> None:
