@@ -35,7 +35,7 @@ import torch
 from sordino.train.data.corpus import Corpus, Pool
 from sordino.train.data.enrolment import EnrolmentConfig, distort
 from sordino.train.recipe import load_recipe
-from sordino.voice_encoder import VoiceEncoder, filterbank
+from sordino.voice.encoder import VoiceEncoder, filterbank
 
 RATE = 16000  # Hz
 SECONDS = 5.0  # of a cut

@@ -21,7 +21,7 @@ from make_voice_val import held_out
 from numpy.typing import NDArray
 
 from sordino.evaluate.voice import in_noise
-from sordino.voice_encoder import VoiceEncoder, filterbank
+from sordino.voice.encoder import VoiceEncoder, filterbank
 
 Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 LEAST, MOST = 4, 8  # recordings of a speaker

@@ -17,9 +17,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture
 def voices_folder(tmp_path, monkeypatch):
     """Keep the voice profiles of a test, and of what it starts, apart from the user's."""
-    from sordino import voice
+    from sordino.voice import profile
 
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     folder = tmp_path / "data" / "sordino" / "voices"
-    monkeypatch.setattr(voice, "voices_folder", lambda: folder)
+    monkeypatch.setattr(profile, "voices_folder", lambda: folder)
     return folder

@@ -81,10 +81,10 @@ COMMANDS = {
         "sordino.live.cli:app", "gui", _LIVE, "Show live use as an icon on the desktop."
     ),
     "enroll": LazyCommand(
-        "sordino.voice_cli:app", "live", _VOICES, "Make a voice profile, to keep one voice only."
+        "sordino.voice.cli:app", "live", _VOICES, "Make a voice profile, to keep one voice only."
     ),
     "voices": LazyCommand(
-        "sordino.voice_cli:app",
+        "sordino.voice.cli:app",
         "live",
         _VOICES,
         "List, rename, delete and compare the voice profiles.",

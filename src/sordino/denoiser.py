@@ -27,7 +27,7 @@ from sordino.model import RECORDING_MODEL, Model, load_model
 from sordino.resample import Resampler
 from sordino.stft import WINDOW_SECONDS, Spectra, SpectrumStream, native_rate
 from sordino.voice import AnyVoices, load_voices, voice_filter, voice_model
-from sordino.voice_stream import FALLBACK_SECONDS, VoiceStream
+from sordino.voice.stream import FALLBACK_SECONDS, VoiceStream
 
 LOWEST_RATE, HIGHEST_RATE = 8000, 192000  # Hz
 BLOCK_SECONDS = 1  # longer blocks are cut, so that memory stays constant

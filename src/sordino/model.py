@@ -32,7 +32,7 @@ from sordino.inference import (
 from sordino.lookahead import LookaheadNetwork
 from sordino.slices import SliceNetwork
 from sordino.stft import HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS, SpectrumConfig
-from sordino.voice_stream import VoiceFilter, VoiceStream
+from sordino.voice.stream import VoiceFilter, VoiceStream
 
 __all__ = [
     "Model",

@@ -24,7 +24,7 @@ from sordino.evaluate.voice import (
     summary,
 )
 from sordino.evaluate.voice_clips import find_voice_clips, measure, oracle
-from sordino.voice_encoder import VoiceEncoder
+from sordino.voice.encoder import VoiceEncoder
 from support import models
 
 RATE = 16000

@@ -7,7 +7,7 @@ from sordino.errors import SordinoError
 from sordino.live import voices
 from sordino.live.monitor import Monitor
 from sordino.live.voices import AutoEnrolment
-from sordino.voice_encoder import VoiceEncoder
+from sordino.voice.encoder import VoiceEncoder
 from support.memory_ports import MemorySource
 from support.signals import noise
 from support.voices import TiltEncoder, recording

@@ -20,8 +20,8 @@ from sordino.serve import worker
 from sordino.serve.client import StreamError, connect
 from sordino.serve.worker import ENROL, Task
 from sordino.voice import Voice, VoiceChoice
-from sordino.voice_encoder import VoiceEncoder
-from sordino.voice_stream import VoiceStream
+from sordino.voice.encoder import VoiceEncoder
+from sordino.voice.stream import VoiceStream
 from support import models
 from support import webrtc_peers as peers
 from support.served import DEADLINE, serving, wait_until

@@ -23,7 +23,7 @@ from sordino.train.voice_encoder import (
     VoiceEncoderNetwork,
     distillation_loss,
 )
-from sordino.voice_encoder import MELS, RATE, VoiceEncoder, filterbank
+from sordino.voice.encoder import MELS, RATE, VoiceEncoder, filterbank
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TINY = EncoderConfig(channels=24, inner=16, dilations=(1, 2, 1), pooled=24, attention=8)

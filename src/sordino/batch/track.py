@@ -20,7 +20,7 @@ from sordino.levels import NoiseMeter
 from sordino.model import RECORDING_MODEL, Model, load_model
 from sordino.spectrogram import Spectrogram, check_plotting, draw
 from sordino.voice import AnyVoices, load_voice_model, load_voices
-from sordino.voice_stream import FALLBACK_SECONDS
+from sordino.voice.stream import FALLBACK_SECONDS
 
 WARM_UP = 5.0  # seconds; scores rise with up to three
 PANELS = ("Noisy", "Noise taken", "Speech left")

@@ -22,7 +22,7 @@ from sordino.evaluate.tables import Cell, Column, Table
 from sordino.evaluate.voice_clips import BOTH, VoiceClip, measure, oracle
 from sordino.model import Model, load_model
 from sordino.voice import Voice
-from sordino.voice_encoder import VoiceEncoder
+from sordino.voice.encoder import VoiceEncoder
 
 INPUT, UNIVERSAL, RIGHT, WRONG, ORACLE = (
     "input",

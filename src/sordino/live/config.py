@@ -17,7 +17,7 @@ from sordino.voice import (
     load_voice_model,
     load_voices,
 )
-from sordino.voice_stream import FALLBACK_SECONDS
+from sordino.voice.stream import FALLBACK_SECONDS
 
 LIGHTER_MODEL = "small"
 

@@ -14,7 +14,7 @@ from livekit import rtc
 from sordino.model import Model
 from sordino.plugins.pcm import Controls, PcmStream, load_plugin_model
 from sordino.voice import AnyVoices, VoiceChoice, load_voices
-from sordino.voice_stream import FALLBACK_SECONDS
+from sordino.voice.stream import FALLBACK_SECONDS
 
 SPEECH_PROBABILITY = "sordino.speech_probability"
 """Key in the `userdata` of a clean frame."""

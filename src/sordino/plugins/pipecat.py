@@ -35,7 +35,7 @@ from sordino.errors import SordinoError
 from sordino.model import Model
 from sordino.plugins.pcm import PCM, Controls, PcmStream, load_plugin_model
 from sordino.voice import AnyVoices, VoiceChoice, load_voices
-from sordino.voice_stream import FALLBACK_SECONDS
+from sordino.voice.stream import FALLBACK_SECONDS
 
 _log = logging.getLogger(__name__)
 

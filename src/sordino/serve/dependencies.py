@@ -17,7 +17,7 @@ from sordino.serve.scheduler import Scheduler
 from sordino.serve.security import AccessRules
 from sordino.serve.settings import Settings
 from sordino.voice import VoiceChoice, check_voice_options, read_fallback, voices_from_texts
-from sordino.voice_stream import FALLBACK_SECONDS
+from sordino.voice.stream import FALLBACK_SECONDS
 
 EVERYBODY = "none"
 """Value of the header that keeps everybody."""

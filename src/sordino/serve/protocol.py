@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sordino.arrays import from_int16, to_int16
 from sordino.voice import VoiceChoice, voices_from_texts
-from sordino.voice_stream import FALLBACK_SECONDS
+from sordino.voice.stream import FALLBACK_SECONDS
 
 VERSION = 1
 MIN_RATE, MAX_RATE = 8000, 48000  # Hz

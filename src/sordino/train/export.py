@@ -40,7 +40,7 @@ from sordino.train.objective import make_objective
 from sordino.train.recipe import Recipe, to_tree
 from sordino.train.unet import UNet
 from sordino.train.voice_encoder import VOICE_ENCODER, VoiceEncoderNetwork
-from sordino.voice_encoder import MELS, SIZE
+from sordino.voice.encoder import MELS, SIZE
 
 _TRIALS = ({"batch": 2, "time": 3, "bins": 257}, {"batch": 5, "time": 7, "bins": 385})
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sordino.voice_encoder import MELS, SIZE
+from sordino.voice.encoder import MELS, SIZE
 
 VOICE_ENCODER = "voice-encoder"  # kind of a recipe
 

@@ -19,7 +19,7 @@ from sordino.live.tray.enrolment import EnrolmentDialog  # noqa: E402
 from sordino.live.tray.preferences import Preferences  # noqa: E402
 from sordino.live.tray.window import EVERYBODY, state_words  # noqa: E402
 from sordino.voice import Voice  # noqa: E402
-from sordino.voice_encoder import VoiceEncoder  # noqa: E402
+from sordino.voice.encoder import VoiceEncoder  # noqa: E402
 from support.file_backend import FileBackend  # noqa: E402
 from support.voices import TiltEncoder, packaged_voice_model, recording  # noqa: E402
 

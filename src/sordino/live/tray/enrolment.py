@@ -12,10 +12,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from sordino.enrolment import SENTENCES
 from sordino.errors import SordinoError
 from sordino.live.tray.controller import Controller
 from sordino.voice import saved_voices
+from sordino.voice.enrolment import SENTENCES
 
 READ_SECONDS = 20
 TICK_MILLISECONDS = 100

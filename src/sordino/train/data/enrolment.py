@@ -23,7 +23,7 @@ from sordino.train.data.mixing import random_numbers
 from sordino.train.data.noise import excerpt
 from sordino.train.data.rooms import draw_room
 from sordino.train.data.signal import FloatArray, active_level, db, irfft, rfft
-from sordino.voice_encoder import HOP, RATE, WINDOW, filterbank
+from sordino.voice.encoder import HOP, RATE, WINDOW, filterbank
 
 Rng = np.random.Generator
 
@@ -36,7 +36,7 @@ class EnrolmentConfig:
 
     Attributes:
         table: .npz file of cuts with their embeddings.
-        encoder: what these are embeddings of, as in `sordino.voice_encoder.VoiceEncoder.id`.
+        encoder: what these are embeddings of, as in `sordino.voice.encoder.VoiceEncoder.id`.
         seconds: length of what the encoder gets in training, s.
         noise: probability of noise.
         snr_db: dB, its range.

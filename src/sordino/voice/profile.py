@@ -18,12 +18,12 @@ from platformdirs import user_data_path
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from sordino.enrolment import Recording, enrol
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write
 from sordino.model import LIVE_MODEL, RECORDING_MODEL, Model, load_model
-from sordino.voice_encoder import SIZE, VoiceEncoder
-from sordino.voice_stream import FALLBACK_SECONDS, VoiceFilter
+from sordino.voice.encoder import SIZE, VoiceEncoder
+from sordino.voice.enrolment import Recording, enrol
+from sordino.voice.stream import FALLBACK_SECONDS, VoiceFilter
 
 FORMAT, VERSION = "sordino-voice", 1
 SUFFIX = ".voice"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from sordino.enrolment import enrol, voice_similarity
 from sordino.errors import SordinoError
+from sordino.voice.enrolment import enrol, voice_similarity
 from support.signals import noise
 from support.voices import TiltEncoder, recording, recordings
 

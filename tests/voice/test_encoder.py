@@ -10,7 +10,7 @@ import soxr
 from sordino.errors import SordinoError
 from sordino.examples import FOLDER
 from sordino.model import available_models, read_packaged
-from sordino.voice_encoder import MELS, RATE, SIZE, VoiceEncoder, filterbank
+from sordino.voice.encoder import MELS, RATE, SIZE, VoiceEncoder, filterbank
 from support.signals import noise, tone
 
 

@@ -9,7 +9,7 @@ import sordino
 from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
 from sordino.model import load_model
-from sordino.voice_stream import VoiceWatchdog
+from sordino.voice.stream import VoiceWatchdog
 from support import models
 from support.signals import agreement_db, block_sizes, level_db, run, tone
 

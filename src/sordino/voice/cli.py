@@ -133,9 +133,9 @@ def similarity(
 
 def _recorded(seconds: float, input: str | None) -> tuple[np.ndarray, int]:
     """Have a text read aloud into the microphone."""
-    from sordino.enrolment import SENTENCES
     from sordino.live.backends import choose_backend
     from sordino.live.voices import record
+    from sordino.voice.enrolment import SENTENCES
 
     backend = choose_backend()
     try:

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from sordino.voice import Voice
-from sordino.voice_encoder import VoiceEncoder
+from sordino.voice.encoder import VoiceEncoder
 from support import models
 from support.commands import caller
 from support.signals import tone

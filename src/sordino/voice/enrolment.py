@@ -19,7 +19,7 @@ from sordino.inference import MaskStream
 from sordino.io.audiofile import explain, open_source
 from sordino.model import load_model
 from sordino.stft import FRAMES_PER_SECOND, StreamingAnalysis
-from sordino.voice_encoder import VoiceEncoder
+from sordino.voice.encoder import VoiceEncoder
 
 SENTENCES = (
     "The North Wind and the Sun were disputing which was the stronger, when a traveller came along "
