@@ -286,7 +286,7 @@ def denoise(
     if listen is not None:
         typer.echo("sordino: --listen is now called --warm-up; it will go with 0.13", err=True)
         warm_up = listen
-    may_be_live = any(name == PIPE or is_special(Path(name)) for name in inputs)
+    may_be_live = any(Path(name) == PIPE or is_special(Path(name)) for name in inputs)
     settings = Settings(
         model or (LIVE_MODEL if may_be_live else RECORDING_MODEL),
         strength,

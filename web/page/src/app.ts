@@ -7,7 +7,7 @@ import { clearFigures, showLive, showRecording, showRemoved } from "./figures.js
 import { Live } from "./microphone.js";
 import { clock, element, enable, say, setPhase } from "./page.js";
 import { Player } from "./player.js";
-import { engineOptions, type EngineName } from "./server.js";
+import { denoiseOnServer, engineOptions, type EngineName } from "./server.js";
 import { gains, mixed, newTake, removedDb, Samples, seconds, type Mode, type Take } from "./sounds.js";
 import { Spectrograms } from "./spectrograms.js";
 import { TakeList } from "./take-list.js";
@@ -286,21 +286,20 @@ export class App {
 
   private async denoise(take: Take, signal: AbortSignal): Promise<void> {
     const start = performance.now();
-    const noise: Samples[] = [];
-    const onprogress = (share: number): void => {
-      take.share = (noise.length + share) / take.noisy.length;
+    const show = (share: number): void => {
+      take.share = share;
       this.takes.progress(take);
-      if (take === this.takes.selected) this.progress.value = take.share;
+      if (take === this.takes.selected) this.progress.value = share;
     };
     try {
-      const engine = await engineOptions(this.engine, chosenVoice());
-      const options = { ...engine, signal, warmUp: WARM_UP_SECONDS, onprogress };
-      for (const channel of take.noisy) {
-        const noisy = channel.all();
-        const clean = await denoise(noisy, take.rate, options);
-        noise.push(new Samples(clean.map((sample, n) => noisy[n] - sample)));
-      }
-      take.noise = noise;
+      const clean =
+        this.engine === "server"
+          ? await denoiseOnServer(take, chosenVoice(), WARM_UP_SECONDS, signal, show)
+          : await denoiseHere(take, signal, show);
+      take.noise = clean.map((channel, k) => {
+        const noisy = take.noisy[k].all();
+        return new Samples(noisy.map((sample, n) => sample - channel[n]));
+      });
       take.took = (performance.now() - start) / 1000;
       take.state = "ready";
     } catch (error) {
@@ -320,4 +319,18 @@ export class App {
     button.dataset.playing = String(this.player.playing);
     button.ariaLabel = this.player.playing ? "Pause" : "Play";
   }
+}
+
+/** Denoise a recording in the browser, channel by channel. */
+async function denoiseHere(
+  take: Take,
+  signal: AbortSignal,
+  show: (share: number) => void,
+): Promise<Float32Array[]> {
+  const clean: Float32Array[] = [];
+  const engine = await engineOptions("device", chosenVoice());
+  const onprogress = (share: number): void => show((clean.length + share) / take.noisy.length);
+  const options = { ...engine, signal, warmUp: WARM_UP_SECONDS, onprogress };
+  for (const channel of take.noisy) clean.push(await denoise(channel.all(), take.rate, options));
+  return clean;
 }
