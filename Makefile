@@ -44,7 +44,7 @@ test-devices:
 test-rest:
 	$(BIN)/python -m pytest -m "$(MARKS)" $(DEVICES:%=--ignore=%)
 
-test-tools: $(VENV)/.dev $(VENV)/.docs $(VENV)/.tools $(VENV)/.s3
+test-tools: $(VENV)/.dev $(VENV)/.docs $(VENV)/.tools $(VENV)/.stores
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going test-programs test-cluster
 
 test-programs:
@@ -114,8 +114,10 @@ $(VENV)/.system: Makefile | $(VENV)/.pip
 $(VENV)/.tools: $(VENV)/.system
 	$(call apt-install,$(TOOLS))
 
-$(VENV)/.s3: pyproject.toml constraints.txt | $(VENV)/.pip
-	$(PIP) --editable ".[all]" --group s3
+# Azure's own emulator comes from npm; without npm, the tests of az:// are skipped.
+$(VENV)/.stores: pyproject.toml constraints.txt $(VENV)/.tools
+	$(PIP) --editable ".[all,gs,az]" --group stores
+	@! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --prefix $(VENV)/azurite azurite@3
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/.pip

@@ -102,27 +102,6 @@ def test_a_run_survives_its_workers_nodes_and_driver(cluster, recordings, expect
     assert (code, f"{COUNT} done before" in said) == (0, True), said
 
 
-def test_s3_in_and_out(cluster, s3, recordings, expected):
-    s3.create_bucket(Bucket="calls")
-    for path in sorted((recordings / "day 1").iterdir()):
-        s3.upload_file(path, "calls", f"in/{path.name}")
-    s3.put_object(Bucket="calls", Key="in/empty.wav", Body=b"")
-    command = ("denoise", "--cluster", cluster.address, "s3://calls/in/", "-o", "s3://calls/out")
-    code, said = clusters.run(*command)
-    assert code == 2
-    assert "s3://calls/in/empty.wav: the file is empty" in said
-    assert "tried 3 times" in said
-    found = {}
-    for each in s3.list_objects_v2(Bucket="calls", Prefix="out/")["Contents"]:
-        if ".sordino" not in each["Key"]:
-            name = each["Key"].removeprefix("out/")
-            found[f"day 1/{name}"] = s3.get_object(Bucket="calls", Key=each["Key"])["Body"].read()
-    assert found == {name: data for name, data in expected.items() if name.startswith("day 1/")}
-
-    code, said = clusters.run(*command)  # what failed stays on the list of failures
-    assert (code, f"{len(found)} done before" in said, "1 failed" in said) == (2, True, True), said
-
-
 def test_a_long_recording_is_cut_and_joined_on_the_cluster(cluster, tmp_path):
     model = tmp_path / "half.onnx"  # remembers nothing, so that no sample may differ
     model.write_bytes(constant_mask_bytes(0.5))
@@ -156,6 +135,72 @@ def test_bad_tasks_are_given_back_and_hold_up_no_others(cluster, tmp_path):
     assert "it ended the process of a worker" in errors["die"]
     assert errors["hang"] == "it took longer than 4 s"
     assert replaced >= 4
+
+
+def test_no_more_is_taken_from_the_work_list_than_workers_have_in_hand(cluster):
+    from sordino.cluster.pool import Pool, connected
+    from support.cluster_tasks import make_obedient
+
+    workers, batch, ended, most = 2, 4, 0, 0
+
+    def tasks():
+        nonlocal most
+        for number in range(2000):
+            most = max(most, number + 1 - ended)
+            yield ("work", number)
+
+    with connected(cluster.address):
+        pool = Pool(make_obedient, workers, batch=batch)
+        for each in pool.results(tasks()):
+            ended += each is not None
+        pool.close()
+    assert ended == 2000
+    assert most <= workers * batch + batch  # a call that has come back is counted one by one
+
+
+@pytest.fixture
+def gpu_node(cluster):
+    """A node that says it has a GPU; Ray believes it."""
+    node = cluster.add_node(num_cpus=2, num_gpus=1, include_dashboard=False)
+    yield node
+    cluster.remove_node(node)
+
+
+def test_a_worker_with_a_gpu_is_put_where_one_is(cluster, gpu_node):
+    from sordino.cluster.pool import Pool, cluster_gpus, connected
+    from support.cluster_tasks import make_placed
+
+    with connected(cluster.address):
+        assert cluster_gpus() == 1
+        pool = Pool(make_placed, 1, 1)
+        places = {each.result for each in pool.results(range(100)) if each}
+        pool.close()
+    assert {device for device, _, _ in places} == {"cpu", "cuda"}
+    assert [place[1:] for place in places if place[0] == "cuda"] == [(gpu_node.node_id, ("0",))]
+    assert [gpus for device, _, gpus in places if device == "cpu"] == [()]
+
+
+def test_a_gpu_that_onnx_runtime_cannot_use_is_told(cluster, gpu_node, tmp_path):
+    options = ("--workers", 0, "--gpu-workers", 1)
+    phone = examples.path("phone_8k")
+    code, said = clusters.run(
+        "denoise", phone, "-o", tmp_path, "--cluster", cluster.address, *options
+    )
+    assert (code, "no execution provider 'cuda'" in said) == (2, True), said
+    assert "Traceback" not in said
+
+
+def test_what_a_cluster_lacks_is_told(cluster, tmp_path):
+    options = ("--workers", 2, "--gpu-workers", 3)
+    phone = examples.path("phone_8k")
+    code, said = clusters.run(
+        "denoise", phone, "-o", tmp_path, "--cluster", cluster.address, *options
+    )
+    assert code == 0, said  # the others do the work
+    assert "cores and 0 GPUs, too few for 2 workers and 3 with a GPU" in said
+    here = ("--cluster", "local", "--gpu-workers", 99)
+    code, said = clusters.run("denoise", phone, "-o", tmp_path / "here", *here)
+    assert (code, "GPUs on this machine: leave it out" in said) == (2, True), said
 
 
 def test_workers_that_cannot_start_are_told_in_one_line(cluster):

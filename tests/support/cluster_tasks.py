@@ -25,6 +25,20 @@ def make_obedient(device):
     return do
 
 
+def make_placed(device):
+    """Return what says where it is: device, node and GPUs that Ray gave it."""
+    import ray
+
+    context = ray.get_runtime_context()
+    place = (device, context.get_node_id(), tuple(context.get_accelerator_ids()["GPU"]))
+
+    def do(_task):
+        time.sleep(0.05)  # so that each worker gets some
+        return place
+
+    return do
+
+
 def make_nothing(device):
     """Fail as a worker without a package does."""
     raise ModuleNotFoundError("No module named 'nothing'")

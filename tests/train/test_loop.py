@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,6 +17,7 @@ from sordino.train.checkpoint import load_checkpoint
 from sordino.train.loop import LAST, train
 from sordino.train.recipe import LoopConfig, Recipe, to_tree
 from sordino.train.unet import UNet
+from support.training import assert_same_course
 
 SCRIPT = """
 import json, sys
@@ -36,22 +36,6 @@ def losses(folder: Path) -> list[float]:
     events = EventAccumulator(str(folder / "logs"))
     events.Reload()
     return [event.value for event in events.Scalars("train/loss")]
-
-
-def curve(folder: Path) -> list[tuple[int, float]]:
-    """(step, loss) of a run that was begun several times: the last of each step counts."""
-    events = [
-        event
-        for path in sorted((folder / "logs").iterdir(), key=lambda p: p.stat().st_mtime)
-        for event in _scalars(path)
-    ]
-    return [(event.step, event.value) for event in events]
-
-
-def _scalars(path: Path) -> list[Any]:
-    events = EventAccumulator(str(path))
-    events.Reload()
-    return events.Scalars("train/loss") if "train/loss" in events.Tags()["scalars"] else []
 
 
 def child_processes(pid: int) -> list[int]:
@@ -137,14 +121,13 @@ def test_gradients_that_are_added_up_are_those_of_the_whole_batch(
 def test_a_killed_rank_costs_nothing_but_time_on_one_process_or_two(
     recipe: Recipe, tmp_path: Path
 ) -> None:
-    """Kill one of two ranks; torchrun starts both again, then one process goes on alone."""
+    """Kill one of two ranks; torchrun starts both again, then one goes on alone, then two do."""
     steps = 10
     recipe = with_loop(recipe, steps=steps, threads=1, save_every=0.0)
     train(with_loop(recipe, batch=2 * recipe.train.batch), tmp_path / "unbroken")
 
     folder = tmp_path / "broken"
-    short = with_loop(recipe, steps=6)
-    with start(short, folder, processes=2, restarts=1) as launcher:
+    with start(with_loop(recipe, steps=6), folder, processes=2, restarts=1) as launcher:
         assert launcher.stderr is not None
         while not (line := launcher.stderr.readline()).startswith("step 2 "):
             assert line, "the run ended before its second step"
@@ -153,15 +136,26 @@ def test_a_killed_rank_costs_nothing_but_time_on_one_process_or_two(
         errors = launcher.communicate(timeout=300)[1]
     assert launcher.returncode == 0, errors
     assert load_checkpoint(folder / LAST).progress.step == 6
-    train(recipe, folder)  # by one process, with the same batch
-    done = load_checkpoint(folder / LAST)
-    assert done.progress == load_checkpoint(tmp_path / "unbroken" / LAST).progress
+    train(with_loop(recipe, steps=8), folder)  # a smaller world, with the same batch
+    assert load_checkpoint(folder / LAST).progress.step == 8
+    with start(recipe, folder, processes=2) as launcher:  # a larger one
+        errors = launcher.communicate(timeout=300)[1]
+    assert launcher.returncode == 0, errors
+    assert_same_course(folder, tmp_path / "unbroken", steps)
 
-    whole, resumed = (dict(curve(tmp_path / d)) for d in ("unbroken", "broken"))
-    assert whole.keys() == resumed.keys() == set(range(1, steps + 1))
-    # The learning rates of a run of 6 steps and of one of 10 differ; moments are rounded.
-    for step, loss in whole.items():
-        assert resumed[step] == pytest.approx(loss, rel=0.05)
+
+@pytest.mark.slow
+def test_two_compiled_processes_in_bfloat16_add_up_gradients(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    shared = with_loop(recipe, batch=2, global_batch=8, threads=1, steps=2)
+    fast = with_loop(shared, bf16=True, compile=True)
+    with start(fast, tmp_path / "two", processes=2) as two:
+        errors = two.communicate(timeout=600)[1]
+    assert two.returncode == 0, errors
+    train(shared, tmp_path / "one")
+    assert load_checkpoint(tmp_path / "two" / LAST).progress.batch == 8
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=0.05)
 
 
 def test_the_share_of_waiting_for_data_is_logged(recipe: Recipe, tmp_path: Path) -> None:
@@ -171,6 +165,19 @@ def test_the_share_of_waiting_for_data_is_logged(recipe: Recipe, tmp_path: Path)
     shares = [event.value for event in events.Scalars("train/data_wait")]
     assert len(shares) == 2
     assert all(0 < share < 1 for share in shares)  # without workers, mixing is waiting
+
+
+def test_hours_of_sound_a_minute_and_the_load_of_a_gpu_are_logged(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sordino.train.monitor._gpu_utilisation", lambda: 0.75)
+    train(with_loop(recipe, steps=3, log_every=1), tmp_path)
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    speeds = [event.value for event in events.Scalars("train/hours_per_minute")]
+    assert len(speeds) == 3
+    assert all(speed > 0 for speed in speeds[1:])  # of the first update, no time is known
+    assert [event.value for event in events.Scalars("train/gpu")] == [0.75] * 3
 
 
 def test_a_checkpoint_of_an_earlier_version_goes_on(recipe: Recipe, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from sordino.batch.track import Settings
 from sordino.cluster import storage
 from sordino.cluster.ledger import JOIN, WHOLE, Key, Ledger, Result
 from sordino.cluster.plan import Work, find_work
-from sordino.cluster.pool import Finished, Pool, cluster_cores, connected
+from sordino.cluster.pool import LOCAL, Finished, Pool, cluster_cores, cluster_gpus, connected
 from sordino.cluster.progress import ClusterDisplay
 from sordino.cluster.sections import CHECKED, GRID, OVERLAP
 from sordino.cluster.worker import MakeWorker, Task
@@ -68,6 +68,11 @@ class ClusterOptions:
             raise SordinoError("--workers 0 leaves nobody to work: give --gpu-workers, too")
 
     @property
+    def local_cores(self) -> int | None:
+        """Cores that a cluster of this machine alone needs; None is all that it has."""
+        return None if self.workers is None else self.workers + self.gpu_workers
+
+    @property
     def section_seconds(self) -> int | None:
         """Length of a section; None if nothing is cut."""
         if not self.section_minutes:
@@ -118,7 +123,7 @@ def denoise_on_cluster(
     try:
         ledger.write_work(works)
         if tasks:
-            with connected(options.address, options.workers), run.display:
+            with connected(options.address, options.local_cores), run.display:
                 run.do(make, tasks)
         remove_stale_parts(folders)  # of workers that were killed
         ledger.end()
@@ -217,6 +222,7 @@ class _Run:
         cpus = options.workers
         if cpus is None:
             cpus = max(1, cluster_cores() - options.gpu_workers)
+        self._check_room(cpus)
         size = sum(task.work.size for task in tasks) / len(tasks)
         share = len(tasks) // (8 * (cpus + options.gpu_workers))
         batch = max(1, min(MAX_BATCH, share)) if size < SMALL else 1
@@ -233,6 +239,20 @@ class _Run:
                 if finished is not None:
                     pool.add(self._finish(finished))
                 self.display.tick(pool.workers)
+
+    def _check_room(self, cpus: int) -> None:
+        """Say what a cluster lacks; one of several machines may grow, and is waited for."""
+        cores, gpus = cluster_cores(), cluster_gpus()
+        wanted = self._options.gpu_workers
+        if wanted > gpus and self._options.address == LOCAL:
+            raise SordinoError(
+                f"--gpu-workers {wanted}: Ray sees {gpus} GPUs on this machine: leave it out"
+            )
+        if wanted > gpus or cpus + wanted > cores:
+            self.display.note(
+                f"the cluster has {cores} cores and {gpus} GPUs, too few for {cpus} workers and "
+                f"{wanted} with a GPU: the others wait until it grows"
+            )
 
     def _finish(self, finished: Finished[Task, list[Result]]) -> Iterator[Task]:
         """Note how a task ended, and return those that follow from it."""

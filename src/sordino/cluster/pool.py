@@ -104,6 +104,11 @@ def cluster_cores() -> int:
     return int(_ray.cluster_resources().get("CPU", 0))
 
 
+def cluster_gpus() -> int:
+    """Return the GPUs that the whole cluster offers to Ray."""
+    return int(_ray.cluster_resources().get("GPU", 0))
+
+
 class Finished(NamedTuple, Generic[T, R]):
     """How a task ended."""
 

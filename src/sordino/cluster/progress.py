@@ -135,6 +135,11 @@ class ClusterDisplay:
         for note in () if self._quiet else result.notes:
             self._line(f"[yellow]note[/]    {escape(work.source)}: {escape(note)}")
 
+    def note(self, text: str) -> None:
+        """Show what the user should know of the run."""
+        if not self._quiet:
+            self._line(f"[yellow]note[/]    {escape(text)}")
+
     def failed(self, error: str, attempts: int = 1) -> None:
         """Show and count a file, or a recording in a shard, that cannot be done."""
         tried = f" [dim](tried {attempts} times)[/]" if attempts > 1 else ""

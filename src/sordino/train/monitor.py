@@ -89,6 +89,10 @@ class Monitor:
             self.writer.add_scalar(f"train/{name}", value, progress.step)
         self.writer.add_scalar("train/learning_rate", rate, progress.step)
         self.writer.add_scalar("train/hours", progress.hours, progress.step)
+        self.writer.add_scalar("train/hours_per_minute", speed / 60, progress.step)
+        if (utilisation := _gpu_utilisation()) is not None:
+            means["gpu"] = utilisation
+            self.writer.add_scalar("train/gpu", utilisation, progress.step)
         self.bar.update(self.task, completed=progress.step, loss=means["loss"], speed=speed)
         if not self.console.is_terminal:
             terms = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
@@ -112,6 +116,19 @@ class Monitor:
                 tag = f"{i}/{name}"
                 self.writer.add_audio(tag, wave.clamp(-1, 1)[None], step, rate)
                 self.writer.add_image(tag, _picture(wave.numpy(), rate), step, dataformats="HWC")
+
+
+def _gpu_utilisation() -> float | None:
+    """Return the share of the last second or so that this process's GPU was busy.
+
+    None without a GPU, or without NVIDIA's bindings (nvidia-ml-py) or what they need.
+    """
+    if not torch.cuda.is_available():
+        return None
+    try:
+        return torch.cuda.utilization() / 100
+    except Exception:  # each driver has errors of its own
+        return None
 
 
 def _picture(wave: Mono, rate: int) -> Colours:
