@@ -2,6 +2,7 @@
 
 import struct
 
+import av
 import mutagen
 import numpy as np
 import pytest
@@ -68,6 +69,38 @@ def test_what_a_format_cannot_hold_is_named_in_one_note(tagged, tmp_path):
     assert note.startswith("aac cannot hold, so left out: cover, album, albumartist, artist, ")
     (note,) = denoise_file(tagged, tmp_path / "out.wv", ZERO).notes
     assert note == "wv cannot hold, so left out: cover"
+
+
+@pytest.mark.parametrize("extension", ["mka", "mkv"])
+def test_matroska_made_of_sound_keeps_tags_and_names_the_cover(tagged, tmp_path, extension):
+    target = tmp_path / f"out.{extension}"
+    (note,) = denoise_file(tagged, target, ZERO).notes
+    assert note == f"{extension} cannot hold, so left out: cover"
+    with av.open(target) as container:
+        found = {key.lower(): value for key, value in container.metadata.items()}
+    names = {"albumartist": "album_artist", "discnumber": "disc", "tracknumber": "track"}
+    for key, value in TEXT.items():
+        assert found[names.get(key, key)] == value
+
+
+@pytest.mark.parametrize("extension", ["m4a", "tta"])
+def test_no_note_says_that_a_cover_is_lost_which_is_kept(tagged, tmp_path, extension):
+    """FFmpeg cannot write this cover there, Mutagen can."""
+    mp3, target = tmp_path / "in.mp3", tmp_path / f"out.{extension}"
+    denoise_file(tagged, mp3, ZERO)
+    notes = denoise_file(mp3, target, ZERO).notes
+    assert not [each for each in notes if "cover" in each or "png" in each]
+    assert "covr" in content(target) or "APIC" in content(target)
+
+
+def test_a_description_beside_a_comment_is_another_tag(tagged, tmp_path):
+    file = FLAC(tagged)
+    file["comment"], file["description"] = ["short"], ["long"]
+    file.save()
+    assert denoise_file(tagged, tmp_path / "out.mp3", ZERO).notes == ()
+    found = content(tmp_path / "out.mp3")
+    assert "short" in found
+    assert "long" in found
 
 
 def chunk(name, data):

@@ -352,6 +352,18 @@ def test_slow_uploads_give_way_to_others():
             second.recv(4096)
 
 
+def test_who_waits_outlasts_the_slow():
+    """A client that has only just begun to dribble goes before the wait for its place ends."""
+    limits = {"stall_seconds": DEADLINE, "min_upload_rate": 1, "upload_wait_seconds": 6}
+    with (
+        serving(max_uploads=2, **limits) as served,
+        dribbling(served, "10.0.0.1", 10, 0.2),
+        dribbling(served, "10.0.0.2", 10, 0.2),
+    ):
+        wait_until(lambda: len(served.state.uploads) == 2)
+        assert post(served, encoded(*speech(seconds=0.1))).status_code == 200
+
+
 def test_a_free_place_goes_to_the_client_that_has_the_fewest():
     """Somebody with many uploads at once does not keep others out."""
     order = []

@@ -41,8 +41,8 @@ from sordino.io.audiofile import PipeInput, Sink, Source, explain, open_sink, op
 from sordino.io.decoder import ContainerSource
 from sordino.io.formats import CONTAINERS, EXTENSIONS, VIDEOS, Readable, SoundInfo
 from sordino.io.loudness import LoudnessMeter
-from sordino.io.remux import COVER_LOST, remux
-from sordino.io.tags import complete_tags, has_chapters, has_cover
+from sordino.io.remux import COVER_NOTES, remux
+from sordino.io.tags import all_tags, complete_tags, has_chapters, has_cover
 from sordino.spectrogram import check_plotting
 from sordino.voice import VoiceChoice, load_voices
 
@@ -323,15 +323,17 @@ class _Task:
             and is_copied
         ):
             self._notes += remux(source, target, container, encoder, self._track, settings.track)
+            has_tags = job.extension in VIDEOS  # FFmpeg has copied them
         else:
-            self._convert(source, target)
+            self._convert(source, target, all_tags(job.source) if is_file else {})
+            has_tags = False
             was_chosen = extension_of(job.source) in EXTENSIONS and job.extension not in VIDEOS
             if is_video and not was_chosen:
                 self._notes.append("its pictures are left out: --format mkv keeps them")
-        if isinstance(target, Path) and is_file and job.extension not in VIDEOS and not job.raw:
+        if isinstance(target, Path) and is_file and not has_tags and not job.raw:
             lost = complete_tags(job.source, target)
-            if COVER_LOST in self._notes and ("cover" in lost or has_cover(target)):
-                self._notes.remove(COVER_LOST)
+            if has_cover(job.source):  # it is kept now, or among the lost
+                self._notes = [each for each in self._notes if each not in COVER_NOTES]
             if lost:
                 self._notes.append(f"{job.extension} cannot hold, so left out: {', '.join(lost)}")
             # What FFmpeg shows as chapters of a wav are its cue points, which are named above.
@@ -341,10 +343,11 @@ class _Task:
         if isinstance(target, Path):
             write_origin(target, self._origin())
 
-    def _convert(self, source: Source, target: Path | BinaryIO) -> None:
+    def _convert(self, source: Source, target: Path | BinaryIO, tags: dict[str, str]) -> None:
         job, settings = self._job, self._settings
         raw = job.raw if job.raw_target else None
         info = settings.part_of(source.info)
+        info = replace(info, tags=tags | info.tags)
         with _closing(open_sink(target, job.extension, info, raw)) as sink:
             track = self._track(info)
             for block in settings.parts(source.blocks(), info.sample_rate):

@@ -24,6 +24,8 @@ _UNPRIMED = {"adts", "f4v", "ac3", "mp2", "avi", "flv", "mpegts", "asf"}
 """Containers that cannot say how many of the first samples are the encoder's own."""
 
 COVER_LOST = "its cover is left out"
+COVER_UNREADABLE = "its cover cannot be read and is left out"
+COVER_NOTES = (COVER_LOST, COVER_UNREADABLE)
 
 _OF_ONE_CODEC = {"opus", "mp3", "adts", "ac3", "eac3", "mp2", "wv", "tta"}
 _WITH_COVERS = {"mp3", "ipod", "mp4", "mov"}
@@ -153,7 +155,7 @@ class _Remux:
             and not is_moving_picture(stream)
             and not stream.codec_context.width
         ):
-            self._notes.append("its cover cannot be read and is left out")
+            self._notes.append(COVER_UNREADABLE)
             return None
         if self._output.format.name == "matroska" and not is_moving_picture(stream):
             name, kind = (stream.metadata.get(key, "") for key in ("filename", "mimetype"))
@@ -170,7 +172,8 @@ class _Remux:
             container = self._output.format.name
             if stream.type == "video" and is_moving_picture(stream):
                 raise self._cannot_hold(stream) from error
-            self._notes.append(f"{container} cannot hold its {what}, which is left out")
+            lost = COVER_LOST if is_cover else f"{container} cannot hold its {what}, which is left out"
+            self._notes.append(lost)
             return None
         extradata = getattr(stream.codec_context, "extradata", None) or b""
         name = _TO_ANNEX_B.get(stream.name, "") if self._output.format.name in _ANNEX_B else ""

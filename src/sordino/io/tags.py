@@ -31,8 +31,9 @@ _STALE = ("major_brand", "minor_version", "compatible_brands", "encoder", "durat
 _STALE += ("number_of_", "_statistics_", "vendor_id", "handler_name", "encodedby", "length")
 _STALE += ("wm/encodingsettings", "wm/mediaprimaryclassid")
 _MP4_NAMES = {"composer": "\xa9wrt", "lyrics": "\xa9lyr", "encodedby": "\xa9too"}
-_SAME = {"album_artist": "albumartist", "track": "tracknumber", "disc": "discnumber"}
-_SAME |= {"description": "comment", "unsyncedlyrics": "lyrics", "organization": "publisher"}
+_FFMPEG_NAMES = {"albumartist": "album_artist", "tracknumber": "track", "discnumber": "disc"}
+_SAME = {ffmpeg: name for name, ffmpeg in _FFMPEG_NAMES.items()}
+_SAME |= {"unsyncedlyrics": "lyrics", "uslt": "lyrics", "organization": "publisher"}
 
 _OWN_CHUNKS = {b"fmt ", b"data", b"fact", b"PEAK", b"JUNK", b"junk", b"FLLR", b"PAD ", b"ds64"}
 _OWN_CHUNKS |= {b"id3 ", b"ID3 ", b"COMM", b"SSND", b"FVER", b"CHAN"}
@@ -66,7 +67,7 @@ def complete_tags(source: Path, target: Path) -> list[str]:
     if given is None:
         return lost
     kept = _read(target)
-    had = kept or _Tags()
+    had = kept or _read_by_ffmpeg(target)
     missing = {key: value for key, value in given.text.items() if key not in had.text}
     pictures = given.pictures if not had.pictures else []
     if kept is not None and (missing or pictures):
@@ -74,6 +75,12 @@ def complete_tags(source: Path, target: Path) -> list[str]:
     if pictures:
         lost.append("cover")
     return lost + sorted(missing)
+
+
+def all_tags(path: Path) -> dict[str, str]:
+    """Read all tags of a file of sound under the names that FFmpeg has for them."""
+    found = _read(path) or _Tags()
+    return {_FFMPEG_NAMES.get(key, key): ";".join(each) for key, each in found.text.items()}
 
 
 def has_chapters(path: Path) -> bool:
@@ -133,9 +140,25 @@ def _read(path: Path) -> _Tags | None:
             elif not name.startswith(("cover art", "wm/picture")):
                 values = values if isinstance(values, list) else [values]
                 found.text[name] = [str(each) for each in cast(list[Any], values)]
-    text = {_SAME.get(key, key): value for key, value in found.text.items() if any(value)}
-    found.text = {key: value for key, value in text.items() if not key.startswith(_STALE)}
+    found.text = _named(found.text)
     return found
+
+
+def _read_by_ffmpeg(path: Path) -> _Tags:
+    """Read the tags of a format that Mutagen does not know."""
+    text: dict[str, list[str]] = {}
+    with suppress(FFmpegError), av.open(path, metadata_errors="surrogateescape") as container:
+        for each in (*container.streams.audio, container):
+            text |= {key.lower(): [value] for key, value in each.metadata.items()}
+    return _Tags(_named(text))
+
+
+def _named(text: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Give tags their names in Vorbis comments; leave out those of the old encoding."""
+    named = {_SAME.get(key, key): value for key, value in text.items() if any(value)}
+    if "comment" not in named and "description" in named:
+        named["comment"] = named.pop("description")
+    return {key: value for key, value in named.items() if not key.startswith(_STALE)}
 
 
 def _read_id3(tags: Any, found: _Tags) -> None:

@@ -195,16 +195,18 @@ class Pace:
     seconds, which the bytes that move fill up again to where it began.
 
     Args:
-        settings: `stall_seconds` is the credit; `min_upload_rate` fills the one that no client may
-            use up, and `fair_upload_rate` the one that a client may use up while nobody else
-            waits for its place.
+        settings: `stall_seconds` is the credit that no client may use up, which `min_upload_rate`
+            fills.  A client may use up the other one, which `fair_upload_rate` fills, while
+            nobody else waits for its place; it is half of `upload_wait_seconds` at most, so that
+            whoever waits outlasts the slow.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.least = f"send or read at least {settings.min_upload_rate:g} bytes a second"
-        self._limit = settings.stall_seconds
         self._rates = (settings.min_upload_rate, settings.fair_upload_rate)
-        self._credits = [self._limit, self._limit]
+        stall = settings.stall_seconds
+        self._limits = (stall, min(stall, settings.upload_wait_seconds / 2))
+        self._credits = list(self._limits)
         self._since: float | None = None
 
     @property
@@ -227,7 +229,8 @@ class Pace:
         finally:
             for i, rate in enumerate(self._rates):
                 credit = self._now(i) + waiting.moved / rate
-                self._credits[i] = min(self._limit, max(-self._limit, credit))
+                limit = self._limits[i]
+                self._credits[i] = min(limit, max(-limit, credit))
             self._since = None
 
     def _now(self, i: int) -> float:
