@@ -12,8 +12,15 @@ from typing import Annotated, Any
 
 import typer
 
-from sordino.commands import CommandGroup, FallbackOption, OthersOption, VoiceOption, needing
-from sordino.errors import SordinoError
+from sordino.commands import (
+    CommandGroup,
+    FallbackOption,
+    OthersOption,
+    VoiceOption,
+    examples,
+    needing,
+)
+from sordino.errors import SordinoError, with_whole_addresses
 
 _BATCH: dict[str, Any] = {"rich_help_panel": "Many files"}
 _PART: dict[str, Any] = {"rich_help_panel": "Part of a recording"}
@@ -31,11 +38,6 @@ Model = Annotated[
 ]
 
 
-def _examples(*lines: str) -> str:
-    """Return the examples at the end of a command's help."""
-    return "\n\n".join(["Examples:", *(f"`{line}`" for line in lines)])
-
-
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
@@ -43,9 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Take the noise out of speech: files, videos, microphones.",
-    epilog=_examples(
-        "sordino denoise talk.mp4", "sordino live", "sordino bench", "sordino COMMAND -h"
-    ),
+    epilog=examples(),
 )
 
 
@@ -58,7 +58,7 @@ def main() -> None:
     try:
         app(prog_name="sordino")
     except SordinoError as error:
-        message = " ".join(str(error).split())
+        message = with_whole_addresses(" ".join(str(error).split()))
         typer.secho(f"sordino: {message}", err=True, fg=typer.colors.RED)
         sys.exit(2)
     finally:
@@ -274,7 +274,7 @@ def denoise(
     stopped.
     """
     from sordino.batch.plan import PIPE, plan
-    from sordino.batch.process import FileReport, denoise_files
+    from sordino.batch.process import FileReport, check_done, denoise_files
     from sordino.batch.progress import BatchDisplay
     from sordino.batch.track import Settings
     from sordino.io.atomic import is_special
@@ -344,9 +344,14 @@ def denoise(
     planned = plan(inputs, output, noise_out=noise_out, plot=plot, extension=extension, raw=raw)
     if dry_run:
         for job in planned:
-            skipped = not overwrite and job.target_exists
-            note = " (done before: skipped)" if skipped else ""
-            typer.echo(f"{job.source_name} -> {job.target_name}{note}")
+            typer.echo(f"{job.source_name} -> {job.target_name}")
+            if not overwrite and job.target_exists:
+                try:
+                    notes = check_done(job, settings)
+                except SordinoError as error:
+                    typer.echo(f"  would fail: {error}")
+                else:
+                    typer.echo(f"  skipped: {'; '.join(notes) or 'done before'}")
         return
     display = BatchDisplay(planned, quiet)
     reports: list[FileReport] = []
@@ -392,7 +397,7 @@ def _seconds(option: str, time: str) -> float:
     return sum(each * 60**place for place, each in enumerate(reversed(parts)))
 
 
-@app.command(epilog=_examples("sordino plot talk.wav", "sordino plot --plain talk.wav -o x.png"))
+@app.command()
 def plot(
     file: Annotated[Path, typer.Argument(help="Audio file, or video.")],
     output: Annotated[
@@ -412,7 +417,7 @@ def plot(
     typer.echo(picture)
 
 
-@app.command(epilog=_examples("sordino models", "sordino models small"))
+@app.command()
 def models(
     name: Annotated[str | None, typer.Argument(help="Show the card of this model.")] = None,
 ) -> None:
@@ -447,11 +452,7 @@ def models(
     console.print(table)
 
 
-@app.command(
-    epilog=_examples(
-        "sordino bench", "sordino bench --model small --rate 16000", "sordino bench serve"
-    )
-)
+@app.command()
 def bench(
     model: Model = "default",
     rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate.")] = 48000,

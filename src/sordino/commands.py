@@ -8,7 +8,7 @@ pyproject.toml.
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import typer
 import typer.core
@@ -140,6 +140,50 @@ COMMANDS = {
 }
 """Name -> where it is, in the order of `sordino --help`."""
 
+_EXAMPLES = {
+    "": ("sordino denoise talk.mp4", "sordino live", "sordino bench", "sordino COMMAND -h"),
+    "denoise": (
+        "sordino denoise talk.mp4",
+        "sordino denoise interviews/ -o clean/",
+        "sordino denoise '*.wav' -o clean/ --strength 0.8 --jobs auto",
+    ),
+    "plot": ("sordino plot talk.wav", "sordino plot --plain talk.wav -o x.png"),
+    "models": ("sordino models", "sordino models small"),
+    "bench": ("sordino bench", "sordino bench --model small --rate 16000", "sordino bench serve"),
+    "bench serve": ("sordino bench serve", "sordino bench serve --rate 16000"),
+    "live": (
+        "sordino live",
+        'sordino live --input "USB Microphone" --attenuation-limit 18',
+        "sordino live --speaker",
+    ),
+    "devices": ("sordino devices",),
+    "doctor": ("sordino doctor",),
+    "tray": ("sordino tray", "sordino tray --toggle mute"),
+    "enroll": ("sordino enroll me.wav --name me", "sordino enroll --record 20 --name me"),
+    "voices": ("sordino voices", "sordino voices similarity me today.wav"),
+    "serve": ("sordino serve", "sordino serve --host 0.0.0.0 --token-file /etc/sordino/token"),
+    "train": (
+        "sordino train recipes/tiny.toml",
+        "sordino train --init default --data mydata",
+        "sordino train recipes/default.toml --set train.steps=5000",
+    ),
+    "adapt": ("sordino adapt --noise my-office/ --minutes 20",),
+    "export": ("sordino export runs/tiny/last.safetensors",),
+    "size": ("sordino size recipes/default.toml",),
+    "mix": ("sordino mix recipes/tiny.toml -o batch.png",),
+    "data": ("sordino data list", "sordino data fetch voicebank-demand --accept-licence"),
+    "evaluate": (
+        "sordino evaluate FOLDER --report report.html",
+        "sordino evaluate FOLDER --model default --model runs/mine/last.onnx",
+    ),
+    "compare": ("sordino compare FOLDER --metrics pesq,estoi,sisdr",),
+}
+
+
+def examples(name: str = "") -> str:
+    """Return the examples at the end of a command's help, or of the whole, in Markdown."""
+    return "\n\n".join(["Examples:", *(f"`{line}`" for line in _EXAMPLES[name])])
+
 
 class CommandGroup(typer.core.TyperGroup):
     """The commands of `sordino.cli`, and by name those of `COMMANDS`."""
@@ -157,11 +201,14 @@ class CommandGroup(typer.core.TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Load the command that is called."""
-        name, command, rest = super().resolve_command(ctx, args)
+        name, command, rest = cast(Any, super()).resolve_command(ctx, args)
         if name == _BENCH and rest and rest[0] in COMMANDS:  # `sordino bench serve`
-            return f"{name} {rest[0]}", _loaded(rest[0], _BENCH), rest[1:]
-        if name in COMMANDS and name not in self.commands:
+            name, command, rest = f"{name} {rest[0]}", _loaded(rest[0], _BENCH), rest[1:]
+        elif name in COMMANDS and name not in self.commands:
             command = _loaded(name, name)
+        if command is not None:
+            command.epilog = examples(name)
+            command.rich_markup_mode = self.rich_markup_mode
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:

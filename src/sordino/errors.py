@@ -1,5 +1,7 @@
 """The one exception that a user may see, and how to install what is missing."""
 
+import re
+
 # Sordino is on no package index yet; once it is: "pip install 'sordino[{}]'".
 _INSTALL = "pip install '.[{}]' (in the folder with Sordino's sources)"
 
@@ -22,3 +24,12 @@ def install_command(extra: str) -> str:
     "pip install '.[gui]' (in the folder with Sordino's sources)"
     """
     return _INSTALL.format(extra)
+
+
+def with_whole_addresses(message: str) -> str:
+    """Give addresses in a message the second slash back that pathlib takes from them.
+
+    >>> with_whole_addresses("https:/example.org/talk.wav: there is no such file")
+    'https://example.org/talk.wav: there is no such file'
+    """
+    return re.sub(r"\b([a-z][a-z0-9+.-]+):/(?=[^/])", r"\1://", message)

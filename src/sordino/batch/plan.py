@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from sordino.errors import SordinoError
+from sordino.errors import SordinoError, with_whole_addresses
 from sordino.io.atomic import is_special
 from sordino.io.formats import EXTENSIONS, INPUT_EXTENSIONS, RAW_ENCODINGS, VIDEOS, RawFormat
 
@@ -50,7 +50,7 @@ class Job:
     @property
     def source_name(self) -> str:
         """What messages call the source."""
-        return "standard input" if self.source == PIPE else str(self.source)
+        return "standard input" if self.source == PIPE else with_whole_addresses(str(self.source))
 
     @property
     def target_name(self) -> str:

@@ -193,6 +193,56 @@ def denoise_job(job: Job, settings: Settings, *, overwrite: bool = False) -> Fil
     return _Task(job, settings, overwrite, None, Event(), (None, None)).run()
 
 
+def check_done(job: Job, settings: Settings) -> tuple[str, ...]:
+    """Check that an output that is there may count as done.
+
+    Args:
+        job: of which the target exists.
+        settings: that it would be made with.
+
+    Returns:
+        What the user should know, such as that it was made with other options.
+
+    Raises:
+        SordinoError: it was made from another recording, or may have been.
+    """
+    if job.source == PIPE or is_special(job.source):
+        raise SordinoError(
+            f"{job.target} is there already, and what comes through a pipe or from memory may "
+            "be another recording: give another name with -o, or --overwrite"
+        )
+    made, now = read_origin(job.target), _origin(job, settings)
+    if made is not None and not same_source(made, now):
+        raise SordinoError(
+            f"{job.target} was made from another recording: give another name or folder "
+            "with -o, or --overwrite"
+        )
+    if made is not None and made.options != now.options:
+        return (f"{job.target} was made with {made.options}: --overwrite does it again",)
+    with suppress(FileNotFoundError):
+        if job.source.stat().st_mtime > job.target.stat().st_mtime:
+            return (f"it has changed since {job.target} was made: --overwrite does it again",)
+    return ()
+
+
+def _origin(job: Job, settings: Settings) -> Origin:
+    values = {
+        "model": settings.denoiser(48000, 1).model.info.name,
+        "strength": settings.strength,
+        "attenuation limit": settings.attenuation_limit_db,
+        "warm-up": settings.warm_up,
+        "loudness": settings.loudness,
+        "from": settings.begin or None,
+        "to": settings.end,
+        "channel": settings.channel,
+        "track": settings.track,
+        "voice": VoiceChoice(load_voices(settings.voice)).names or None,
+        "others": settings.others_db,
+    }
+    options = ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+    return Origin(os.path.abspath(job.source), options)
+
+
 class _Stopped(Exception):  # noqa: N818
     """The user wants to end."""
 
@@ -228,7 +278,7 @@ class _Task:
         begin = perf_counter()
         try:
             if not self._overwrite and job.target_exists:
-                return self._skipped()
+                return FileReport(job, "skipped", notes=check_done(job, self._settings))
             with self._stack:
                 self._denoise()
         except Exception as error:  # whatever it is, the other files go on
@@ -244,46 +294,6 @@ class _Task:
             noise_taken_db=first.meter.taken_db,
             notes=tuple(dict.fromkeys(self._notes)),
         )
-
-    def _skipped(self) -> FileReport:
-        job = self._job
-        if job.source == PIPE or is_special(job.source):
-            raise SordinoError(
-                f"{job.target} is there already, and what comes through a pipe or from memory may "
-                "be another recording: give another name with -o, or --overwrite"
-            )
-        made, now = read_origin(job.target), self._origin()
-        notes: tuple[str, ...] = ()
-        if made is not None and not same_source(made, now):
-            raise SordinoError(
-                f"{job.target} was made from another recording: give another name or folder "
-                "with -o, or --overwrite"
-            )
-        if made is not None and made.options != now.options:
-            notes = (f"{job.target} was made with {made.options}: --overwrite does it again",)
-        elif job.source.stat().st_mtime > job.target.stat().st_mtime:
-            notes = (f"it has changed since {job.target} was made: --overwrite does it again",)
-        return FileReport(job, "skipped", notes=notes)
-
-    def _origin(self) -> Origin:
-        settings = self._settings
-        values = {
-            "model": settings.denoiser(48000, 1).model.info.name,
-            "strength": settings.strength,
-            "attenuation limit": settings.attenuation_limit_db,
-            "warm-up": settings.warm_up,
-            "loudness": settings.loudness,
-            "from": settings.begin or None,
-            "to": settings.end,
-            "channel": settings.channel,
-            "track": settings.track,
-            "voice": VoiceChoice(load_voices(settings.voice)).names or None,
-            "others": settings.others_db,
-        }
-        options = ", ".join(
-            f"{name} {value}" for name, value in values.items() if value is not None
-        )
-        return Origin(os.path.abspath(self._job.source), options)
 
     def _denoise(self) -> None:
         job, given = self._job, self._given
@@ -341,7 +351,7 @@ class _Task:
             if not is_named and has_chapters(job.source) and not has_chapters(target):
                 self._notes.append("its chapters are left out")
         if isinstance(target, Path):
-            write_origin(target, self._origin())
+            write_origin(target, _origin(job, settings))
 
     def _convert(self, source: Source, target: Path | BinaryIO, tags: dict[str, str]) -> None:
         job, settings = self._job, self._settings

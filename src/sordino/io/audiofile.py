@@ -28,7 +28,7 @@ import soundfile  # pyright: ignore[reportMissingTypeStubs]
 from av.error import DecoderNotFoundError, FFmpegError, InvalidDataError
 
 from sordino.arrays import Interleaved
-from sordino.errors import SordinoError
+from sordino.errors import SordinoError, with_whole_addresses
 from sordino.io.atomic import TEMPORARY, is_special
 from sordino.io.decoder import ContainerSource
 from sordino.io.encoder import ContainerSink
@@ -437,6 +437,10 @@ def _rounded(samples: Interleaved, bits: int) -> Any:
 
 def explain(error: Exception, source: str | Path, target: str | Path) -> str:
     """Say in one line what went wrong with a file and how to mend it."""
+    return with_whole_addresses(_explain(error, source, target))
+
+
+def _explain(error: Exception, source: str | Path, target: str | Path) -> str:
     if isinstance(error, SordinoError):
         return f"{source}: {error}"
     if isinstance(error, OSError):

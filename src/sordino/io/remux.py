@@ -172,7 +172,9 @@ class _Remux:
             container = self._output.format.name
             if stream.type == "video" and is_moving_picture(stream):
                 raise self._cannot_hold(stream) from error
-            lost = COVER_LOST if is_cover else f"{container} cannot hold its {what}, which is left out"
+            lost = (
+                COVER_LOST if is_cover else f"{container} cannot hold its {what}, which is left out"
+            )
             self._notes.append(lost)
             return None
         extradata = getattr(stream.codec_context, "extradata", None) or b""
