@@ -116,10 +116,11 @@ def denoise(
         ),
     ] = None,
     strength: Annotated[
-        float, typer.Option("--strength", "-s", help="Share of the noise to take, 0 to 1.")
+        float, typer.Option("--strength", "-s", help="Share of the noise to remove, 0 to 1.")
     ] = 1.0,
     attenuation_limit: Annotated[
-        float | None, typer.Option(metavar="DB", help="Attenuate nothing by more than this.")
+        float | None,
+        typer.Option(metavar="DB", help="Attenuate nothing by more than this many dB."),
     ] = None,
     warm_up: Annotated[
         float,
@@ -147,11 +148,16 @@ def denoise(
     ] = None,
     noise_out: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="Also write what was taken away (file or folder)."),
+        typer.Option(
+            metavar="PATH", help="Also write the noise that was removed (file or folder)."
+        ),
     ] = None,
     plot: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="Also draw noisy, noise taken, speech left (PNG)."),
+        typer.Option(
+            metavar="PATH",
+            help="Also draw spectrograms of the input, the noise removed and the output (PNG).",
+        ),
     ] = None,
     begin: Annotated[
         str, typer.Option("--from", metavar="TIME", help="Begin here: 90, 1:30, 0:01:30.", **_PART)
@@ -169,7 +175,11 @@ def denoise(
     jobs: Annotated[
         str,
         typer.Option(
-            "--jobs", "-j", metavar="N", help="Files at a time; auto: one for each core.", **_BATCH
+            "--jobs",
+            "-j",
+            metavar="N",
+            help="Number of files to denoise at the same time; auto: one for each core.",
+            **_BATCH,
         ),
     ] = "1",
     overwrite: Annotated[
@@ -190,7 +200,7 @@ def denoise(
         int | None,
         typer.Option(
             metavar="HZ",
-            help="Sample rate of raw input; its presence says that IN has no header.",
+            help="Read IN as raw samples without a header, at this sample rate.",
             **_RAW,
         ),
     ] = None,
@@ -219,14 +229,14 @@ def denoise(
             "--workers",
             metavar="N",
             min=0,
-            help="Workers with one core each; if left out, one for each free core.",
+            help="Number of workers with one core each; if left out, one for each free core.",
             **_CLUSTER,
         ),
     ] = None,
     gpu_workers: Annotated[
         int,
         typer.Option(
-            metavar="N", min=0, help="Workers with one GPU each, in addition.", **_CLUSTER
+            metavar="N", min=0, help="Number of additional workers with one GPU each.", **_CLUSTER
         ),
     ] = 0,
     section: Annotated[
@@ -240,7 +250,9 @@ def denoise(
     ] = 30.0,
     attempts: Annotated[
         int,
-        typer.Option(metavar="N", min=1, help="Number of times that a file is tried.", **_CLUSTER),
+        typer.Option(
+            metavar="N", min=1, help="Maximum number of attempts for each file.", **_CLUSTER
+        ),
     ] = 3,
     timeout: Annotated[
         float,
@@ -263,7 +275,7 @@ def denoise(
     price: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Price of one worker for one hour; the costs are then shown.", **_CLUSTER
+            min=0, help="Price of one worker for one hour, to show the costs.", **_CLUSTER
         ),
     ] = None,
 ) -> None:
@@ -399,17 +411,22 @@ def _seconds(option: str, time: str) -> float:
 
 @app.command()
 def plot(
-    file: Annotated[Path, typer.Argument(help="Audio file, or video.")],
+    file: Annotated[Path, typer.Argument(help="Audio file or video.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="PNG", help="Picture; if left out, FILE.png."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PNG",
+            help="Write the picture to this PNG file; FILE.png if left out.",
+        ),
     ] = None,
     model: Model = "default",
     plain: Annotated[
         bool, typer.Option("--plain", help="Draw the sound as it is, without denoising.")
     ] = False,
 ) -> None:
-    """Draw spectrograms: noisy, noise taken, speech left."""
+    """Draw spectrograms of the input, the noise removed and the output."""
     from sordino.batch.track import Settings, draw_file
 
     picture = output or file.with_suffix(".png")

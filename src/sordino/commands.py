@@ -31,7 +31,10 @@ VoiceOption = Annotated[
 OthersOption = Annotated[
     float | None,
     typer.Option(
-        "--others", metavar="DB", help="Attenuate other voices by no more than this.", **_VOICE
+        "--others",
+        metavar="DB",
+        help="Attenuate other voices by no more than this many dB.",
+        **_VOICE,
     ),
 ]
 FallbackOption = Annotated[

@@ -221,7 +221,10 @@ class Denoiser:
         self._begin()
 
     def listen(self, sound: ArrayLike) -> None:
-        """Old name of `warm_up`."""
+        """Old name of `warm_up`.
+
+        Shape: as there.
+        """
         warn_renamed("Denoiser.listen", "Denoiser.warm_up")
         self.warm_up(sound)
 

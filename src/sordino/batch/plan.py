@@ -33,7 +33,7 @@ class Job:
         source: file to read, or `PIPE`.
         target: file to write, or `PIPE`.
         extension: format to write, such as "wav".
-        noise: file for what was taken away, or None.
+        noise: file for the noise that was removed, or None.
         picture: PNG of spectrograms, or None.
         raw: how headerless samples lie in the source; None if it has a header.
         raw_target: whether the target is written without a header too.
@@ -85,7 +85,7 @@ def plan(
         inputs: files, folders (searched with all that is below them), glob patterns, or "-".
         output: a file, a folder (the tree of an input folder is kept in it), or "-"; None
             writes NAME.clean.EXT beside each input.
-        noise_out: a file or folder for what was taken away.
+        noise_out: a file or folder for the noise that was removed.
         plot: a PNG file or a folder for pictures.
         extension: format to write; None keeps that of the input.
         raw: the inputs have no header but are samples like this.

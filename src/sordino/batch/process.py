@@ -93,7 +93,7 @@ def denoise_file(
         settings: model and strength.
         extension: format to write, such as "flac"; None keeps that of the source, and writes
             wav into an open file.
-        noise_out: file or folder for what was taken away.
+        noise_out: file or folder for the noise that was removed.
         plot: PNG file or folder for a picture.
         overwrite: write the target even if it is there already.
 

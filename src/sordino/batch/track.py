@@ -27,7 +27,7 @@ PANELS = ("Noisy", "Noise taken", "Speech left")
 
 
 class StreamDenoiser(Protocol):
-    """What a track is denoised by; see `sordino.denoiser.Denoiser`."""
+    """What a track is denoised by; see `sordino.denoiser.Denoiser`, also for shapes."""
 
     channels: int
     model: Model

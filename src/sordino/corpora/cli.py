@@ -76,13 +76,17 @@ def fetch(
     names: Names,
     parts: Annotated[
         list[str] | None,
-        typer.Option("--part", metavar="PART", help="Only this part; may be given several times."),
+        typer.Option(
+            "--part", metavar="PART", help="Fetch only this part; may be given several times."
+        ),
     ] = None,
     accept: Annotated[
         bool, typer.Option("--accept-licence", help="Accept the licence that is shown.")
     ] = False,
     folder: Folder = DATA,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Downloads at a time.")] = 2,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Number of downloads at the same time.")
+    ] = 2,
     mirror: Annotated[
         str,
         typer.Option(
@@ -142,7 +146,9 @@ def prepare(
         float,
         typer.Option(help="Leave out clean speech with a lower DNSMOS OVRL; 0 keeps all."),
     ] = 2.7,
-    min_seconds: Annotated[float, typer.Option(help="Leave out shorter recordings.")] = 0.5,
+    min_seconds: Annotated[
+        float, typer.Option(help="Leave out recordings shorter than this, in seconds.")
+    ] = 0.5,
     licences: Annotated[
         list[str] | None,
         typer.Option(
@@ -153,7 +159,7 @@ def prepare(
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=0, help="Processes; 0: one for each core.")
+        int, typer.Option("--jobs", "-j", min=0, help="Number of processes; 0: one for each core.")
     ] = 0,
     registry: Registry = None,
 ) -> None:
@@ -178,7 +184,9 @@ def prepare(
 def stats(
     names: Names,
     folder: Folder = DATA,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page (HTML).")] = Path("data.html"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Write the page to this HTML file.")
+    ] = Path("data.html"),
 ) -> None:
     """Draw what the manifests hold: hours by language, speaker, SNR and bandwidth."""
     from sordino.corpora.manifest import read_manifest
@@ -192,11 +200,16 @@ def stats(
 def shard(
     names: Names,
     out: Annotated[
-        str, typer.Option("--out", "-o", help="Folder, or a URL such as s3://bucket/shards.")
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write the shards to this folder or URL, such as s3://bucket/shards.",
+        ),
     ],
     folder: Folder = DATA,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
-    megabytes: Annotated[float, typer.Option(help="Size of a shard.")] = 500,
+    split: Annotated[str, typer.Option(help="Split to pack: train, val or test.")] = "train",
+    megabytes: Annotated[float, typer.Option(help="Begin a new shard at this size, in MB.")] = 500,
 ) -> None:
     """Pack what the manifests keep into tar shards that `sordino train` reads."""
     from sordino.corpora.manifest import read_manifest

@@ -51,7 +51,8 @@ def evaluate(
         float, typer.Option(min=0, max=1, help="Share of the noise to remove.")
     ] = 1,
     attenuation_limit: Annotated[
-        float | None, typer.Option(min=0, metavar="DB", help="Attenuate nothing by more than this.")
+        float | None,
+        typer.Option(min=0, metavar="DB", help="Attenuate nothing by more than this many dB."),
     ] = None,
     level: o.Level = None,
     band: o.Band = None,

@@ -121,7 +121,9 @@ Metrics = Annotated[
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Use only the first N clips.")]
 Jobs = Annotated[
     int | None,
-    typer.Option(min=1, help="Processes that score; by default one for each core."),
+    typer.Option(
+        min=1, help="Number of processes that compute metrics; by default one for each core."
+    ),
 ]
 Cluster = Annotated[
     str | None,

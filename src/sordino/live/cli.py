@@ -69,11 +69,11 @@ def live(
     model: Model = "default",
     strength: Annotated[
         float,
-        typer.Option("--strength", "-s", help="Share of the noise to take, 0 to 1."),
+        typer.Option("--strength", "-s", help="Share of the noise to remove, 0 to 1."),
     ] = 1.0,
     attenuation_limit: Annotated[
         float | None,
-        typer.Option(metavar="DB", help="Attenuate nothing by more than this."),
+        typer.Option(metavar="DB", help="Attenuate nothing by more than this many dB."),
     ] = None,
     voice: Annotated[
         list[str] | None,
@@ -231,11 +231,11 @@ def tray(
         ),
     ] = None,
     strength: Annotated[
-        float | None, typer.Option("--strength", "-s", help="Share of the noise to take, 0 to 1.")
+        float | None, typer.Option("--strength", "-s", help="Share of the noise to remove, 0 to 1.")
     ] = None,
     attenuation_limit: Annotated[
         float | None,
-        typer.Option(metavar="DB", help="Attenuate nothing by more than this."),
+        typer.Option(metavar="DB", help="Attenuate nothing by more than this many dB."),
     ] = None,
     voice: Annotated[
         str | None,

@@ -23,19 +23,19 @@ def serve(
     port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 8765,
     token_file: Annotated[
         Path | None,
-        typer.Option(help="File with the token for clients; or set SORDINO_TOKEN.", **_ACCESS),
+        typer.Option(
+            help="File with the token that clients must send; or set SORDINO_TOKEN.", **_ACCESS
+        ),
     ] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="URL", help="Origin of another web page that may use the server.", **_ACCESS
-        ),
+        typer.Option(metavar="URL", help="Let web pages of this origin use the server.", **_ACCESS),
     ] = None,
     host_name: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Further host name that a loopback address may be called by.",
+            help="Accept this host name, too, on a loopback address.",
             **_ACCESS,
         ),
     ] = None,
@@ -48,7 +48,9 @@ def serve(
     trusted_proxy: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="IP", help="Reverse proxy to trust, besides those on this machine.", **_ACCESS
+            metavar="IP",
+            help="Trust the reverse proxy at this address, besides those on this machine.",
+            **_ACCESS,
         ),
     ] = None,
     root_path: Annotated[
@@ -83,24 +85,29 @@ def serve(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads for inference; if left out, one for each processor."),
+        typer.Option(
+            min=1, help="Number of threads for inference; if left out, one for each processor."
+        ),
     ] = None,
     max_streams: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Live streams at a time; if left out, as many as the machine can run.",
+            help="Maximum number of live streams; if left out, as many as the machine can run.",
             **_LIMITS,
         ),
     ] = None,
     max_uploads: Annotated[
-        int, typer.Option(min=0, help="Uploads that are processed at a time.", **_LIMITS)
+        int,
+        typer.Option(
+            min=0, help="Maximum number of uploads that are processed at the same time.", **_LIMITS
+        ),
     ] = 2,
     max_body: Annotated[
-        int, typer.Option(metavar="MIB", min=1, help="Size of an upload.", **_LIMITS)
+        int, typer.Option(metavar="MIB", min=1, help="Maximum size of an upload.", **_LIMITS)
     ] = 1024,
     max_minutes: Annotated[
-        float, typer.Option(min=0.1, help="Duration of a recording or stream.", **_LIMITS)
+        float, typer.Option(min=0.1, help="Maximum duration of a recording or stream.", **_LIMITS)
     ] = 240.0,
     idle: Annotated[
         float,
@@ -114,7 +121,10 @@ def serve(
     drain: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", min=0, help="Time that streams have to end after SIGTERM.", **_LIMITS
+            metavar="SECONDS",
+            min=0,
+            help="After SIGTERM, close streams that have not ended within this time.",
+            **_LIMITS,
         ),
     ] = 30.0,
     voice: VoiceOption = None,
@@ -183,7 +193,9 @@ def serve(
 def bench(
     rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate of the streams.")] = 48000,
     seconds: Annotated[float, typer.Option(min=1, help="Duration of each measurement.")] = 3.0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the server for inference.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Number of threads of the server for inference.")
+    ] = 1,
     streams: Annotated[
         int | None,
         typer.Option(

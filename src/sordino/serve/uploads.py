@@ -83,7 +83,7 @@ async def denoise(
             "default for samples without a header, which may be live"
         ),
     ] = None,
-    strength: Annotated[float, Query(ge=0, le=1, description="Share of the noise to take")] = 1.0,
+    strength: Annotated[float, Query(ge=0, le=1, description="Share of the noise to remove")] = 1.0,
     attenuation_limit: Annotated[
         float | None, Query(ge=0, le=200, description="Attenuate nothing by more, in dB")
     ] = None,

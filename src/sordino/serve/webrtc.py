@@ -34,7 +34,7 @@ MAX_VIEWERS = 100  # of one server; each costs an Opus encoder and a connection
 STALLED_SECONDS = 5.0  # without audio; then a publisher may be replaced
 
 Model = Annotated[str, Query(description="A live model from GET /v1/models")]
-Strength = Annotated[float, Query(ge=0, le=1, description="Share of the noise to take")]
+Strength = Annotated[float, Query(ge=0, le=1, description="Share of the noise to remove")]
 RoomName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Any name")]
 SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 

@@ -141,7 +141,7 @@ def save_weights(
         path: of the .safetensors file.
         recipe: of the run.
         progress: of the run.
-        weights: by name.
+        weights: by name; each in its own shape.
     """
     _write(path, {f"average.{k}": v for k, v in weights.items()}, _public(recipe), progress)
 
@@ -221,6 +221,12 @@ def restore_optimizer(
     """Put the moments of Adam back, and the bases of SOAP.
 
     A run that was begun with one of them and goes on with the other starts without either.
+
+    Args:
+        optimizer: that goes on.
+        network: whose weights it changes.
+        adam: moments and bases by the names of weights; moments have the shape of their weight.
+        step: number of updates so far.
     """
     soap = "shampoo_beta" in optimizer.param_groups[0]
     if soap != any(key.startswith("Q0.") for key in adam):

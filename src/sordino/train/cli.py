@@ -23,27 +23,44 @@ def _overrides(settings: list[str]) -> dict[str, str]:
 @app.command()
 def train(
     recipe: Annotated[
-        Path | None, typer.Argument(help="Recipe file (TOML); may be left out with --init.")
+        Path | None, typer.Argument(help="Recipe file (TOML); optional with --init.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the run.")] = Path("runs"),
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write checkpoints and logs into a subfolder with the recipe's name.",
+        ),
+    ] = Path("runs"),
     init: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL", help="What to start from: a model's name, .onnx or .safetensors."
+            metavar="MODEL",
+            help="Start from these weights: the name of a model, an .onnx or a .safetensors file.",
         ),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder with speech/ and noise/ (and rir/), or noisy/ and clean/."),
+        typer.Option(
+            help="Train on this folder, with speech/ and noise/ (and rir/), or noisy/ and clean/."
+        ),
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a key: --set train.steps=500.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="Change a key of the recipe, as in --set train.steps=500; repeatable."
+        ),
     ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Train on this Ray cluster; local starts one here."),
+        typer.Option(
+            metavar="ADDRESS", help="Train on this Ray cluster; local starts one on this machine."
+        ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="With --cluster: processes, one a GPU.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Number of processes with --cluster, one for each GPU.")
+    ] = 1,
 ) -> None:
     """Train a network by a recipe, or go on with the run in the folder.
 
@@ -69,13 +86,26 @@ def export(
         list[Path],
         typer.Argument(
             metavar="CHECKPOINT...",
-            help="A .safetensors file of `sordino train`; several networks are averaged.",
+            help="Checkpoint (.safetensors) of `sordino train`; several are averaged.",
         ),
     ],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The .onnx file.")] = None,
-    version: Annotated[str, typer.Option(help="Version of the weights.")] = "1",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write the model to this .onnx file; beside the checkpoint if left out.",
+        ),
+    ] = None,
+    version: Annotated[
+        str, typer.Option(help="Version of the weights, written into the model.")
+    ] = "1",
     register: Annotated[
-        str, typer.Option(help="One line: enter the file into the registry.json beside it.")
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="Enter the model into the registry.json beside it, with this description.",
+        ),
     ] = "",
 ) -> None:
     """Make an ONNX model of a checkpoint: `sordino denoise --model FILE.onnx` runs it."""
@@ -93,7 +123,9 @@ def export(
 @app.command()
 def size(
     recipe: Annotated[Path, typer.Argument(help="Recipe file (TOML).")],
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Change a key.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a key of the recipe; repeatable.")
+    ] = None,
 ) -> None:
     """Print the parameters and multiply-accumulates of a recipe's network."""
     from sordino.train.export import measure
@@ -107,10 +139,14 @@ def size(
 @app.command()
 def mix(
     recipe: Annotated[Path, typer.Argument(help="Recipe file (TOML).")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Picture (PNG).")] = Path("batch.png"),
-    index: Annotated[int, typer.Option(help="Number of the batch.")] = 0,
-    size: Annotated[int, typer.Option(help="Examples.")] = 4,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Change a key.")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Write the picture to this PNG file.")
+    ] = Path("batch.png"),
+    index: Annotated[int, typer.Option(help="Draw this batch of the run, counted from 0.")] = 0,
+    size: Annotated[int, typer.Option(help="Number of examples to draw.")] = 4,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a key of the recipe; repeatable.")
+    ] = None,
 ) -> None:
     """Draw a batch as the network will get it, to look at the data before training."""
     from sordino.train.data.corpus import Corpus
@@ -131,18 +167,23 @@ def mix(
 @app.command()
 def adapt(
     noise: Annotated[
-        Path, typer.Option(help="Folder of recordings of your noise, without speech.")
+        Path, typer.Option(help="Folder with recordings of your noise, without speech.")
     ],
     speech: Annotated[
         Path | None,
-        typer.Option(help="Folder of clean speech, best your own; without it, the package's."),
+        typer.Option(help="Folder with clean speech, ideally your own; the package's if left out."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Of the model; if left out, the noise folder's.")
+        str | None,
+        typer.Option(help="Name of the new model; that of the noise folder if left out."),
     ] = None,
-    minutes: Annotated[float, typer.Option(min=0.1, help="Longest training.")] = 20.0,
-    model: Annotated[str, typer.Option("--model", "-m", help="What to start from.")] = "default",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for runs.")] = Path("runs/adapt"),
+    minutes: Annotated[
+        float, typer.Option(min=0.1, help="Train for at most this many minutes.")
+    ] = 20.0,
+    model: Annotated[str, typer.Option("--model", "-m", help="Start from this model.")] = "default",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Write the run into a folder in this one.")
+    ] = Path("runs/adapt"),
     steps: Annotated[int, typer.Option(hidden=True)] = 20_000,
     check_every: Annotated[int, typer.Option(hidden=True)] = 20,
     learning_rate: Annotated[float | None, typer.Option(hidden=True)] = None,

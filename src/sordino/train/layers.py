@@ -84,7 +84,7 @@ class UNetConfig:
 
 
 def erb_rate(hz: np.ndarray) -> np.ndarray:
-    """Number of equivalent rectangular bandwidths below a frequency in Hz."""
+    """Number of equivalent rectangular bandwidths below frequencies in Hz; any shape."""
     return 21.4 * np.log10(1 + 0.00437 * hz)
 
 
@@ -196,7 +196,7 @@ def recur(rnn: nn.RNNBase, x: Tensor, state: Any, keep: Keep) -> tuple[Tensor, A
 
 
 def in_float32(x: Tensor) -> Tensor:
-    """Return `x` in float32; what is so already adds nothing to the exported graph."""
+    """Return `x`, of any shape, in float32; without a cast in the graph where it is so already."""
     return x if x.dtype == torch.float32 else x.float()
 
 
@@ -357,7 +357,7 @@ class Conditioning(nn.Module):
 
 
 def modulate(x: Tensor, film: Film) -> Tensor:
-    """Scale and shift activations."""
+    """Scale and shift activations, shape = (..., C), by a film that broadcasts over them."""
     scale, shift = film
     return x * (1 + scale) + shift
 

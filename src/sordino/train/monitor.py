@@ -71,7 +71,13 @@ class Monitor:
             self.writer.close()
 
     def step(self, progress: RunProgress, scalars: dict[str, Tensor], rate: float) -> None:
-        """Note the figures of one step; show their means every `log_every` steps."""
+        """Note the figures of one step; show their means every `log_every` steps.
+
+        Args:
+            progress: of the run.
+            scalars: figures by name, shape = ().
+            rate: learning rate.
+        """
         if self.writer is None:
             return
         if self.first_hours is None:

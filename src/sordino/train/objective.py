@@ -345,7 +345,11 @@ class EncoderObjective(Objective):
         return features.to(device), teacher.to(device)
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> Step:
-        """Loss of a batch."""
+        """Loss of a batch.
+
+        Args:
+            batch: features, shape = (B, T, 80), and the teacher's embeddings, shape = (B, 192).
+        """
         features, teacher = batch
         with autocast(features.device, self.bf16):
             embedding = self.run(features)

@@ -276,7 +276,7 @@ def least_attenuating(spectra: Spectra, noises: Spectra) -> Spectra:
 
 
 def sigmoid(logits: Array) -> Array:
-    """Return the probability of logits; by tanh, which does not overflow.
+    """Return the probability of logits of any shape; by tanh, which does not overflow.
 
     >>> sigmoid(np.float32([-500, 0, 500])).tolist()
     [0.0, 0.5, 1.0]

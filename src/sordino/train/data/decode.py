@@ -277,6 +277,10 @@ def find_events(x: FloatArray, sample_rate: int) -> tuple[tuple[float, float], .
 
     A clip of key strokes, drops or steps: sounds of mostly under 0.35 s that fill less than
     half of it.  A clip under 3 s that is no such series is one single event.
+
+    Args:
+        x: sound, shape `(samples,)`.
+        sample_rate: in Hz.
     """
     level = 10 * np.log10(frame_power(x, sample_rate) + 1e-12)
     if len(level) == 0:
