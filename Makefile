@@ -9,12 +9,13 @@ SYSTEM := pulseaudio pulseaudio-utils pipewire pipewire-bin pipewire-pulse wirep
 	libfontconfig1 libglib2.0-0 zip
 MARKS ?= not cluster and not tools
 DEVICES := tests/live tests/plugins tests/web
+TRAINING := $(foreach each,train evaluate corpora,tests/$(each) src/sordino/$(each))
 EXAMPLE := src/sordino/examples/noisy/office_48k.flac
 
 # `make test-tools` needs these, too: a proxy, a TURN server and what the bundlers run on.
 TOOLS := nginx-light coturn $(if $(shell command -v npm),,nodejs npm)
 
-.PHONY: help demo test test-devices test-rest test-tools test-programs test-cluster coverage lint docs web release-dry clean
+.PHONY: help demo test test-devices test-rest test-training test-tools test-programs test-cluster coverage lint docs web release-dry clean
 
 help:
 	@echo "make demo   take the noise out of a bundled recording, into out/"
@@ -34,15 +35,20 @@ demo: $(VENV)/.demo
 	@echo "After:   out/demo.wav"
 	@echo "Picture: out/demo.png (noisy, noise taken, speech left)"
 
-# Two halves side by side: what has sound servers, plugins and a browser waits more than it computes.
+# Three parts side by side. What has sound servers, plugins and a browser waits more than it computes;
+# training and evaluation do nothing but compute, in the time that the others leave.
 test: $(VENV)/.dev $(VENV)/.system
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going test-devices test-rest
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target --keep-going \
+		test-devices test-rest test-training
 
 test-devices:
 	$(BIN)/python -m pytest -m "$(MARKS)" $(DEVICES)
 
+test-training:
+	nice $(BIN)/python -m pytest -m "$(MARKS)" $(TRAINING)
+
 test-rest:
-	$(BIN)/python -m pytest -m "$(MARKS)" $(DEVICES:%=--ignore=%)
+	$(BIN)/python -m pytest -m "$(MARKS)" $(foreach each,$(DEVICES) $(TRAINING),--ignore=$(each))
 
 test-tools: $(VENV)/.dev $(VENV)/.docs $(VENV)/.tools $(VENV)/.stores
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going test-programs test-cluster

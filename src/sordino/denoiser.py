@@ -231,8 +231,8 @@ class Denoiser:
     def feed(self, block: ArrayLike) -> NDArray[np.float32]:
         """Take a block of noisy sound and return the clean samples that are ready.
 
-        All blocks returned, with the one of `flush`, are as long as all blocks taken, and lie
-        on them sample by sample.
+        All blocks returned, with the one of `flush`, are as long as all blocks taken, and
+        aligned with them sample by sample.
 
         Args:
             block: any number of samples.  Floats at full scale +-1, or int16, int32 or uint8

@@ -11,6 +11,7 @@ from sordino.examples import FOLDER
 from sordino.train.data.corpus import Corpus, CorpusConfig, Source
 from sordino.train.data.mixing import MixConfig
 from sordino.train.finetune import corpus_of
+from sordino.train.loop import train
 from sordino.train.recipe import LoopConfig, Recipe
 from sordino.train.unet import UNetConfig
 
@@ -42,16 +43,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def recipe(data: Path, tmp_path: Path) -> Recipe:
-    """A recipe that takes well under a second a step."""
+@pytest.fixture(scope="session")
+def recipe(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """A recipe that takes well under a second a step; its sounds are decoded once."""
     return Recipe(
         name="test",
-        data=replace(corpus_of(data), cache=str(tmp_path / "cache")),
+        data=replace(corpus_of(data), cache=str(tmp_path_factory.mktemp("cache"))),
         mix=MixConfig(seconds=1.0, rates={16000: 1.0}, codec=0.0),
         network=TINY,
         train=LoopConfig(steps=4, batch=2, warmup=2, log_every=1, bf16=False, threads=0),
     )
+
+
+@pytest.fixture(scope="session")
+def trained(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a run of the recipe; copy it to change it."""
+    return train(recipe, tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture(scope="session")

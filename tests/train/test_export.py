@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -14,21 +15,21 @@ from sordino.model import load_model
 from sordino.stft import NATIVE_RATES, bins
 from sordino.train.checkpoint import load_checkpoint, mean_checkpoint, restore_weights
 from sordino.train.export import export_checkpoint, measure, register
-from sordino.train.loop import train
 from sordino.train.objective import make_objective
-from sordino.train.recipe import Recipe
 
 
-@pytest.fixture
-def checkpoint(recipe: Recipe, tmp_path: Path) -> Path:
-    return train(recipe, tmp_path / "run")
+@pytest.fixture(scope="module")
+def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model of the trained checkpoint."""
+    path = tmp_path_factory.mktemp("exported") / "m.onnx"
+    export_checkpoint(load_checkpoint(trained), path, "1")
+    return path
 
 
 @pytest.mark.parametrize("rate", NATIVE_RATES)
-def test_onnx_equals_the_network(checkpoint: Path, tmp_path: Path, rate: int) -> None:
-    saved = load_checkpoint(checkpoint)
-    export_checkpoint(saved, tmp_path / "m.onnx", "1")
-    model = load_model(tmp_path / "m.onnx")
+def test_onnx_equals_the_network(trained: Path, exported: Path, rate: int) -> None:
+    saved = load_checkpoint(trained)
+    model = load_model(exported)
     network = make_objective(saved.recipe).network.eval()
     restore_weights(network, saved.part("average"), "test")
     x = 0.1 * torch.randn(3, 17, bins(rate), 2)
@@ -42,9 +43,8 @@ def test_onnx_equals_the_network(checkpoint: Path, tmp_path: Path, rate: int) ->
         np.testing.assert_allclose(step.state[name], value, atol=1e-4)
 
 
-def test_sizes_are_constants_where_they_can_be(checkpoint: Path, tmp_path: Path) -> None:
-    export_checkpoint(load_checkpoint(checkpoint), tmp_path / "m.onnx", "1")
-    graph = onnx.load(tmp_path / "m.onnx").graph
+def test_sizes_are_constants_where_they_can_be(exported: Path) -> None:
+    graph = onnx.load(exported).graph
     constants = {weight.name for weight in graph.initializer}
     targets = [node.input[1] for node in graph.node if node.op_type == "Reshape"]
     assert sum(name in constants for name in targets) > len(targets) / 2
@@ -53,11 +53,8 @@ def test_sizes_are_constants_where_they_can_be(checkpoint: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("batch", "frames"), [(1, 1), (1, 40), (4, 1)])
-def test_any_batch_and_length_in_pieces(
-    checkpoint: Path, tmp_path: Path, batch: int, frames: int
-) -> None:
-    export_checkpoint(load_checkpoint(checkpoint), tmp_path / "m.onnx", "1")
-    model = load_model(tmp_path / "m.onnx")
+def test_any_batch_and_length_in_pieces(exported: Path, batch: int, frames: int) -> None:
+    model = load_model(exported)
     x = 0.1 * torch.randn(batch, 2 * frames, bins(48000), 2).numpy()
     voice = np.zeros((batch, 192), np.float32)
     whole = model.run(x, voice, model.initial_state(batch))
@@ -67,8 +64,8 @@ def test_any_batch_and_length_in_pieces(
     np.testing.assert_allclose(masks, whole.mask, atol=1e-5)
 
 
-def test_metadata_tells_what_the_file_is(checkpoint: Path, tmp_path: Path) -> None:
-    saved = load_checkpoint(checkpoint)
+def test_metadata_tells_what_the_file_is(trained: Path, tmp_path: Path) -> None:
+    saved = load_checkpoint(trained)
     export_checkpoint(saved, tmp_path / "m.onnx", "7", {"pesq": 2.0})
     info = load_model(tmp_path / "m.onnx").info
     assert (info.name, info.version, info.native_rates) == ("test", "7", NATIVE_RATES)
@@ -78,16 +75,15 @@ def test_metadata_tells_what_the_file_is(checkpoint: Path, tmp_path: Path) -> No
     assert "data" not in info.training["recipe"]
 
 
-def test_an_exported_model_runs_in_the_engine(checkpoint: Path, tmp_path: Path) -> None:
-    export_checkpoint(load_checkpoint(checkpoint), tmp_path / "m.onnx", "1")
+def test_an_exported_model_runs_in_the_engine(exported: Path) -> None:
     noisy = np.random.default_rng(0).normal(size=44100).astype(np.float32) * 0.1
-    clean = denoise(noisy, 44100, model=tmp_path / "m.onnx")
+    clean = denoise(noisy, 44100, model=exported)
     assert clean.shape == noisy.shape
     assert np.isfinite(clean).all()
 
 
-def test_several_checkpoints_are_averaged(checkpoint: Path) -> None:
-    first = load_checkpoint(checkpoint)
+def test_several_checkpoints_are_averaged(trained: Path) -> None:
+    first = load_checkpoint(trained)
     shifted = {k: v + 1.0 for k, v in first.tensors.items()}
     mean = mean_checkpoint([first, replace(first, tensors=shifted)])
     for name, tensor in first.part("average").items():
@@ -99,9 +95,8 @@ def test_several_checkpoints_are_averaged(checkpoint: Path) -> None:
         mean_checkpoint([first, replace(first, tensors=other)])
 
 
-def test_registering_needs_a_card_and_notes_the_sum(checkpoint: Path, tmp_path: Path) -> None:
-    path = tmp_path / "m.onnx"
-    export_checkpoint(load_checkpoint(checkpoint), path, "1")
+def test_registering_needs_a_card_and_notes_the_sum(exported: Path, tmp_path: Path) -> None:
+    path = shutil.copy(exported, tmp_path / "m.onnx")
     with pytest.raises(SordinoError, match="no model card"):
         register(path, "a test")
     path.with_suffix(".md").write_text("# card\n")

@@ -4,15 +4,13 @@ import pytest
 
 from sordino.errors import SordinoError
 from sordino.train.finetune import choose_recipe, corpus_of
-from sordino.train.loop import train
 from sordino.train.recipe import Recipe
 
 
 def test_without_a_recipe_the_checkpoint_is_tuned_gently(
-    recipe: Recipe, tmp_path: Path, data: Path
+    recipe: Recipe, trained: Path, data: Path
 ) -> None:
-    init = train(recipe, tmp_path)
-    tuned = choose_recipe(None, init, data, {"train.steps": "5"})
+    tuned = choose_recipe(None, trained, data, {"train.steps": "5"})
     assert tuned.name == "test-tuned"
     assert tuned.network == recipe.network
     assert tuned.train.learning_rate == pytest.approx(recipe.train.learning_rate / 10)

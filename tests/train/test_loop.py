@@ -203,11 +203,12 @@ def test_an_interrupted_run_saves(recipe: Recipe, tmp_path: Path, number: signal
     assert load_checkpoint(tmp_path / "run" / LAST).progress.step > 0
 
 
-def test_fine_tuning_starts_from_the_averaged_weights(recipe: Recipe, tmp_path: Path) -> None:
-    path = train(recipe, tmp_path / "base")
+def test_fine_tuning_starts_from_the_averaged_weights(
+    recipe: Recipe, trained: Path, tmp_path: Path
+) -> None:
     still = with_loop(recipe, learning_rate=0.0, steps=1)
-    tuned = load_checkpoint(train(still, tmp_path / "tuned", init=path))
-    for name, weight in load_checkpoint(path).part("average").items():
+    tuned = load_checkpoint(train(still, tmp_path / "tuned", init=trained))
+    for name, weight in load_checkpoint(trained).part("average").items():
         torch.testing.assert_close(tuned.part("network")[name], weight)
 
 
@@ -231,11 +232,12 @@ def test_a_network_can_grow_from_an_earlier_one(recipe: Recipe, tmp_path: Path) 
     torch.testing.assert_close(*masks)
 
 
-def test_a_checkpoint_of_another_network_is_refused(recipe: Recipe, tmp_path: Path) -> None:
-    path = train(with_loop(recipe, steps=1), tmp_path / "base")
+def test_a_checkpoint_of_another_network_is_refused(
+    recipe: Recipe, trained: Path, tmp_path: Path
+) -> None:
     other = replace(recipe, network=replace(recipe.network, hidden=4))
     with pytest.raises(SordinoError, match="does not fit the network"):
-        train(other, tmp_path / "other", init=path)
+        train(other, tmp_path / "other", init=trained)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, recipe: Recipe) -> None:

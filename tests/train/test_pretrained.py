@@ -1,5 +1,6 @@
 """Exported and packaged models have their weights beside them, to start training from."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from support.models import constant_mask_bytes
 from support.signals import noise
 
 
-def test_an_exported_model_gives_its_weights_back(recipe: Recipe, tmp_path: Path) -> None:
-    saved = load_checkpoint(train(recipe, tmp_path))
+def test_an_exported_model_gives_its_weights_back(
+    recipe: Recipe, trained: Path, tmp_path: Path
+) -> None:
+    saved = load_checkpoint(trained)
     wanted = saved.part("average")
     export_checkpoint(saved, tmp_path / "m.onnx", "1")
     read = load_pretrained(str(tmp_path / "m.onnx"))
@@ -29,8 +32,8 @@ def test_an_exported_model_gives_its_weights_back(recipe: Recipe, tmp_path: Path
         torch.testing.assert_close(weight, wanted[name], rtol=0, atol=0)
 
 
-def test_exporting_beside_a_run_leaves_it_resumable(recipe: Recipe, tmp_path: Path) -> None:
-    path = train(recipe, tmp_path)
+def test_exporting_beside_a_run_leaves_it_resumable(trained: Path, tmp_path: Path) -> None:
+    path = shutil.copy(trained, tmp_path / trained.name)
     export_checkpoint(load_checkpoint(path), path.with_suffix(".onnx"), "1")
     assert load_checkpoint(path).part("network")
     assert load_pretrained(path.with_suffix(".onnx")).part("average")

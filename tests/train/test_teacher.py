@@ -1,5 +1,6 @@
 """A teacher: what it says is what its checkpoint's network makes, and it only teaches."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +21,11 @@ RATE = 16000
 LARGER = UNetConfig(channels=(6, 10), blocks=1, hidden=9)
 
 
-@pytest.fixture
-def checkpoint(recipe: Recipe, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def checkpoint(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A larger network than that of `recipe`, two updates old."""
     loop = replace(recipe.train, steps=2, seed=5)
-    return train(replace(recipe, network=LARGER, train=loop), tmp_path / "teacher")
+    return train(replace(recipe, network=LARGER, train=loop), tmp_path_factory.mktemp("teacher"))
 
 
 @pytest.fixture
@@ -92,8 +93,9 @@ def test_it_does_not_learn_and_is_not_in_the_checkpoint(recipe, checkpoint, batc
 
 
 def test_fine_tuning_a_student_does_not_ask_for_its_teacher(recipe, checkpoint, tmp_path):
-    last = train(taught(recipe, checkpoint), tmp_path / "student")
-    checkpoint.unlink()
+    teacher = shutil.copy(checkpoint, tmp_path / checkpoint.name)
+    last = train(taught(recipe, teacher), tmp_path / "student")
+    teacher.unlink()
     assert choose_recipe(None, last, None, {}).train.teacher == ""
 
 

@@ -8,7 +8,7 @@
         clean = await stream.process(block)
 
 Every block is answered by the clean samples that are ready; all answers, with that of `flush`, are
-as long as all blocks and lie on them sample by sample.
+as long as all blocks and are aligned with them sample by sample.
 """
 
 import json

@@ -1,1 +1,1 @@
-"""The training room: data, network, losses, loop, export.  The only place that imports PyTorch."""
+"""Training: data, network, losses, loop, export.  The only package that imports PyTorch."""

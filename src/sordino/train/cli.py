@@ -1,4 +1,4 @@
-"""The commands of the training room: train, adapt, export, size, mix."""
+"""The commands of the training package: train, adapt, export, size, mix."""
 
 from pathlib import Path
 from typing import Annotated, Any

@@ -49,7 +49,7 @@ class PocUNetConfig:
         dropout: share of the values that are dropped in training in the two deepest levels.
         limit_db: the most dB of noise in a pixel that training asks for.  Where the network
             is unsure whether there is speech, it gives the mean of this and of nothing, so
-            that a higher limit takes more noise and eats more speech.
+            that a higher limit removes more noise and suppresses more speech.
     """
 
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)

@@ -34,7 +34,7 @@ class LossConfig:
         power: exponent that magnitudes are compressed with.
         magnitude: weight of the squared error of compressed magnitudes.
         phase: weight of the squared error of compressed complex spectra.
-        over: extra weight of magnitudes that fall short of the clean ones (eaten speech).
+        over: extra weight of magnitudes that fall short of the clean ones (suppressed speech).
         sdr: weight of the signal-to-distortion ratio of the waveform, per dB.
         bands: weight of the same ratio in every band of hearing, their mean, per dB.
         attenuation: weight of the level that speech loses (its projection on the clean
