@@ -32,7 +32,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from sordino.train.data.corpus import Corpus, Pool
+from sordino.train.data.corpus import ClipPool, Corpus
 from sordino.train.data.enrolment import EnrolmentConfig, distort
 from sordino.train.recipe import load_recipe
 from sordino.voice.encoder import VoiceEncoder, filterbank
@@ -85,7 +85,7 @@ def load_teacher(wheel: Path) -> Any:
         )
 
 
-def choose_cuts(pool: Pool, unknown: set[str]) -> list[Cut]:
+def choose_cuts(pool: ClipPool, unknown: set[str]) -> list[Cut]:
     """(number of the clip, start, seconds) of the cuts to embed, in random order."""
     rng = np.random.default_rng(SEED)
     cuts: dict[str, list[Cut]] = defaultdict(list)
@@ -102,7 +102,7 @@ def choose_cuts(pool: Pool, unknown: set[str]) -> list[Cut]:
     return [chosen[i] for i in rng.permutation(len(chosen))]
 
 
-def embed(pool: Pool, cut: Cut, teacher: Any) -> list[Any]:
+def embed(pool: ClipPool, cut: Cut, teacher: Any) -> list[Any]:
     """The teacher's embedding of a cut, in a list; empty for a silent one."""
     number, start, seconds = cut
     x = pool.read(number, RATE, start, round(seconds * RATE))

@@ -15,8 +15,8 @@ from sordino.evaluate.conditions import (
     UNMUTED,
     WARM,
     WHOLE_CLIP,
-    Check,
     Condition,
+    Goal,
 )
 from sordino.evaluate.dataset import Clip
 from sordino.evaluate.results import Key
@@ -99,7 +99,7 @@ def test_the_noise_of_reverberant_clips_is_no_noise_alone(tmp_path):
 
 
 def test_a_change_is_taken_clip_by_clip():
-    check = Check(QUIET, "pesq", -0.05, 0.05, change=True)
+    check = Goal(QUIET, "pesq", -0.05, 0.05, change=True)
     records = {
         Key("s", "a"): {"pesq": 1.0},
         Key("s", "b"): {"pesq": 3.0},

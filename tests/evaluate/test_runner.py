@@ -11,7 +11,7 @@ import pytest
 
 from sordino.evaluate import FAST, evaluate_set, means
 from sordino.evaluate.dataset import find_clips
-from sordino.evaluate.runner import Task, run_tasks
+from sordino.evaluate.runner import ScoringTask, run_tasks
 from sordino.evaluate.systems import Function
 
 
@@ -50,7 +50,7 @@ def test_a_crash_while_scoring_costs_one_clip_only(dataset):
     def enhancer(x, rate):
         return x.view(Fatal) if rate == 16000 else x / 2
 
-    tasks = [Task(Function("fatal", enhancer), clip) for clip in find_clips(dataset)]
+    tasks = [ScoringTask(Function("fatal", enhancer), clip) for clip in find_clips(dataset)]
     results = list(run_tasks(tasks, ["att_db"], jobs=2))
     assert [result.key.clip for result in results] == ["clip0", "clip1", "clip2"]
     assert [bool(result.error) for result in results] == [False, True, False]

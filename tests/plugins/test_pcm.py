@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import sordino
 from sordino.errors import SordinoError
 from sordino.model import load_model
-from sordino.plugins.pcm import Controls, PcmStream
+from sordino.plugins.pcm import PcmStream, StreamControls
 from support.signals import ALL_RATES, block_sizes, cut, noise
 
 MODEL = load_model()
@@ -30,7 +30,7 @@ def run(stream, samples, sizes, controls):
 def test_frames_of_any_size_come_back_exact_and_late_by_a_constant(rate, sizes, channels):
     sound = pcm((rate // 4, channels))
     stream = PcmStream(MODEL, rate, channels)
-    out = run(stream, sound, sizes, Controls())
+    out = run(stream, sound, sizes, StreamControls())
     delay = stream.delay_samples
     expected = np.rint(sordino.denoise(sound, rate, "default") * 32768).clip(-32768, 32767)
     assert not out[:delay].any()
@@ -43,7 +43,7 @@ def test_the_delay_is_20_ms_at_native_rates(rate):
     assert PcmStream(MODEL, rate).delay_samples == rate // 50
 
 
-@pytest.mark.parametrize("controls", [Controls(enabled=False), Controls(strength=0.0)])
+@pytest.mark.parametrize("controls", [StreamControls(enabled=False), StreamControls(strength=0.0)])
 def test_what_is_switched_off_passes_bit_by_bit_but_as_late(controls):
     sound = pcm((16000, 1))
     sound[:2, 0] = -32768, 32767
@@ -56,8 +56,8 @@ def test_switching_leaves_no_gap():
     sound = pcm((16000, 1))
     stream = PcmStream(MODEL, 16000)
     parts = [
-        run(stream, sound[:8000], [160], Controls()),
-        run(stream, sound[8000:], [160], Controls(enabled=False)),
+        run(stream, sound[:8000], [160], StreamControls()),
+        run(stream, sound[8000:], [160], StreamControls(enabled=False)),
     ]
     # Two hops after the switch, every sample is the old one, in its place.
     np.testing.assert_array_equal(parts[1][640:, 0], sound[8320:-320, 0])
@@ -65,7 +65,7 @@ def test_switching_leaves_no_gap():
 
 def test_sound_louder_than_16_bits_is_clipped_not_wrapped():
     square = np.where(np.arange(8000) % 80 < 40, 32767, -32768).astype("<i2")[:, None]
-    out = run(PcmStream(MODEL, 16000), square, [160], Controls(strength=0.0))
+    out = run(PcmStream(MODEL, 16000), square, [160], StreamControls(strength=0.0))
     np.testing.assert_array_equal(out[320:], square[:-320])
 
 
@@ -73,7 +73,7 @@ def test_an_attenuation_limit_keeps_noise_at_that_level():
     sound = pcm((16000, 1))
     free, limited = (
         run(PcmStream(MODEL, 16000), sound, [160], controls)[8000:].astype(float).std()
-        for controls in (Controls(), Controls(attenuation_limit_db=6))
+        for controls in (StreamControls(), StreamControls(attenuation_limit_db=6))
     )
     before = sound[8000:].astype(float).std()
     assert 20 * np.log10(before / free) > 12
@@ -91,11 +91,11 @@ def test_frames_may_end_inside_a_sample(sizes, channels):
     out, start, turn = b"", 0, 0
     while start < len(data):
         size = sizes[turn % len(sizes)]
-        out += cut_anywhere.process(data[start : start + size], Controls())
+        out += cut_anywhere.process(data[start : start + size], StreamControls())
         start, turn = start + size, turn + 1
         sample = 2 * channels
         assert len(out) == min(start, len(data)) // sample * sample
-    expected = np.frombuffer(whole.process(data, Controls()), "<i2").astype(int)
+    expected = np.frombuffer(whole.process(data, StreamControls()), "<i2").astype(int)
     assert np.abs(np.frombuffer(out, "<i2") - expected).max() <= 1
 
 
@@ -112,4 +112,4 @@ def test_frames_may_end_inside_a_sample(sizes, channels):
 )
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(SordinoError, match="expected"):
-        Controls(**settings)
+        StreamControls(**settings)

@@ -15,7 +15,7 @@ from sordino.errors import SordinoError
 from sordino.evaluate import options as o
 from sordino.evaluate.card import check_cards, write_cards
 from sordino.evaluate.conditions import CONDITIONS
-from sordino.evaluate.curve import Cost, draw_curve
+from sordino.evaluate.curve import CostAxis, draw_curve
 from sordino.evaluate.dataset import MIXTURE, find_clips
 from sordino.evaluate.parts import compared
 from sordino.evaluate.render import as_json, print_table
@@ -74,7 +74,7 @@ def evaluate(
     pictures: o.Pictures = None,
     curve: o.Curve = None,
     curve_measure: o.CurveMeasures = o.CURVE_MEASURES,
-    against: o.Against = Cost.WORK,
+    against: o.Against = CostAxis.WORK,
     macs: o.Macs = None,
     export_inputs: o.ExportInputs = None,
     print_json: o.Json = False,
@@ -223,7 +223,7 @@ class _Curve:
     path: Path | None
     measures: str
     macs: Sequence[str]
-    against: Cost = Cost.WORK
+    against: CostAxis = CostAxis.WORK
 
 
 def _run(

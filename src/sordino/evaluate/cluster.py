@@ -9,7 +9,7 @@ from sordino.cluster.pool import Pool, cluster_cores, connected
 from sordino.errors import SordinoError
 from sordino.evaluate.conditions import Condition
 from sordino.evaluate.dataset import Clip
-from sordino.evaluate.runner import Result, Task, measured, one_thread
+from sordino.evaluate.runner import ScoringResult, ScoringTask, measured, one_thread
 from sordino.evaluate.scores import Row, check_metrics
 from sordino.evaluate.systems import System
 
@@ -38,7 +38,9 @@ class _MakeScorer:
         systems = {system.name: system for system in self.systems}
 
         def score(part: _Part) -> Row:
-            return measured(Task(systems[part.system], part.clip, part.condition), self.wanted)
+            return measured(
+                ScoringTask(systems[part.system], part.clip, part.condition), self.wanted
+            )
 
         return score
 
@@ -56,8 +58,8 @@ class TasksOnCluster:
     address: str
 
     def __call__(
-        self, tasks: Sequence[Task], metrics: Collection[str], jobs: int
-    ) -> Iterator[Result]:
+        self, tasks: Sequence[ScoringTask], metrics: Collection[str], jobs: int
+    ) -> Iterator[ScoringResult]:
         """Yield the results in the order of the tasks.
 
         Args:
@@ -73,7 +75,7 @@ class TasksOnCluster:
         systems = list({task.system.name: task.system for task in tasks}.values())
         make = _MakeScorer(systems, check_metrics(metrics))
         parts = [_Part(i, t.system.name, t.clip, t.condition) for i, t in enumerate(tasks)]
-        ready: dict[int, Result] = {}
+        ready: dict[int, ScoringResult] = {}
         following = 0
         with connected(self.address, jobs or None):
             pool = Pool[_Part, Row](make, jobs or max(1, cluster_cores()), attempts=ATTEMPTS)
@@ -84,7 +86,7 @@ class TasksOnCluster:
                     part = finished.task
                     task, error = tasks[part.number], finished.error
                     text = f"{task.system.name}, {task.clip.noisy.name}: {error}" if error else ""
-                    ready[part.number] = Result(task.key, finished.result or {}, text)
+                    ready[part.number] = ScoringResult(task.key, finished.result or {}, text)
                     while following in ready:
                         yield ready.pop(following)
                         following += 1

@@ -181,7 +181,7 @@ CONDITIONS = {
 
 
 @dataclass(frozen=True)
-class Check:
+class Goal:
     """A figure under a condition, and its limits on every set.
 
     Args:
@@ -202,7 +202,7 @@ class Check:
     def goal(self) -> str:
         """The limits as text.
 
-        >>> Check(CLEAN, "pesq", low=4.2).goal, Check(LOUD, "pesq", -0.05, 0.05, True).goal
+        >>> Goal(CLEAN, "pesq", low=4.2).goal, Goal(LOUD, "pesq", -0.05, 0.05, True).goal
         ('at least 4.2', 'within 0.05')
         """
         if self.high == -self.low:
@@ -232,15 +232,15 @@ class Check:
 
 
 CHECKS = (
-    Check(QUIET, "pesq", -0.05, 0.05, change=True),
-    Check(LOUD, "pesq", -0.05, 0.05, change=True),
-    Check(TELEPHONE, "att_db", high=1.5),
-    Check(UNMUTED, "pesq", low=-0.05, change=True),
-    Check(WARM, "pesq", low=-0.05, change=True),
-    Check(CLEAN, "pesq", low=4.2),
-    Check(WARM_CLEAN, "pesq", low=4.2),
-    Check(NOISE, "level_db", low=30),
-    Check(SILENCE, "out_dbfs", high=-100),
+    Goal(QUIET, "pesq", -0.05, 0.05, change=True),
+    Goal(LOUD, "pesq", -0.05, 0.05, change=True),
+    Goal(TELEPHONE, "att_db", high=1.5),
+    Goal(UNMUTED, "pesq", low=-0.05, change=True),
+    Goal(WARM, "pesq", low=-0.05, change=True),
+    Goal(CLEAN, "pesq", low=4.2),
+    Goal(WARM_CLEAN, "pesq", low=4.2),
+    Goal(NOISE, "level_db", low=30),
+    Goal(SILENCE, "out_dbfs", high=-100),
 )
 
 

@@ -26,7 +26,7 @@ ACROSS, PANEL = 2, (4.6, 3.2)  # panels in a row; inches, so that text is legibl
 STEPS = np.linspace(0, 1, 40)  # along a line
 
 
-class Cost(StrEnum):
+class CostAxis(StrEnum):
     """Horizontal axis of the curve."""
 
     WORK = "work"
@@ -40,7 +40,7 @@ def draw_curve(
     evaluation: Evaluation,
     measures: Sequence[str],
     macs: Mapping[str, float],
-    against: Cost = Cost.WORK,
+    against: CostAxis = CostAxis.WORK,
 ) -> None:
     """Plot measures against their cost as PNG, two panels in a row.
 
@@ -58,7 +58,7 @@ def draw_curve(
     Raises:
         SordinoError: Matplotlib is missing, or the file cannot be written.
     """
-    costs = (_hours if against is Cost.HOURS else _work)(evaluation, macs)
+    costs = (_hours if against is CostAxis.HOURS else _work)(evaluation, macs)
     summaries = evaluation.summaries()
     ours = {
         each.name: each.model.info.kind for each in evaluation.systems if isinstance(each, Network)
@@ -78,11 +78,11 @@ def draw_curve(
     for axes, (name, label) in zip(grid.flat, panels, strict=False):
         cost = costs[label]
         quality = {key: each[name] for key, each in summaries.items() if name in each}
-        _line(axes, cost, quality, ours, training=against is Cost.HOURS)
+        _line(axes, cost, quality, ours, training=against is CostAxis.HOURS)
         axes.set_xlabel(label, **LABEL)
         axes.set_title(MEASURES[name].title, loc="left", color=INK, size=10, pad=6)
         shown = {key: (cost[key], quality[key]) for key in cost if key in quality}
-        points.append((axes, shown if against is Cost.WORK else {}))
+        points.append((axes, shown if against is CostAxis.WORK else {}))
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_visible(False)
     title = f"{Path(evaluation.title).resolve().name}: {len(evaluation.clips)} clips"

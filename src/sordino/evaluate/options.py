@@ -17,7 +17,7 @@ from sordino.evaluate.conditions import (
     WHOLE_CLIP,
     Condition,
 )
-from sordino.evaluate.curve import Cost
+from sordino.evaluate.curve import CostAxis
 from sordino.evaluate.dataset import MIXTURE, TRANSCRIPT, Clip
 from sordino.evaluate.results import Records, read_figures, read_macs, read_records, read_versions
 from sordino.evaluate.runner import Evaluation
@@ -175,7 +175,8 @@ Macs = Annotated[
     ),
 ]
 Against = Annotated[
-    Cost, typer.Option("--curve-against", help="Horizontal axis of the curve.", show_default=True)
+    CostAxis,
+    typer.Option("--curve-against", help="Horizontal axis of the curve.", show_default=True),
 ]
 Cards = Annotated[
     list[Path] | None,

@@ -28,7 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sordino.arrays import Mono
 from sordino.errors import SordinoError
 from sordino.evaluate.asr import word_error_rate
-from sordino.evaluate.conditions import AS_IS, CONDITIONS, Check, Condition
+from sordino.evaluate.conditions import AS_IS, CONDITIONS, Condition, Goal
 from sordino.evaluate.dataset import (
     CLEAN,
     HIGH_VOICE,
@@ -51,7 +51,7 @@ PART_MEASURES = {NOISE: frozenset({"level_db"}), CLEAN: SPEECH, HIGH_VOICE: SPEE
 """What is worth measuring in the parts of a set; everything in mixtures."""
 
 
-class Task(NamedTuple):
+class ScoringTask(NamedTuple):
     """A clip to be processed by a system under a condition."""
 
     system: System
@@ -64,7 +64,7 @@ class Task(NamedTuple):
         return Key(self.system.name, self.clip.name, self.condition.name)
 
 
-class Result(NamedTuple):
+class ScoringResult(NamedTuple):
     """Figures of a task, or the reason why there are none."""
 
     key: Key
@@ -98,7 +98,7 @@ def evaluate_set(
         SordinoError: An unusable folder or clip.
     """
     system = Function("enhancer", enhancer)
-    tasks = [Task(system, clip) for clip in find_clips(folder, limit)]
+    tasks = [ScoringTask(system, clip) for clip in find_clips(folder, limit)]
     rows: dict[str, Row] = {}
     for result in run_tasks(tasks, metrics, jobs):
         if result.error:
@@ -107,14 +107,14 @@ def evaluate_set(
     return rows
 
 
-RunTasks = Callable[[Sequence[Task], Collection[str], int], Iterable[Result]]
+RunTasks = Callable[[Sequence[ScoringTask], Collection[str], int], Iterable[ScoringResult]]
 """Runs tasks, given the measures where a condition names none, and the number of processes."""
 
 
 def run_tasks(
-    tasks: Iterable[Task], metrics: Collection[str] = FAST, jobs: int = 1
-) -> Iterator[Result]:
-    """Enhance and score tasks in order; a bad clip gives a `Result` with an error.
+    tasks: Iterable[ScoringTask], metrics: Collection[str] = FAST, jobs: int = 1
+) -> Iterator[ScoringResult]:
+    """Enhance and score tasks in order; a bad clip gives a `ScoringResult` with an error.
 
     Systems run in this process, one at a time and on one thread each, so that they need not
     be picklable and their times compare.  Scoring costs far more than a small network and is
@@ -134,7 +134,7 @@ def run_tasks(
             yield from _run_in_processes(tasks, wanted, jobs)
 
 
-def measured(task: Task, wanted: frozenset[str]) -> Row:
+def measured(task: ScoringTask, wanted: frozenset[str]) -> Row:
     """Enhance and score one task in this process.
 
     Raises:
@@ -143,8 +143,10 @@ def measured(task: Task, wanted: frozenset[str]) -> Row:
     return _measure(*_enhance(task, wanted))
 
 
-def _run_in_processes(tasks: Iterable[Task], wanted: frozenset[str], jobs: int) -> Iterator[Result]:
-    waiting: deque[tuple[Task, Future[Row]]] = deque()
+def _run_in_processes(
+    tasks: Iterable[ScoringTask], wanted: frozenset[str], jobs: int
+) -> Iterator[ScoringResult]:
+    waiting: deque[tuple[ScoringTask, Future[Row]]] = deque()
     pool = _pool(jobs)
     try:
         for task in tasks:
@@ -168,7 +170,7 @@ def _run_in_processes(tasks: Iterable[Task], wanted: frozenset[str], jobs: int) 
         pool.shutdown(cancel_futures=True)
 
 
-def _finished(task: Task, future: Future[Row], wanted: frozenset[str]) -> Result:
+def _finished(task: ScoringTask, future: Future[Row], wanted: frozenset[str]) -> ScoringResult:
     try:
         return _result(task, future.result)
     except BrokenProcessPool:
@@ -176,7 +178,7 @@ def _finished(task: Task, future: Future[Row], wanted: frozenset[str]) -> Result
         return _result(task, lambda: _measure_alone(task, wanted))
 
 
-def _measure_alone(task: Task, wanted: frozenset[str]) -> Row:
+def _measure_alone(task: ScoringTask, wanted: frozenset[str]) -> Row:
     with _pool(1) as pool:
         try:
             return pool.submit(_measure, *_enhance(task, wanted)).result()
@@ -220,7 +222,7 @@ class _Enhanced(NamedTuple):
     known: Row
 
 
-def _enhance(task: Task, wanted: frozenset[str]) -> _Enhanced:
+def _enhance(task: ScoringTask, wanted: frozenset[str]) -> _Enhanced:
     system, clip, condition = task
     wanted = frozenset(condition.metrics) or wanted
     wanted &= PART_MEASURES.get(clip.part, wanted)
@@ -263,11 +265,11 @@ def _measure(
     return {name: row[name] for name in MEASURES if name in row}
 
 
-def _result(task: Task, work: Callable[[], Row]) -> Result:
+def _result(task: ScoringTask, work: Callable[[], Row]) -> ScoringResult:
     try:
-        return Result(task.key, work())
+        return ScoringResult(task.key, work())
     except SordinoError as error:
-        return Result(task.key, {}, f"{task.system.name}, {task.clip.noisy.name}: {error}")
+        return ScoringResult(task.key, {}, f"{task.system.name}, {task.clip.noisy.name}: {error}")
 
 
 @dataclass
@@ -345,7 +347,7 @@ class Evaluation:
         rows = {name: self.rows(name, clips) for name in self.names}
         return {name: summarize(found.values()) for name, found in rows.items() if found}
 
-    def check(self, check: Check, system: str) -> Interval | None:
+    def check(self, check: Goal, system: str) -> Interval | None:
         """Return the figure of a check over the mixtures; None if nothing was measured."""
         clips = {clip.name for clip in self.summarized}
         records = {key: row for key, row in self.records.items() if key.clip in clips}
@@ -381,16 +383,16 @@ class Evaluation:
             if saved_to:
                 self._save(saved_to)
 
-    def tasks(self) -> Iterator[Task]:
+    def tasks(self) -> Iterator[ScoringTask]:
         """Return everything that is to be measured, done or not."""
         for condition in self.conditions:
             for system in self.systems:
                 if system.supports(condition):
                     for clip in self.clips:
                         if condition.fits(clip):
-                            yield Task(system, clip, condition)
+                            yield ScoringTask(system, clip, condition)
 
-    def _is_done(self, task: Task) -> bool:
+    def _is_done(self, task: ScoringTask) -> bool:
         return set(task.condition.metrics) <= self.records.get(task.key, {}).keys()
 
     def _save(self, path: Path) -> None:
@@ -398,8 +400,8 @@ class Evaluation:
 
 
 def _with_progress(
-    tasks: Sequence[Task], results: Iterable[Result]
-) -> Iterator[tuple[Task, Result]]:
+    tasks: Sequence[ScoringTask], results: Iterable[ScoringResult]
+) -> Iterator[tuple[ScoringTask, ScoringResult]]:
     """Show a progress bar on a terminal."""
     with Progress(
         TextColumn("{task.description}", markup=False),

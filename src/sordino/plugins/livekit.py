@@ -12,7 +12,7 @@ from typing import NamedTuple
 from livekit import rtc
 
 from sordino.model import Model
-from sordino.plugins.pcm import Controls, PcmStream, load_plugin_model
+from sordino.plugins.pcm import PcmStream, StreamControls, load_plugin_model
 from sordino.voice import AnyVoices, VoiceChoice, load_voices
 from sordino.voice.stream import FALLBACK_SECONDS
 
@@ -51,7 +51,7 @@ class SordinoFrameProcessor(rtc.FrameProcessor[rtc.AudioFrame]):
     ) -> None:
         self._voices = VoiceChoice(load_voices(voice), others_db, voice_fallback)
         self._model = load_plugin_model(model, self._voices)
-        self._controls = Controls(strength, attenuation_limit_db)
+        self._controls = StreamControls(strength, attenuation_limit_db)
         self._source = ("", "")  # participant, publication
         self._worker: ThreadPoolExecutor | None = None
         self._start_afresh()
@@ -164,5 +164,5 @@ class _Step(NamedTuple):
     speech_probability: float
 
 
-def _step(stream: PcmStream, pcm: bytes, controls: Controls) -> _Step:
+def _step(stream: PcmStream, pcm: bytes, controls: StreamControls) -> _Step:
     return _Step(stream.process(pcm, controls), stream.speech_probability)

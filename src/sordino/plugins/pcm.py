@@ -19,7 +19,7 @@ PCM = np.dtype("<i2")  # little-endian, as the frameworks send it
 
 
 @dataclass(frozen=True)
-class Controls:
+class StreamControls:
     """Parameters that may change while a stream runs.
 
     Args:
@@ -57,7 +57,7 @@ class PcmStream:
 
     >>> from sordino.model import load_model
     >>> stream = PcmStream(load_model(), sample_rate=16000)
-    >>> len(stream.process(bytes(640), Controls())), stream.delay_samples
+    >>> len(stream.process(bytes(640), StreamControls())), stream.delay_samples
     (640, 320)
     """
 
@@ -86,7 +86,7 @@ class PcmStream:
         """Whether people speak, and no enrolled voice has been heard for some seconds."""
         return self._denoiser.voice_missing
 
-    def process(self, pcm: bytes | memoryview, controls: Controls) -> bytes:
+    def process(self, pcm: bytes | memoryview, controls: StreamControls) -> bytes:
         """Take interleaved 16-bit samples; return as many clean ones, `delay_samples` older."""
         data = self._odd + bytes(pcm)
         whole = len(data) // (PCM.itemsize * self.channels) * self.channels

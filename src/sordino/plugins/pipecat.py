@@ -33,7 +33,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from sordino.errors import SordinoError
 from sordino.model import Model
-from sordino.plugins.pcm import PCM, Controls, PcmStream, load_plugin_model
+from sordino.plugins.pcm import PCM, PcmStream, StreamControls, load_plugin_model
 from sordino.voice import AnyVoices, VoiceChoice, load_voices
 from sordino.voice.stream import FALLBACK_SECONDS
 
@@ -74,7 +74,7 @@ class SordinoFilter(BaseAudioFilter):
     ) -> None:
         self._voices = VoiceChoice(load_voices(voice), others_db, voice_fallback)
         self._model = load_plugin_model(model, self._voices)
-        self._controls = Controls(strength, attenuation_limit_db)
+        self._controls = StreamControls(strength, attenuation_limit_db)
         self._stream: PcmStream | None = None
         self._worker: ThreadPoolExecutor | None = None
 
@@ -203,7 +203,7 @@ class SordinoFrameProcessor(FrameProcessor):
         super().__init__(**kwargs)
         self._voices = VoiceChoice(load_voices(voice), others_db, voice_fallback)
         self._model = load_plugin_model(model, self._voices)
-        self._controls = Controls(strength, attenuation_limit_db)
+        self._controls = StreamControls(strength, attenuation_limit_db)
         self._users: dict[str, _User] = {}
         self._reported: set[str] = set()  # errors; each frame would repeat them
         self._worker = _worker()
@@ -267,7 +267,7 @@ def _fits(stream: PcmStream, frame: InputAudioRawFrame) -> bool:
     return (stream.sample_rate, stream.channels) == (frame.sample_rate, frame.num_channels)
 
 
-def _apply(controls: Controls, frame: FilterControlFrame) -> Controls:
+def _apply(controls: StreamControls, frame: FilterControlFrame) -> StreamControls:
     if isinstance(frame, FilterEnableFrame):
         return replace(controls, enabled=frame.enable)
     if isinstance(frame, FilterUpdateSettingsFrame):

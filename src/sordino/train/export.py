@@ -159,7 +159,7 @@ OPSET = 17
 BLOCK_FRAMES, AHEAD_FRAMES = 1000, 100  # 10 s at a time, with 1 s of future behind
 
 
-class Graph(NamedTuple):
+class ExportGraph(NamedTuple):
     """What the exporter needs to know of a network, and what its users will."""
 
     module: nn.Module
@@ -251,7 +251,7 @@ def export_checkpoint(
     return metadata
 
 
-def _format(graph: Graph) -> int:
+def _format(graph: ExportGraph) -> int:
     """The oldest version of the contract that has all of a graph's tensors."""
     return 3 if "keep" in graph.inputs else 2 if "target" in graph.outputs else 1
 
@@ -296,7 +296,7 @@ def _network(recipe: Recipe) -> Any:
     return make_objective(alone).network
 
 
-def _unet_graph(network: UNet) -> Graph:
+def _unet_graph(network: UNet) -> ExportGraph:
     flat = _Flat(network)
     names, size = flat.names, network.config.voice_size
     state = network.initial_state(2)
@@ -323,10 +323,10 @@ def _unet_graph(network: UNet) -> Graph:
     }
     if ahead:
         facts |= {"block_frames": BLOCK_FRAMES, "ahead_frames": AHEAD_FRAMES}
-    return Graph(flat, example, inputs, outputs, axes, facts, half=network.target is not None)
+    return ExportGraph(flat, example, inputs, outputs, axes, facts, half=network.target is not None)
 
 
-def _encoder_graph(network: VoiceEncoderNetwork) -> Graph:
+def _encoder_graph(network: VoiceEncoderNetwork) -> ExportGraph:
     second = torch.zeros(1, FRAMES_PER_SECOND, MELS)
     facts = {
         "voice_size": SIZE,
@@ -335,10 +335,10 @@ def _encoder_graph(network: VoiceEncoderNetwork) -> Graph:
     }
     axes = {"features": {0: "batch", 1: "time"}, "embedding": {0: "batch"}}
     example = (torch.zeros(2, 3 * FRAMES_PER_SECOND, MELS),)
-    return Graph(network, example, ["features"], ["embedding"], axes, facts, bytes=True)
+    return ExportGraph(network, example, ["features"], ["embedding"], axes, facts, bytes=True)
 
 
-def _poc_graph(network: PocUNet) -> Graph:
+def _poc_graph(network: PocUNet) -> ExportGraph:
     picture = torch.zeros(1, 1, slices.BINS, slices.FRAMES)
     pictures_per_second = slices.RATE / (slices.HOP * (slices.FRAMES - slices.OVERLAP))
     facts = {
@@ -350,7 +350,7 @@ def _poc_graph(network: PocUNet) -> Graph:
     }
     inputs, outputs = ["noisy_db"], ["noise_db"]
     axes = {name: {0: "batch"} for name in inputs + outputs}
-    return Graph(network, (picture,), inputs, outputs, axes, facts, half=True)
+    return ExportGraph(network, (picture,), inputs, outputs, axes, facts, half=True)
 
 
 def _halve_weights(model: onnx.ModelProto) -> None:
@@ -412,7 +412,7 @@ def _store_sparsely(model: onnx.ModelProto) -> None:
         graph.node.insert(0, zeros)
 
 
-def _write(graph: Graph, path: Path) -> None:
+def _write(graph: ExportGraph, path: Path) -> None:
     """Trace a graph into an ONNX file.
 
     The tracing exporter is the one that keeps a recurrent layer a single node with a
@@ -432,7 +432,7 @@ def _write(graph: Graph, path: Path) -> None:
         )
 
 
-_GRAPHS: dict[str, Callable[[Any], Graph]] = {
+_GRAPHS: dict[str, Callable[[Any], ExportGraph]] = {
     NOISE_MASK: _unet_graph,
     SLICE_MAGNITUDE: _poc_graph,
     VOICE_ENCODER: _encoder_graph,

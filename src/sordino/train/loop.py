@@ -41,8 +41,8 @@ from sordino.train.data.corpus import Corpus
 from sordino.train.data.enrolment import EncoderMixer
 from sordino.train.data.mixing import Mixer
 from sordino.train.data.talkers import TalkerMixer
-from sordino.train.monitor import Monitor
-from sordino.train.objective import Objective, Step, make_objective
+from sordino.train.monitor import RunMonitor
+from sordino.train.objective import Objective, Outcome, make_objective
 from sordino.train.optim import (
     AveragedWeights,
     learning_rate,
@@ -256,7 +256,7 @@ class _Run:
         hours = share.batch * self.recipe.mix.seconds / 3600
         batches = _Timed(iter(loader))
         saved = time.monotonic()
-        with _stop_signals(self), Monitor(self.recipe, self.folder, self.place.rank) as monitor:
+        with _stop_signals(self), RunMonitor(self.recipe, self.folder, self.place.rank) as monitor:
             for step in steps:
                 rate = learning_rate(step, config)
                 batch, loss, terms, estimate, norm = self._step(batches, step, rate)
@@ -295,14 +295,14 @@ class _Run:
             self.average.update(self.network, step)
         return batch, loss, terms, outcome.estimate, norm
 
-    def _pass(self, raw: Any, last: bool) -> tuple[Any, Step]:
+    def _pass(self, raw: Any, last: bool) -> tuple[Any, Outcome]:
         """Add the gradients of some examples; returns them, and what came of them."""
         batch = self.objective.tensors(raw, self.place.device)
         with self._exchange(last):
             outcome = self.model(batch)
             (outcome.loss / self.share.passes).backward()
         terms = {name: term.detach() for name, term in outcome.terms.items()}
-        return batch, Step(outcome.loss.detach(), terms, outcome.estimate.detach())
+        return batch, Outcome(outcome.loss.detach(), terms, outcome.estimate.detach())
 
     def _exchange(self, last: bool) -> AbstractContextManager[Any]:
         """Exchange gradients between processes in the last pass only."""

@@ -26,7 +26,7 @@ HEARD = 4  # examples of a batch that are logged as sound
 ROWS = 160  # of their spectrograms
 
 
-class Monitor:
+class RunMonitor:
     """Shows and logs a run; silent on every process but the first.
 
     Args:
@@ -56,7 +56,7 @@ class Monitor:
         total = recipe.train.steps
         self.task = self.bar.add_task(recipe.name, total=total, loss=float("nan"), speed=0.0)
 
-    def __enter__(self) -> "Monitor":
+    def __enter__(self) -> "RunMonitor":
         self.bar.start()
         return self
 

@@ -126,7 +126,7 @@ class TensorBatch(NamedTuple):
         return TensorBatch(noisy, clean, self.sample_rate, bandwidth, speech)
 
 
-class Step(NamedTuple):
+class Outcome(NamedTuple):
     """The outcome of one forward pass."""
 
     loss: Tensor
@@ -135,7 +135,7 @@ class Step(NamedTuple):
 
 
 class Objective(nn.Module):
-    """A network with its loss: called with a `TensorBatch`, it gives a `Step`.
+    """A network with its loss: called with a `TensorBatch`, it gives an `Outcome`.
 
     Args:
         network: what is trained.
@@ -180,7 +180,7 @@ class MaskObjective(Objective):
         self.dnsmos: dnsmos.Dnsmos | None = None  # loaded when a loss is wanted for
         self.teacher = Teacher(recipe.train.teacher) if recipe.train.teacher else None
 
-    def forward(self, batch: Any) -> Step:
+    def forward(self, batch: Any) -> Outcome:
         """Loss of a batch at its own sample rate."""
         device, rate = batch.noisy.device, batch.sample_rate
         noisy = stft(batch.noisy, rate)
@@ -210,7 +210,7 @@ class MaskObjective(Objective):
             for name, term in self._perceived(estimate, batch).items():
                 terms[name] = term
                 loss = loss + getattr(self.config, name) * term
-        return Step(loss, terms, estimate)
+        return Outcome(loss, terms, estimate)
 
     def _perceived(self, estimate: Tensor, batch: TensorBatch) -> dict[str, Tensor]:
         """Terms of what a listener makes of it at 16 kHz, those that have a weight.
@@ -290,7 +290,7 @@ class VoiceObjective(MaskObjective):
             }
         )
 
-    def forward(self, batch: VoiceBatch) -> Step:
+    def forward(self, batch: VoiceBatch) -> Outcome:
         """Loss of a batch at its own sample rate."""
         device, rate, size = batch.noisy.device, batch.sample_rate, len(batch.noisy)
         noisy = stft(batch.noisy, rate)
@@ -306,7 +306,7 @@ class VoiceObjective(MaskObjective):
                 part, own = self._part(batch, rows, noisy, estimate[rows], output)
                 loss = loss + part * (len(rows) / size)
                 terms |= own if name == "voice" else {"universal": part.detach()}
-        return Step(loss, terms, estimate)
+        return Outcome(loss, terms, estimate)
 
     def _part(
         self, batch: VoiceBatch, rows: Tensor, noisy: Tensor, estimate: Tensor, output: Any
@@ -344,7 +344,7 @@ class EncoderObjective(Objective):
         features, teacher = raw
         return features.to(device), teacher.to(device)
 
-    def forward(self, batch: tuple[Tensor, Tensor]) -> Step:
+    def forward(self, batch: tuple[Tensor, Tensor]) -> Outcome:
         """Loss of a batch.
 
         Args:
@@ -354,7 +354,7 @@ class EncoderObjective(Objective):
         with autocast(features.device, self.bf16):
             embedding = self.run(features)
         terms = distillation_loss(embedding.float(), teacher)
-        return Step(terms["cosine"] + RELATION * terms["relation"], terms, embedding)
+        return Outcome(terms["cosine"] + RELATION * terms["relation"], terms, embedding)
 
 
 class SliceObjective(Objective):
@@ -377,13 +377,13 @@ class SliceObjective(Objective):
         super().__init__(PocUNet(recipe.poc), recipe)
         self.limit_db = recipe.poc.limit_db
 
-    def forward(self, batch: Any) -> Step:
+    def forward(self, batch: Any) -> Outcome:
         """Loss of the whole pictures of a batch."""
         pictures = draw_pictures(batch.noisy, batch.clean, self.limit_db)
         with autocast(batch.noisy.device, self.bf16):
             noise = self.run(pictures.noisy)
         loss, terms = picture_loss(noise, pictures.noise, batch.bandwidth)
-        return Step(loss, terms, without_noise(pictures.spectra, noise.detach()))
+        return Outcome(loss, terms, without_noise(pictures.spectra, noise.detach()))
 
 
 def _mask_objective(recipe: Recipe) -> MaskObjective:

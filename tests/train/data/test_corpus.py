@@ -12,7 +12,7 @@ import soundfile as sf
 
 from sordino.errors import SordinoError
 from sordino.train.data import corpus
-from sordino.train.data.corpus import BASE_RATE, WIDE_RATE, Corpus, CorpusConfig, Pool, Source
+from sordino.train.data.corpus import BASE_RATE, WIDE_RATE, ClipPool, Corpus, CorpusConfig, Source
 from sordino.train.data.decode import decode, find_events, measure_bandwidth, resample
 from support.media import rumble, write_sound
 from support.signals import noise, tone
@@ -149,8 +149,8 @@ def test_drawing_follows_duration_temper_and_weight(tmp_path):
         return drawn.count("rain") / len(drawn)
 
     assert share(pool) == pytest.approx(2 / 3, abs=0.03)  # sqrt(4) to sqrt(1)
-    assert share(Pool(pool.folders, [1.0], temper=1.0)) == pytest.approx(0.8, abs=0.03)
-    twice = Pool([*pool.folders, *pool.folders], [3.0, 1.0], temper=1.0)
+    assert share(ClipPool(pool.folders, [1.0], temper=1.0)) == pytest.approx(0.8, abs=0.03)
+    twice = ClipPool([*pool.folders, *pool.folders], [3.0, 1.0], temper=1.0)
     rng = np.random.default_rng(0)
     first = [twice.draw(rng) < 2 for _ in range(4000)]
     assert np.mean(first) == pytest.approx(0.75, abs=0.03)

@@ -114,7 +114,7 @@ def library() -> Any:
         raise PulseError(str(error)) from None
 
 
-class Stream:
+class PulseStream:
     """One stream of float32 between a device and this process, in a thread of its own.
 
     Args:

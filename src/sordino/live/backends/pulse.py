@@ -25,7 +25,7 @@ from sordino.live.backends.base import (
     check_channel,
     choose_device,
 )
-from sordino.live.backends.libpulse import PulseError, Stream
+from sordino.live.backends.libpulse import PulseError, PulseStream
 from sordino.live.backends.pulse_server import (
     OWNER_PROPERTY,
     PREFIX,
@@ -186,7 +186,7 @@ class _PulsePort:
     clocked = True
     ended = False
     xruns = 0
-    _stream: Stream
+    _stream: PulseStream
 
     def __init__(self, device: Device, rate: int) -> None:
         self.name, self.sample_rate = device.label, rate
@@ -222,8 +222,8 @@ class PulseSource(_PulsePort):
     Args:
         device: an input of the server.
         rate: in Hz.
-        step_seconds: see `Stream`.
-        channel_map: the device's own; see `Stream`.
+        step_seconds: see `PulseStream`.
+        channel_map: the device's own; see `PulseStream`.
         channel: counted from 1; None: the one with sound.
     """
 
@@ -237,7 +237,7 @@ class PulseSource(_PulsePort):
     ) -> None:
         super().__init__(device, rate)
         self.picker = ChannelPicker(len(channel_map), rate, channel)
-        self._stream = Stream(
+        self._stream = PulseStream(
             *("record", device.name, rate, step_seconds, self._take, "microphone"),
             properties={OWNER_PROPERTY: owner_token()},
             channel_map=channel_map,
@@ -255,7 +255,7 @@ class PulseSink(_PulsePort):
 
     def __init__(self, device: Device, rate: int) -> None:
         super().__init__(device, rate)
-        self._stream = Stream(
+        self._stream = PulseStream(
             *("playback", device.name, rate, STEP_SECONDS, self._give, "clean sound"),
             properties={OWNER_PROPERTY: owner_token()},
         )

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import pulsectl
-from pulsectl._pulsectl import LibPulse
+from pulsectl._pulsectl import LibPulse  # whose CallError has no public name
 
 from sordino.errors import SordinoError
 from sordino.live.backends.base import DeviceLost, ServerLost

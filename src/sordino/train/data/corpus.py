@@ -40,7 +40,7 @@ PEAK = 0.9  # peak of a stored clip: quiet files keep their resolution in int16
 
 
 @dataclass(frozen=True)
-class Clip:
+class CachedClip:
     """One decoded file.
 
     `spans` maps a cache rate in Hz to (first sample, samples) in that rate's file.
@@ -63,7 +63,7 @@ class Folder:
     """The decoded clips of one folder, memory-mapped where they are first read."""
 
     cache: Path
-    clips: list[Clip]
+    clips: list[CachedClip]
     maps: dict[int, NDArray[np.int16]] = field(
         default_factory=dict[int, NDArray[np.int16]], repr=False
     )
@@ -72,7 +72,9 @@ class Folder:
         """Leave the maps behind: a worker process opens its own instead of copying them."""
         return {"cache": self.cache, "clips": self.clips, "maps": {}}
 
-    def read(self, clip: Clip, rate: int, start: int = 0, length: int | None = None) -> FloatArray:
+    def read(
+        self, clip: CachedClip, rate: int, start: int = 0, length: int | None = None
+    ) -> FloatArray:
         """Samples `[start, start + length)` at a rate that the clip is stored at.
 
         Returns shape `(length,)`, or `(2, length)` for a pair; less where the clip ends.
@@ -134,7 +136,7 @@ def open_folder(
                 f"{cache}: cannot write decoded audio there ({error.strerror}); name another cache"
             ) from error
     clips = [
-        Clip(
+        CachedClip(
             **entry
             | {"spans": {int(rate): tuple(span) for rate, span in entry["spans"].items()}}
             | {"events": tuple(tuple(event) for event in entry["events"])}
@@ -157,7 +159,7 @@ def _fill(
     work = home.parent / f".{home.name}-{os.getpid()}"
     work.mkdir(exist_ok=True)
     read = read_shards if files[0].suffix == ".tar" else read_files
-    clips: list[Clip] = []
+    clips: list[CachedClip] = []
     ends = {BASE_RATE: 0, WIDE_RATE: 0}
     try:
         with (
@@ -172,7 +174,7 @@ def _fill(
                         spans[to] = (ends[to], length)
                         ends[to] += _write(file, signals, rate, to, length)
                 clips.append(
-                    Clip(
+                    CachedClip(
                         path=name,
                         label=label(Path(name)),
                         seconds=len(signals[0]) / rate,
@@ -230,7 +232,7 @@ class CorpusConfig:
     unknown_speakers: tuple[str, ...] = ()  # labels that stand for many speakers, not for one
 
 
-class Pool:
+class ClipPool:
     """Clips of one kind with the probability of each.
 
     Args:
@@ -300,10 +302,10 @@ class Pool:
 class Corpus:
     """What the mixer draws from; a pool without clips is None."""
 
-    speech: Pool | None = None
-    noise: Pool | None = None
-    rirs: Pool | None = None
-    pairs: Pool | None = None
+    speech: ClipPool | None = None
+    noise: ClipPool | None = None
+    rirs: ClipPool | None = None
+    pairs: ClipPool | None = None
 
     @classmethod
     def open(cls, config: CorpusConfig, progress: bool = True) -> "Corpus":
@@ -338,14 +340,14 @@ class Corpus:
         with Progress(*columns, disable=not progress or todo == 0) as bar:
             task = bar.add_task("decoding", total=todo)
 
-            def pool(kind: str, temper: float = 1.0) -> Pool | None:
+            def pool(kind: str, temper: float = 1.0) -> ClipPool | None:
                 label = _speaker if kind == "speech" else _category
                 folders = [
                     open_folder(kind, root, files, cache, label, lambda: bar.advance(task))
                     for root, files, _ in plan[kind]
                 ]
                 weights = [weight for *_, weight in plan[kind]]
-                return Pool(folders, weights, temper) if folders else None
+                return ClipPool(folders, weights, temper) if folders else None
 
             return cls(
                 speech=pool("speech", config.speech_temper),

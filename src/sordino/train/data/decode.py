@@ -17,12 +17,10 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
-from uuid import uuid4
 
 import fsspec
 import numpy as np
@@ -33,6 +31,7 @@ from filelock import FileLock
 from scipy.signal import get_window
 
 from sordino.errors import SordinoError
+from sordino.io.atomic import atomic_write
 from sordino.io.audiofile import open_source
 from sordino.io.formats import INPUT_EXTENSIONS
 from sordino.train.data.signal import FloatArray, frame_power
@@ -339,12 +338,6 @@ def fetch_shards(url: str, cache: Path) -> Path:
 
 def _fetch(files: Any, folder: Path, path: str, size: int) -> None:
     target = folder / Path(path).name
-    if target.exists() and target.stat().st_size == size:
-        return
-    part = folder / f".{target.name}.{uuid4().hex}"
-    try:
-        files.get_file(path, str(part))
-        os.replace(part, target)  # what is there is complete
-    finally:
-        with suppress(FileNotFoundError):
-            part.unlink()
+    if not target.exists() or target.stat().st_size != size:
+        with atomic_write(target) as part:
+            files.get_file(path, str(part))

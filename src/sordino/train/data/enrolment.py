@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sordino.errors import SordinoError
 from sordino.train.data.augment import band_limit, clip_peaks, random_eq
 from sordino.train.data.codecs import draw_codec, through_codec
-from sordino.train.data.corpus import Corpus, Pool
+from sordino.train.data.corpus import ClipPool, Corpus
 from sordino.train.data.mixing import random_numbers
 from sordino.train.data.noise import excerpt
 from sordino.train.data.rooms import draw_room
@@ -81,7 +81,7 @@ class Cuts:
     embedding: FloatArray
 
     @classmethod
-    def load(cls, path: str | Path, speech: Pool) -> "Cuts":
+    def load(cls, path: str | Path, speech: ClipPool) -> "Cuts":
         """Read a table; cuts of clips that the pool does not have are left out.
 
         Raises:

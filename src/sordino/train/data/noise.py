@@ -9,7 +9,7 @@ import numpy as np
 from sordino.train.data import synth
 from sordino.train.data.augment import imprint, modulate, switch
 from sordino.train.data.config import MixConfig
-from sordino.train.data.corpus import Corpus, Pool
+from sordino.train.data.corpus import ClipPool, Corpus
 from sordino.train.data.rooms import draw_room
 from sordino.train.data.signal import (
     FloatArray,
@@ -25,7 +25,7 @@ from sordino.train.data.synth import animals, log_uniform, overlay, thump
 Rng = np.random.Generator
 
 
-def excerpt(rng: Rng, pool: Pool, number: int, samples: int, sample_rate: int) -> FloatArray:
+def excerpt(rng: Rng, pool: ClipPool, number: int, samples: int, sample_rate: int) -> FloatArray:
     """A random stretch of a clip; one shorter than that is repeated with small pauses."""
     seconds, clip = samples / sample_rate, pool.clips[number]
     if clip.seconds >= seconds:
@@ -41,7 +41,7 @@ def excerpt(rng: Rng, pool: Pool, number: int, samples: int, sample_rate: int) -
 
 
 def scatter(
-    rng: Rng, pool: Pool, number: int, samples: int, sample_rate: int, close: bool = False
+    rng: Rng, pool: ClipPool, number: int, samples: int, sample_rate: int, close: bool = False
 ) -> FloatArray:
     """The short sounds of a clip at random times: single key strokes become typing.
 
@@ -77,7 +77,7 @@ def scatter(
 
 
 def babble(
-    rng: Rng, speech: Pool, avoid: str, samples: int, sample_rate: int, wide: bool
+    rng: Rng, speech: ClipPool, avoid: str, samples: int, sample_rate: int, wide: bool
 ) -> FloatArray:
     """4 to 10 speakers at once, each within 4 dB of the others; none of them is `avoid`."""
     x = np.zeros(samples, np.float32)
@@ -90,7 +90,7 @@ def babble(
 
 
 def other_voice(
-    rng: Rng, speech: Pool, avoid: str, samples: int, sample_rate: int, wide: bool
+    rng: Rng, speech: ClipPool, avoid: str, samples: int, sample_rate: int, wide: bool
 ) -> FloatArray:
     """An excerpt of another speaker than `avoid`; silence where four draws gave no other."""
     for _ in range(4):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sordino.train.data.corpus import Pool
+from sordino.train.data.corpus import ClipPool
 from sordino.train.data.signal import FloatArray
 
 Rng = np.random.Generator
@@ -58,7 +58,7 @@ def split_room(
 
 
 def draw_room(
-    rng: Rng, rirs: Pool, sample_rate: int, length: int, seconds: float, early_seconds: float
+    rng: Rng, rirs: ClipPool, sample_rate: int, length: int, seconds: float, early_seconds: float
 ) -> tuple[FloatArray, FloatArray]:
     """A random room of a pool, cut to `seconds` and split as `split_room` does."""
     response = rirs.read(rirs.draw(rng), sample_rate)[: round(seconds * sample_rate)]

@@ -198,7 +198,7 @@ class Talk(NamedTuple):
     other_voice: FloatArray | None = None  # (192,) of the other talker, if it can be enrolled
 
 
-class Answer(NamedTuple):
+class TalkerTarget(NamedTuple):
     """What the network should make of a mixture, for one voice."""
 
     noisy: FloatArray  # (N,)
@@ -240,8 +240,8 @@ class TalkerMixer(Mixer):
     ) -> TalkerBatch:
         """Batch number `index` of the run `seed`, see `Mixer.batch`."""
         rate = self.rate(seed, index)
-        examples: list[Answer] = []
-        pair: tuple[int, list[Answer]] = (-1, [])
+        examples: list[TalkerTarget] = []
+        pair: tuple[int, list[TalkerTarget]] = (-1, [])
         for number in range(first, first + size):
             swapped = self._swaps(number)
             mixture = number - swapped
@@ -269,11 +269,13 @@ class TalkerMixer(Mixer):
         whole = self.talkers.universal % SWAP_PERIOD == 0  # else a pair could be broken
         return self.talkers.swapped and whole and number % SWAP_PERIOD == 2
 
-    def _talk(self, rng: Rng, number: int, rate: int) -> list[Answer]:
+    def _talk(self, rng: Rng, number: int, rate: int) -> list[TalkerTarget]:
         """An example, and the same mixture for the other voice if the next one is that."""
         if self._universal(number):
             noisy, clean, bandwidth, speech = self._example(rng, rate)
-            return [Answer(noisy, clean, bandwidth, speech, np.zeros(192, np.float32), speech)]
+            return [
+                TalkerTarget(noisy, clean, bandwidth, speech, np.zeros(192, np.float32), speech)
+            ]
         limit, codec = self._channel(rng, rate)
         both = self._swaps(number + 1)
         weights = self.weights * np.isin(KINDS, KINDS_OF_TWO) if both else self.weights
@@ -282,10 +284,10 @@ class TalkerMixer(Mixer):
         noisy, (clean, others), curve = self._captured(rng, talk.noisy, parts, rate, codec)
         target, other = self._activity(clean, curve, rate), self._activity(others, curve, rate)
         speech = np.maximum(target, other)
-        answers = [Answer(noisy, clean, talk.bandwidth, speech, talk.voice, target)]
+        answers = [TalkerTarget(noisy, clean, talk.bandwidth, speech, talk.voice, target)]
         if talk.other_voice is not None:
             answers.append(
-                Answer(noisy, others, talk.other_bandwidth, speech, talk.other_voice, other)
+                TalkerTarget(noisy, others, talk.other_bandwidth, speech, talk.other_voice, other)
             )
         return answers
 
