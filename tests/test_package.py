@@ -1,6 +1,7 @@
 """The package as users install it: light to import, free of torch, complete."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -40,6 +41,15 @@ def test_importing_sordino_imports_nothing_heavy() -> None:
     done = run(sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
     assert not HEAVY & set(done.stdout.split())
+
+
+def test_nothing_is_reported_about_its_use(tmp_path: Path) -> None:
+    """ONNX Runtime keeps an identifier of the device and a queue of reports in a cache."""
+    code = "import numpy as np, sordino; sordino.denoise(np.zeros(1600, np.float32), 16000)"
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"} | home
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=ROOT)
+    assert not list(tmp_path.rglob("*"))
 
 
 def test_the_public_names_resolve() -> None:

@@ -5,6 +5,7 @@
 (4800,)
 """
 
+import os
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ __version__ = version("sordino")
 __all__ = ["Denoiser", "Model", "SordinoError", "Voice", "denoise"]
 
 deprecated.install()
+
+# ONNX Runtime 1.32 reports its use to Microsoft, unless it is told not to before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "Denoiser": "sordino.denoiser",

@@ -25,6 +25,7 @@ Array = NDArray[np.float32]
 State = dict[str, Array]
 
 _ort = cast(Any, onnxruntime)  # it has no types
+_ort.disable_telemetry_events()  # for a program that imported it before Sordino
 _CPU = "CPUExecutionProvider"
 
 
