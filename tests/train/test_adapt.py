@@ -1,17 +1,25 @@
 """Fine-tuning for a user's noise: split, stopped early, judged, installed or refused."""
 
+import io
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
 from typer.testing import CliRunner
 
-from sordino.denoiser import Denoiser
+from sordino import examples
+from sordino.batch.track import Settings
+from sordino.denoiser import denoise
 from sordino.errors import SordinoError
+from sordino.live.config import Settings as LiveSettings
 from sordino.model import available_models, load_model, read_model
+from sordino.serve.scheduler import live_model
 from sordino.train import adapt as adapting
 from sordino.train.adapt import JUDGE, MIN_SECONDS, STOP, TRAIN, split_sounds
 from sordino.train.checkpoint import load_checkpoint, load_pretrained, save_weights
@@ -19,6 +27,8 @@ from sordino.train.cli import app
 from sordino.train.loop import LAST, train
 from sordino.train.recipe import LoopConfig, Recipe
 from sordino.train.unet import UNetConfig
+from support.served import serving
+from support.signals import agreement_db
 
 RATE = 16000
 
@@ -96,9 +106,8 @@ def test_a_better_model_is_installed_and_found_by_name(office, untrained, models
     assert entry.folder == models
     assert "| SI-SDR, dB |" in entry.card
     assert (tmp_path / "my-office" / "report.html").stat().st_size > 10_000
-    denoiser = Denoiser("my-office", RATE)
-    assert np.isfinite(denoiser.feed(np.zeros(RATE, np.float32))).all()
     assert load_model("my-office").info.name == "my-office"
+    found_everywhere(tmp_path)
     # It can be adapted again.
     assert load_pretrained("my-office").recipe.name == "my-office"
     (models / "my-office.onnx").write_bytes(b"damaged")
@@ -107,6 +116,32 @@ def test_a_better_model_is_installed_and_found_by_name(office, untrained, models
     (models / "registry.json").write_text("{")
     assert "my-office" not in available_models()
     assert "default" in available_models()
+
+
+def found_everywhere(folder: Path) -> None:
+    """Files, live sound, streams and uploads to the server find my-office by its name."""
+    phone = examples.path("phone_8k")
+    sound, rate = sf.read(phone, dtype="float32")
+    expected = denoise(sound, rate, model="my-office")
+    assert agreement_db(denoise(sound, rate, model="default"), expected) < 40
+    command = [sys.executable, "-m", "sordino", "denoise", str(phone), "--model", "my-office"]
+    run = subprocess.run([*command, "-o", folder / "out.wav"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    by_file, _ = sf.read(folder / "out.wav", dtype="float32")
+    assert LiveSettings(model="my-office").load_models() == [load_model("my-office")]
+    assert live_model("my-office") == "my-office"
+    with serving() as served:
+        answer = httpx.post(
+            f"{served.http}/v1/denoise",
+            params={"model": "my-office", "format": "wav"},
+            content=phone.read_bytes(),
+            timeout=60,
+        )
+    assert answer.status_code == 200, answer.text
+    uploaded, _ = sf.read(io.BytesIO(answer.content), dtype="float32")
+    assert np.array_equal(uploaded, by_file)
+    Settings(model="my-office").loaded()  # what workers of a cluster are sent
+    assert agreement_db(expected[5 * rate :], by_file[5 * rate :]) > 30  # files are warmed up
 
 
 def test_a_model_that_is_not_better_is_refused(office, untrained, models, tmp_path):

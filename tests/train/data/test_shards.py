@@ -53,6 +53,13 @@ def test_shards_hold_what_the_folder_held(tmp_path, speech):
     assert {clip.label for clip in packed.clips} == {f"v1_{i}" for i in range(5)}
 
 
+def test_one_of_several_processes_decodes_all_shards(tmp_path, speech, monkeypatch):
+    write_shards(speech, tmp_path / "shards", megabytes=0.05)
+    monkeypatch.setenv("RANK", "1")  # as torchrun and Ray do
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert len(open_corpus(tmp_path, speech=tmp_path / "shards").speech) == 5
+
+
 def test_shards_of_pairs_train_like_the_folders(tmp_path, pairs):
     write_shards(pairs, tmp_path / "shards")
     config = MixConfig(seconds=1.0, rates={16000: 1.0}, silence=0.0)

@@ -224,7 +224,9 @@ def read_shards(
 
     for shard in files:
         advance()
-        for sample in WebDataset(str(shard), shardshuffle=False, empty_check=False):
+        # Whichever process decodes, decodes all: what it hears of it is the sampler's matter.
+        whole: dict[str, Any] = {"nodesplitter": None, "workersplitter": None}
+        for sample in WebDataset(str(shard), shardshuffle=False, empty_check=False, **whole):
             sounds = {
                 field: BytesIO(content)
                 for field, content in sample.items()
