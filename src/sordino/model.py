@@ -53,6 +53,7 @@ log = logging.getLogger("sordino")
 FORMAT = 3  # 1 lacks the output `target`, 2 the input `keep`
 LIVE_MODEL = "default"
 RECORDING_MODEL = "studio"  # looks ahead, which live sound does not let it
+MODELS_VARIABLE = "SORDINO_MODELS"  # of the environment: the folder of the user's own models
 NOISE_MASK = "noise-mask"
 SLICE_MAGNITUDE = "slice-magnitude"
 _loaded: dict[tuple[str, tuple[str, ...]], "Model"] = {}  # by sha256 and providers
@@ -286,7 +287,7 @@ def user_models() -> Path:
     It is SORDINO_MODELS, if the environment has it, or else a folder for the user's data, as the
     system has it.
     """
-    given = os.environ.get("SORDINO_MODELS")
+    given = os.environ.get(MODELS_VARIABLE)
     return Path(given) if given else user_data_path("sordino", appauthor=False) / "models"
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 import wave
 from contextlib import contextmanager, suppress
+from importlib.resources import files
 
 import av
 import httpx
@@ -426,6 +427,20 @@ def test_uploads_need_the_token():
             f"{served.http}/v1/denoise", content=wav, headers=header, timeout=DEADLINE
         )
         assert answer.status_code == 200
+
+
+def test_a_model_of_the_users_own_denoises_an_upload(monkeypatch, tmp_path):
+    weights = files("sordino") / "weights"
+    entry = json.loads((weights / "registry.json").read_text())["small"]
+    (tmp_path / "registry.json").write_text(json.dumps({"my-office": entry}))
+    (tmp_path / "small.onnx").write_bytes((weights / "small.onnx").read_bytes())
+    (tmp_path / "small.md").write_text("# my-office\n")
+    monkeypatch.setenv("SORDINO_MODELS", str(tmp_path))
+    phone = examples.path("phone_8k").read_bytes()
+    with serving() as served:
+        own, small = (post(served, phone, model=model) for model in ("my-office", "small"))
+    assert own.status_code == small.status_code == 200, own.text
+    assert own.content == small.content
 
 
 def test_workers_know_no_secrets(monkeypatch):

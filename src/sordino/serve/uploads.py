@@ -20,7 +20,13 @@ from starlette.types import Receive, Scope, Send
 
 from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE, MAX_WARM_UP
 from sordino.io.formats import EXTENSIONS, RAW_ENCODINGS
-from sordino.model import LIVE_MODEL, RECORDING_MODEL, available_models
+from sordino.model import (
+    LIVE_MODEL,
+    MODELS_VARIABLE,
+    RECORDING_MODEL,
+    available_models,
+    user_models,
+)
 from sordino.serve.admission import Pace
 from sordino.serve.dependencies import State, Voices, state_of
 from sordino.serve.errors import Draining, Refusal
@@ -492,6 +498,8 @@ class Spool:
 
 
 def _environment() -> dict[str, str]:
-    """Return what a worker may know: where programs and libraries are, and no secrets."""
+    """Return what a worker may know: where programs, libraries and models are, and no secrets."""
     kept = ("PATH", "SYSTEMROOT", "TEMP", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
-    return {name: os.environ[name] for name in kept if name in os.environ}
+    known = {name: os.environ[name] for name in kept if name in os.environ}
+    # Found by the server: a worker has no home to look for it in.
+    return known | {MODELS_VARIABLE: str(user_models().absolute())}
