@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
@@ -48,6 +49,7 @@ def main():
     parser.add_argument("--counts", type=int, nargs="*", help="numbers of workers")
     parser.add_argument("--files", type=int, help="how many")
     parser.add_argument("--hours", type=float, default=2.0)
+    parser.add_argument("--pause", type=float, default=0.1, help="seconds of a task of `calls`")
     parser.add_argument("--section", type=float, default=30.0, help="minutes")
     given = parser.parse_args()
     with TemporaryDirectory(prefix="cluster-figures-") as folder:
@@ -57,16 +59,17 @@ def main():
 def workers(folder, given):
     """Denoise the same files with several numbers of workers."""
     files = given.files or 96
+    (folder / "in").mkdir()
     for number, piece in zip(range(files), pieces(8), strict=False):
-        soundfile.write(folder / f"{number:03}.flac", piece, RATE)
+        soundfile.write(folder / "in" / f"{number:03}.flac", piece, RATE)
     hours = files * 8 / 3600
     settings = Settings(given.model).loaded()
     print(f"{files} files of 8 s, {given.model}; {os.cpu_count()} cores, {load()}")
     print("workers  wall s  audio s/s  speed-up  efficiency  processor s/audio hour")
     first = 0.0
     for count in given.counts or (1, 2, 4):
-        works = find_work([str(folder)], str(folder / f"out{count}"))
-        make = Timed(MakeWorker(settings, False, None, str(folder / "sections")))
+        works = find_work([str(folder / "in")], str(folder / f"out{count}"))
+        make = Timed(MakeWorker(settings, False, None, str(folder / "sections")), works[0])
         with connected("local", count), closing(Pool(make, count)) as pool:
             start(pool, count)
             begin = perf_counter()
@@ -94,12 +97,13 @@ def start(pool, count):
 class Timed:
     """Makes a worker that says how many processor seconds a task took."""
 
-    def __init__(self, make):
-        self.make = make
+    def __init__(self, make, first):
+        self.make, self.first = make, first
 
     def __call__(self, device):
-        """Make it on "cpu" or "cuda"."""
+        """Make it on "cpu" or "cuda", and do a file that does not count: much is imported then."""
         do = self.make(device)
+        do(Task(replace(self.first, target=f"{self.first.target}.{os.getpid()}.flac")))
 
         def timed(task):
             begin = process_time()
@@ -112,7 +116,7 @@ class Timed:
 
 def calls(folder, given):
     """Let many workers wait instead of compute: what is left is what the driver can do."""
-    pause = 0.1  # seconds of a task
+    pause = given.pause
     ledger = Ledger(str(folder), {})
     print(f"tasks of {pause} s that wait, in calls of one; {load()}")
     print("workers  calls/s  of what the workers could do  driver s/1,000 calls")

@@ -133,7 +133,7 @@ def found_everywhere(folder: Path) -> None:
     with serving() as served:
         answer = httpx.post(
             f"{served.http}/v1/denoise",
-            params={"model": "my-office", "format": "wav"},
+            params={"model": "my-office", "format": "wav", "warm_up": 5},
             content=phone.read_bytes(),
             timeout=60,
         )
