@@ -207,20 +207,26 @@ class Server:
             return info.default_source_name, info.default_sink_name
 
     def set_default_source(self, name):
+        self._set_default(0, name, self.sources, pulsectl.Pulse.source_default_set)
+
+    def set_default_sink(self, name):
+        self._set_default(1, name, self.sinks, pulsectl.Pulse.sink_default_set)
+
+    def _set_default(self, which, name, devices, choose):
         def accepted():  # PipeWire refuses while it has not told this client of all there is
             with pulsectl.Pulse("test") as pulse, suppress(pulsectl.PulseOperationFailed):
-                pulse.source_default_set(self.sources()[name])
+                choose(pulse, devices()[name])
                 return True
 
         wait_for(accepted, f"leave to make {name} the default")
-        wait_for(lambda: self.defaults()[0] == name, f"{name} as the default")
+        wait_for(lambda: self.defaults()[which] == name, f"{name} as the default")
 
 
 class Player:
     """Plays float32 at 48 kHz into a sink, as any other program does.
 
-    Shape = (samples,), or (samples, channels) with a channel map.  With `repeat` it goes on for
-    as long as it lives.
+    "" is the default sink.  Shape = (samples,), or (samples, channels) with a channel map.  With
+    `repeat` it goes on for as long as it lives.
     """
 
     def __init__(self, sink, sound, channel_map="mono", repeat=False):
@@ -309,7 +315,8 @@ class Listener(Recorder):
 
 
 def _pipe(program, mode, device, latency, channel_map="mono", **pipes):
+    chosen = [f"--device={device}"] if device else []
     return subprocess.Popen(
         [program, mode, "--raw", "--format=float32le", f"--rate={RATE}",
          f"--channels={channel_map.count(',') + 1}", f"--channel-map={channel_map}",
-         f"--latency-msec={latency}", f"--device={device}"], **pipes)  # fmt: skip
+         f"--latency-msec={latency}", *chosen], **pipes)  # fmt: skip

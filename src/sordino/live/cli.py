@@ -103,6 +103,13 @@ def live(
             "--on-demand", help="Open the microphone only while a program records the virtual one."
         ),
     ] = False,
+    echo_cancel: Annotated[
+        bool,
+        typer.Option(
+            "--echo-cancel",
+            help="Take what other programs play out of the microphone (PulseAudio, PipeWire).",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the state as JSON, one line a second.")
     ] = False,
@@ -136,6 +143,7 @@ def live(
         record=record,
         seconds=seconds,
         on_demand=on_demand,
+        echo_cancel=echo_cancel,
         wait=wait or install_service,  # at login the sound server may come later
         sample_rate=rate,
     )

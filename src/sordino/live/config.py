@@ -48,6 +48,8 @@ class Settings:
         wait: at the start, wait for a sound server or for devices of the given names that are
             not there, instead of raising.
         on_demand: take the microphone only while a program records the virtual one.
+        echo_cancel: take out of the microphone what other programs play to the default
+            loudspeaker, by the sound server's canceller.
         sample_rate: at which the engine works and devices are asked to run, in Hz.
 
     Raises:
@@ -72,6 +74,7 @@ class Settings:
     seconds: float | None = None
     wait: bool = False
     on_demand: bool = False
+    echo_cancel: bool = False
     sample_rate: int = 48000
 
     def __post_init__(self) -> None:
@@ -79,6 +82,11 @@ class Settings:
             raise SordinoError(
                 "on_demand is for the virtual microphone: leave out --speaker, --output and "
                 "--no-virtual-mic"
+            )
+        if self.echo_cancel and (self.speaker or self.channel is not None):
+            raise SordinoError(
+                "echo_cancel is for a microphone, of which the server mixes all channels: leave "
+                "out --speaker and --channel"
             )
         checked_strength(self.strength)
         if self.channel is not None and self.channel < 1:

@@ -88,6 +88,8 @@ class AudioIO:
         self._checked = 0.0  # wall-clock time: the only clock that runs on during sleep everywhere
         self._virtual: AbstractContextManager[str] | None = None
         self._virtual_name = ""
+        self._canceller: AbstractContextManager[str] | None = None
+        self._loudspeaker = ""  # that the canceller plays to
 
     def connect(self) -> tuple[Source, Sink]:
         """Open both devices.
@@ -119,6 +121,10 @@ class AudioIO:
         for port in (source, sink):
             if port:
                 port.close()
+        canceller, self._canceller = self._canceller, None
+        if canceller:
+            with suppress(DeviceLost):
+                canceller.__exit__(None, None, None)
 
     def close(self) -> None:
         """Close all and remove the virtual device."""
@@ -165,6 +171,8 @@ class AudioIO:
             before, self.devices = self.devices, self._find()
             if before and _names(before) != _names(self.devices):
                 return "changing over to another device"
+            if self._canceller and self._backend.find_output(None).name != self._loudspeaker:
+                return "changing over to another loudspeaker"
         except (RefusedDeviceError, UnheardError) as error:
             return str(error)
         except DeviceLost as error:
@@ -189,6 +197,15 @@ class AudioIO:
 
     def _open_input(self, name: str, rate: int) -> Source:
         channel = None if self._settings.speaker else self.channel
+        if self._settings.echo_cancel:
+            self._loudspeaker = self._backend.find_output(None).name
+            if name == f"{self._loudspeaker}.monitor":
+                raise RefusedDeviceError(
+                    "the input records the loudspeaker itself, of which all would be cancelled: "
+                    "choose a microphone, or leave out --echo-cancel"
+                )
+            canceller = self._backend.echo_canceller(name, self._loudspeaker)
+            name, self._canceller = canceller.__enter__(), canceller
         return self._backend.open_input(name, rate, channel)
 
     def _find(self) -> tuple[Device, Device]:

@@ -83,4 +83,18 @@ def test_names_that_were_seen(server):
         with pulsectl.Pulse("test") as pulse:
             number = pulse.module_load("module-null-sink", f'sink_name="{name}" channels=1')
         check(server, name)
+        check_canceller_plays_to(server, name)
         server.remove(number)
+
+
+def check_canceller_plays_to(server, name):
+    with closing(choose_backend()) as backend, backend.echo_canceller("room.monitor", name):
+        listed = subprocess.run(["pactl", "list", "modules"], capture_output=True)
+        assert (listed.returncode, listed.stderr) == (0, b"")
+        device = server.sinks()[name].index
+
+        def is_linked():
+            with pulsectl.Pulse("test") as pulse:
+                return device in {stream.sink for stream in pulse.sink_input_list()}
+
+        wait_for(is_linked, f"a stream into {name!r}")

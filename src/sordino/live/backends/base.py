@@ -220,6 +220,22 @@ class Backend(Protocol):
         """
         ...
 
+    def echo_canceller(self, microphone: str, loudspeaker: str) -> AbstractContextManager[str]:
+        """Take out of a microphone what programs play, as long as the context lasts.
+
+        The context's value is the name of the input without the echo.  On leaving, the default
+        devices are as before.
+
+        Args:
+            microphone: name of an input.
+            loudspeaker: name of the output that it hears.
+
+        Raises:
+            DeviceLost: the sound server is not there.
+            SordinoError: this system has no canceller.
+        """
+        ...
+
     def is_heard(self) -> bool:
         """Return whether another program records the virtual microphone.
 

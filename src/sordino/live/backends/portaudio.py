@@ -14,7 +14,7 @@ nothing else: no locks, no allocation, no logging.
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -141,6 +141,13 @@ class PortAudioBackend:
     def virtual_loudspeaker(self, label: str = LOUDSPEAKER) -> Generator[str]:  # noqa: ARG002
         """See `virtual_microphone`."""
         yield cable_end(self._current(), "input", self._cable).name
+
+    def echo_canceller(self, microphone: str, loudspeaker: str) -> AbstractContextManager[str]:  # noqa: ARG002
+        """See `Backend`."""
+        raise SordinoError(
+            "--echo-cancel needs PulseAudio or PipeWire: leave it out, meeting programs have "
+            "cancellers of their own"
+        )
 
     def is_heard(self) -> bool:
         """See `Backend`; a cable does not tell."""

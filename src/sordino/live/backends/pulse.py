@@ -122,6 +122,10 @@ class PulseBackend:
         """See `Backend`."""
         return pulse_server.loudspeaker(label, self._defaults())
 
+    def echo_canceller(self, microphone: str, loudspeaker: str) -> AbstractContextManager[str]:
+        """See `Backend`."""
+        return pulse_server.echo_canceller(microphone, loudspeaker, self._defaults())
+
     def is_heard(self) -> bool:
         """See `Backend`; the level meters of mixers do not count."""
         with connection() as pulse:

@@ -38,10 +38,14 @@ PREFIX = "sordino_"
 SILENCE = "_silence"
 """What the names of silent sinks end with."""
 
+ECHO_SINK, ECHO_SOURCE = f"{PREFIX}echo_canceller", f"{PREFIX}echo_canceller_microphone"
+"""Names of the echo canceller's devices."""
+
 OWNER_PROPERTY = "sordino.owner"
 """Property of all devices and streams that are Sordino's."""
 
 CHECK_SECONDS = 2.0  # between two looks at the default loudspeaker without any news
+DEFAULT_SECONDS = 5.0  # that a server may take to accept a default loudspeaker
 NOTICE_SECONDS = 30.0  # that a notice of a stream that was moved is shown
 
 _MIXER = "org.PulseAudio.pavucontrol"  # its meters record every source
@@ -255,6 +259,56 @@ def loudspeaker(label: str, before: Defaults) -> Generator[str]:
         yield f"{name}.monitor"
 
 
+@contextmanager
+def echo_canceller(source: str, sink: str, before: Defaults) -> Generator[str]:
+    """Have WebRTC's echo canceller; the value is the name of the source without the echo.
+
+    The canceller takes away what is played into a sink that it makes, which plays on into the
+    real one.  That sink is the default one meanwhile, so that other programs use it.
+
+    Args:
+        source: name of the microphone.
+        sink: name of the loudspeaker.
+        before: the default devices to go back to.
+
+    Raises:
+        DeviceLost: the server does not answer.
+        SordinoError: another process has a canceller, or the server has none.
+    """
+    mark = _mark(before)
+    label = 'device.description="Sordino Echo Canceller'
+    # The rest of WebRTC's audio processing is off: gains would move the microphone's volume.
+    arguments = (
+        f"sink_name={ECHO_SINK} source_name={ECHO_SOURCE} source_master={source} "
+        f'sink_master={sink} {_FORMAT} aec_method=webrtc aec_args="analog_gain_control=0 '
+        'digital_gain_control=0 noise_suppression=0 high_pass_filter=0" '
+        f"sink_properties='{label}\" {mark}' source_properties='{label} (microphone)\" {mark}'"
+    )
+    with _having((ECHO_SINK, "module-echo-cancel", arguments)):
+        _make_default(ECHO_SINK)
+        yield ECHO_SOURCE
+
+
+def _quoted(name: str) -> str:
+    """Return a name, which on PipeWire may hold anything, as an argument of a module."""
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _make_default(sink: str) -> None:
+    end = time.monotonic() + DEFAULT_SECONDS
+    while time.monotonic() < end:
+        with connection() as pulse:
+            found = [each for each in pulse.sink_list() if each.name == sink]
+            # PipeWire refuses while it has not told this client of all there is.
+            with suppress(pulsectl.PulseOperationFailed):
+                if found:
+                    pulse.sink_default_set(found[0])
+                    return
+        time.sleep(0.05)
+    raise DeviceLost("the sound server does not make the echo canceller's loudspeaker the default")
+
+
 def is_heard(pulse: pulsectl.Pulse, label: str) -> bool:
     """Return whether a program that is not this one, nor a level meter, records a microphone."""
     indices = {source.index for source in pulse.source_list() if source.name == _name(label)}
@@ -313,7 +367,9 @@ def _load(pulse: pulsectl.Pulse, module: str, arguments: str) -> None:
     except pulsectl.PulseError:
         pulse.server_info()  # raises if the server has gone
         if "norewinds=1" not in arguments:
-            raise SordinoError(f"the sound server cannot load its {module}: install it") from None
+            raise SordinoError(
+                f"the sound server cannot load its {module}: install it, with all that it needs"
+            ) from None
         _load(pulse, module, arguments.replace("norewinds=1", ""))
 
 

@@ -1,0 +1,100 @@
+"""`--echo-cancel` with the real cancellers of PulseAudio and PipeWire."""
+
+import signal
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from sordino.errors import SordinoError
+from sordino.live.backends import choose_backend
+from sordino.live.config import Settings
+from support.meeting import NAME, command, live, own_modules
+from support.sound_servers import RATE, Listener, Player, Server, wait_for
+from support.speech import example
+
+ECHO = "sordino_echo_canceller"
+
+
+@pytest.fixture(params=["pulseaudio", "pipewire"])
+def room(request):
+    """Run a server whose microphone hears its loudspeaker."""
+    with Server(request.param) as server:
+        server.add_room("loudspeaker")
+        server.add_room("room")
+        server.add_microphone("microphone", "room")
+        way = "source=loudspeaker.monitor sink=room latency_msec=40 rate=48000 channels=1"
+        server.load("module-loopback", way, "room")
+        server.set_default_source("microphone")
+        server.set_default_sink("loudspeaker")
+        yield server
+
+
+def level_db(sound):
+    return 10 * np.log10(np.mean(sound**2) + 1e-12)
+
+
+def test_what_others_say_does_not_come_back(room):
+    voice = np.tile(0.5 * example("clean"), 4)  # of the other end, which has no noise to take
+    with live(echo_cancel=True, strength=0.0):
+        wait_for(lambda: room.defaults()[1] == ECHO, "the canceller as the default loudspeaker")
+        assert room.defaults()[0] == "microphone"
+        with Listener("microphone") as before, Listener(NAME) as after, Player("", voice):
+            wait_for(lambda: len(after.sound) > len(voice), "the sound's end")
+            learnt = slice(len(voice) // 2, None)  # it adapts to the room
+            echo, rest = (level_db(each.sound[learnt]) for each in (before, after))
+            print(f"echo {echo:.1f} dB, what is left of it {rest:.1f} dB")
+        assert echo > -45
+        assert rest < echo - 5
+    assert room.defaults() == ("microphone", "loudspeaker")
+    assert not own_modules(room)
+
+
+def test_the_own_voice_is_kept(room):
+    voice = 0.5 * example("clean")
+    with (
+        live(echo_cancel=True, strength=0.0),
+        Listener("microphone") as before,
+        Listener(NAME) as after,
+        Player("room", voice),
+    ):
+        wait_for(lambda: len(after.sound) > len(voice) + RATE, "the sound's end")
+        assert abs(level_db(after.sound) - level_db(before.sound)) < 3
+
+
+def test_another_loudspeaker_is_followed(room):
+    room.add_room("headphones")
+    with live(echo_cancel=True):
+        wait_for(lambda: room.defaults()[1] == ECHO, "the canceller as the default loudspeaker")
+        room.set_default_sink("headphones")
+        wait_for(
+            lambda: any("sink_master=headphones" in each for _, each in room.modules()),
+            "a canceller for the headphones",
+        )
+        wait_for(lambda: room.defaults()[1] == ECHO, "the canceller as the default loudspeaker")
+    assert room.defaults()[1] == "headphones"
+
+
+def test_a_killed_program_leaves_no_canceller(room):
+    with command("--echo-cancel") as process:
+        assert room.defaults()[1] == ECHO
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with closing(choose_backend()) as backend:
+        assert ECHO in backend.clean_up()
+    wait_for(lambda: room.defaults() == ("microphone", "loudspeaker"), "the defaults from before")
+
+
+def test_the_loudspeaker_itself_is_no_microphone(room):
+    with (
+        pytest.raises(SordinoError, match="leave out --echo-cancel"),
+        live(input="loudspeaker.monitor", echo_cancel=True),
+    ):
+        pass
+    assert not own_modules(room)
+
+
+def test_what_does_not_go_with_it_is_refused():
+    for options in ({"speaker": True}, {"channel": 2}):
+        with pytest.raises(SordinoError, match="leave out --speaker and --channel"):
+            Settings(echo_cancel=True, **options)
