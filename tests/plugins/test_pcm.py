@@ -108,6 +108,9 @@ def test_frames_may_end_inside_a_sample(sizes, channels):
         {"strength": float("nan")},
         {"attenuation_limit_db": -1},
         {"attenuation_limit_db": "x"},
+        {"enabled": "no"},
+        {"enabled": 0},
+        {"enabled": None},
     ],
 )
 def test_settings_out_of_range_are_refused(settings):

@@ -237,7 +237,11 @@ def test_control_frames_switch_and_turn_the_filter():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"strength": 2}, "strength is 2"), ({"volume": 1}, "unknown setting in .'volume'")],
+    [
+        ({"strength": 2}, "strength is 2"),
+        ({"volume": 1}, "unknown setting in .'volume'"),
+        ({"enabled": "no"}, "enabled is 'no': expected True or False"),
+    ],
 )
 def test_a_wrong_setting_is_reported_and_changes_nothing(settings, message):
     sound = (noise(RATE) * 32768).astype("<i2")

@@ -11,6 +11,7 @@ import numpy as np
 
 from sordino.arrays import to_int16
 from sordino.denoiser import Denoiser
+from sordino.errors import SordinoError
 from sordino.levels import checked_attenuation_limit, checked_strength
 from sordino.model import Model, load_model
 from sordino.voice import EVERYBODY, VoiceChoice, check_voice_options, load_voice_model
@@ -39,6 +40,8 @@ class StreamControls:
     def __post_init__(self) -> None:
         checked_strength(self.strength)
         checked_attenuation_limit(self.attenuation_limit_db)
+        if not isinstance(self.enabled, bool):  # "no" would be true
+            raise SordinoError(f"enabled is {self.enabled!r}: expected True or False")
 
 
 class PcmStream:

@@ -88,6 +88,7 @@ def test_names_that_were_seen(server):
 
 
 def check_canceller_plays_to(server, name):
+    make_default(server, "room")  # where a stream goes whose device is not understood
     with closing(choose_backend()) as backend, backend.echo_canceller("room.monitor", name):
         listed = subprocess.run(["pactl", "list", "modules"], capture_output=True)
         assert (listed.returncode, listed.stderr) == (0, b"")

@@ -279,8 +279,8 @@ def echo_canceller(source: str, sink: str, before: Defaults) -> Generator[str]:
     label = 'device.description="Sordino Echo Canceller'
     # The rest of WebRTC's audio processing is off: gains would move the microphone's volume.
     arguments = (
-        f"sink_name={ECHO_SINK} source_name={ECHO_SOURCE} source_master={source} "
-        f'sink_master={sink} {_FORMAT} aec_method=webrtc aec_args="analog_gain_control=0 '
+        f"sink_name={ECHO_SINK} source_name={ECHO_SOURCE} source_master={_quoted(source)} "
+        f'sink_master={_quoted(sink)} {_FORMAT} aec_method=webrtc aec_args="analog_gain_control=0 '
         'digital_gain_control=0 noise_suppression=0 high_pass_filter=0" '
         f"sink_properties='{label}\" {mark}' source_properties='{label} (microphone)\" {mark}'"
     )
