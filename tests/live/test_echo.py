@@ -69,7 +69,7 @@ def test_another_loudspeaker_is_followed(room):
         wait_for(lambda: room.defaults()[1] == ECHO, "the canceller as the default loudspeaker")
         room.set_default_sink("headphones")
         wait_for(
-            lambda: any("sink_master=headphones" in each for _, each in room.modules()),
+            lambda: any('sink_master="headphones"' in each for _, each in room.modules()),
             "a canceller for the headphones",
         )
         wait_for(lambda: room.defaults()[1] == ECHO, "the canceller as the default loudspeaker")

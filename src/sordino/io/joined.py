@@ -1,7 +1,7 @@
 """Recordings that were joined end to end in one file, as `cat a.ogg b.ogg` does.
 
-Chained Ogg and joined FLAC are read recording by recording, so that each may have a rate and
-channels of its own.  What cannot be read behind a first recording is said.
+Chained Ogg and joined FLAC, WavPack and TTA are read recording by recording, so that each may have
+a rate and channels of its own.  What cannot be read behind a first recording is said.
 """
 
 import mmap
@@ -21,6 +21,7 @@ from sordino.resample import Resampler
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")  # of its header
 _LEAST_BYTES = 64  # of another recording
+_WAVPACK_INITIAL = 0x800  # flag of the first block of some samples; others add channels
 
 
 class Part(NamedTuple):
@@ -31,7 +32,7 @@ class Part(NamedTuple):
 
 
 def recordings_in(file: BinaryIO, head: bytes, size: int) -> list[Part]:
-    """Find the recordings that follow each other in an Ogg or FLAC file.
+    """Find the recordings that follow each other in an Ogg, FLAC, WavPack or TTA file.
 
     Args:
         file: opened for reading.
@@ -42,9 +43,8 @@ def recordings_in(file: BinaryIO, head: bytes, size: int) -> list[Part]:
         One part, the whole file, where it is of another format or nothing is joined to it.
     """
     begins = [0]
-    if head[:4] in (b"OggS", b"fLaC"):
+    if following := _FOLLOWING.get(head[:4]):
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            following = _next_ogg if head[:4] == b"OggS" else _next_flac
             while (begin := following(data, begins[-1])) > 0:
                 begins.append(begin)
     return [Part(*each) for each in zip(begins, [*begins[1:], size], strict=True)]
@@ -88,8 +88,6 @@ def _second_header(data: mmap.mmap, head: bytes) -> int:
     if head[:4] == b".snd":
         begin = int.from_bytes(data[4:8], "big") + int.from_bytes(data[8:12], "big")
         return begin if data[begin : begin + 4] == b".snd" else 0
-    if head[:4] == b"TTA1":
-        return max(data.find(b"TTA1\1\0", 4), 0)
     if data[:16] == _ASF:
         return max(data.find(_ASF, 16), 0)
     return 0
@@ -133,6 +131,29 @@ def _next_ogg(data: mmap.mmap, begin: int) -> int:
 def _next_flac(data: mmap.mmap, begin: int) -> int:
     found = [data.find(mark, begin + 4) for mark in (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")]
     return min((each for each in found if each > 0), default=-1)
+
+
+def _next_wavpack(data: mmap.mmap, begin: int) -> int:
+    """Walk over the blocks; the first one of a recording has the index 0."""
+    position = begin
+    while (position := data.find(b"wvpk", position)) >= 0:
+        header = data[position : position + 32]
+        if len(header) < 32 or not 0x402 <= int.from_bytes(header[8:10], "little") <= 0x410:
+            position += 4  # these letters by chance, or a cut block
+            continue
+        index, samples, flags = (int.from_bytes(header[n : n + 4], "little") for n in (16, 20, 24))
+        if position > begin and samples and index == 0 and flags & _WAVPACK_INITIAL:
+            return position
+        position += 8 + int.from_bytes(header[4:8], "little")
+    return -1
+
+
+def _next_tta(data: mmap.mmap, begin: int) -> int:
+    return data.find(b"TTA1\1\0", begin + 4)
+
+
+_FOLLOWING = {b"OggS": _next_ogg, b"fLaC": _next_flac, b"wvpk": _next_wavpack, b"TTA1": _next_tta}
+"""First bytes -> function that finds the recording after the one that begins at an offset."""
 
 
 class JoinedSource:

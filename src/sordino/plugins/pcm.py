@@ -40,8 +40,9 @@ class StreamControls:
     def __post_init__(self) -> None:
         checked_strength(self.strength)
         checked_attenuation_limit(self.attenuation_limit_db)
-        if not isinstance(self.enabled, bool):  # "no" would be true
-            raise SordinoError(f"enabled is {self.enabled!r}: expected True or False")
+        enabled: object = self.enabled
+        if not isinstance(enabled, bool):  # "no" would be true
+            raise SordinoError(f"enabled is {enabled!r}: expected True or False")
 
 
 class PcmStream:
