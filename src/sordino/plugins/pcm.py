@@ -40,9 +40,12 @@ class StreamControls:
     def __post_init__(self) -> None:
         checked_strength(self.strength)
         checked_attenuation_limit(self.attenuation_limit_db)
-        enabled: object = self.enabled
-        if not isinstance(enabled, bool):  # "no" would be true
-            raise SordinoError(f"enabled is {enabled!r}: expected True or False")
+        _check_enabled(self.enabled)
+
+
+def _check_enabled(value: object) -> None:
+    if not isinstance(value, bool):  # "no" would count as true
+        raise SordinoError(f"enabled is {value!r}: expected True or False")
 
 
 class PcmStream:
