@@ -36,16 +36,21 @@ def level_db(sound):
 
 def test_what_others_say_does_not_come_back(room):
     voice = np.tile(0.5 * example("clean"), 4)  # of the other end, which has no noise to take
+    learnt = slice(len(voice) // 2, len(voice))  # it adapts to the room
+
+    def cancelled_db():
+        with Listener("microphone") as before, Listener(NAME) as after, Player("", voice):
+            wait_for(lambda: len(after.sound) > len(voice), "the sound's end")
+            echo, rest = (level_db(each.sound[learnt]) for each in (before, after))
+        print(f"echo {echo:.1f} dB, what is left of it {rest:.1f} dB")
+        assert echo > -45
+        return echo - rest
+
     with live(echo_cancel=True, strength=0.0):
         wait_for(lambda: room.defaults()[1] == ECHO, "the canceller as the default loudspeaker")
         assert room.defaults()[0] == "microphone"
-        with Listener("microphone") as before, Listener(NAME) as after, Player("", voice):
-            wait_for(lambda: len(after.sound) > len(voice), "the sound's end")
-            learnt = slice(len(voice) // 2, None)  # it adapts to the room
-            echo, rest = (level_db(each.sound[learnt]) for each in (before, after))
-            print(f"echo {echo:.1f} dB, what is left of it {rest:.1f} dB")
-        assert echo > -45
-        assert rest < echo - 5
+        # A busy server moves the echo about, to which it then has to adapt again.
+        assert undisturbed(cancelled_db, lambda db: db > 6) > 6
     assert room.defaults() == ("microphone", "loudspeaker")
     assert not own_modules(room)
 
