@@ -34,6 +34,18 @@ def test_results_are_read_again_and_merged(tmp_path):
     assert [(row["source"], row["size"]) for row in work] == [("a.wav", 3)]
 
 
+def test_rows_are_written_some_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("sordino.cluster.ledger.FLUSH_ROWS", 3)
+    ledger = Ledger(str(tmp_path), OPTIONS)
+    ledger.write_work([Work(f"{n}.wav", f"out/{n}.wav") for n in range(8)])
+    for n in range(8):
+        ledger.add(Result(str(n)))
+    ledger.end()
+    for file in (tmp_path / "work.parquet", *(tmp_path / "results").iterdir()):
+        parts = pyarrow.parquet.ParquetFile(file).metadata
+        assert (parts.num_rows, parts.num_row_groups) == (8, 3)
+
+
 def test_what_was_not_flushed_is_lost_and_nothing_else(tmp_path):
     folder = str(tmp_path)
     ledger = Ledger(folder, OPTIONS)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from io import BytesIO
+from itertools import islice
 from secrets import token_hex
 from time import monotonic
 from typing import Any, Literal, NamedTuple, cast
@@ -143,11 +144,11 @@ class Ledger:
 
     def write_work(self, works: Iterable[Work]) -> None:
         """Write down the work list."""
-        rows = [
+        rows = (
             {"id": w.id, "source": w.source, "target": w.target, "kind": w.kind, "size": w.size}
             for w in works
-        ]
-        self._write("work.parquet", _pa.Table.from_pylist(rows, _WORK))
+        )
+        self._write("work.parquet", rows, _WORK)
 
     def add(self, result: Result) -> None:
         """Note a result; it is written within seconds."""
@@ -173,7 +174,7 @@ class Ledger:
     def _merge(self) -> None:
         before = self._parts()
         if len(before) > 1:
-            self._write_results(list(self.results.values()))
+            self._write_results(self.results.values())
             for part in before:
                 storage.remove(part)
 
@@ -190,10 +191,9 @@ class Ledger:
                 found += [Result(**row) for row in rows]
         return iter(sorted(found, key=lambda each: each.time))
 
-    def _write_results(self, results: Sequence[Result]) -> None:
+    def _write_results(self, results: Iterable[Result]) -> None:
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{token_hex(4)}.parquet"
-        table = _pa.Table.from_pylist([asdict(each) for each in results], _RESULTS)
-        self._write(f"results/{name}", table)
+        self._write(f"results/{name}", (asdict(each) for each in results), _RESULTS)
 
     def _write_run(self, has_ended: bool) -> None:
         run = {"options": self._options, "overwrites": self.overwrites, "has_ended": has_ended}
@@ -201,10 +201,16 @@ class Ledger:
         with storage.explained(address), storage.stored(address) as path:
             path.write_text(json.dumps(run, indent=2), encoding="utf-8")
 
-    def _write(self, name: str, table: Any) -> None:
+    def _write(self, name: str, rows: Iterator[dict[str, Any]], schema: Any) -> None:
+        """Write rows, only some of which are in memory at a time."""
         address = storage.joined(self.folder, name)
-        with storage.explained(address), storage.stored(address) as path:
-            _parquet.write_table(table, path)
+        with (
+            storage.explained(address),
+            storage.stored(address) as path,
+            _parquet.ParquetWriter(path, schema) as writer,
+        ):
+            while some := list(islice(rows, FLUSH_ROWS)):
+                writer.write_table(_pa.Table.from_pylist(some, schema))
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
