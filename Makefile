@@ -12,8 +12,9 @@ DEVICES := tests/live tests/plugins tests/web
 TRAINING := $(foreach each,train evaluate corpora,tests/$(each) src/sordino/$(each))
 EXAMPLE := src/sordino/examples/noisy/office_48k.flac
 
-# `make test-tools` needs these, too: a proxy, a TURN server and what the bundlers run on.
-TOOLS := nginx-light coturn $(if $(shell command -v npm),,nodejs npm)
+# `make test-tools` needs these, too: a proxy, a TURN server, what builds the container image, and what
+# the bundlers run on.
+TOOLS := nginx-light coturn buildah debootstrap $(if $(shell command -v npm),,nodejs npm)
 
 .PHONY: help demo test test-devices test-rest test-training test-tools test-programs test-cluster coverage lint docs web release-dry clean
 
