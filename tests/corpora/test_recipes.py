@@ -45,6 +45,7 @@ def run(name: str, folder: Path, **changes: str) -> Path:
     return path.with_suffix(".onnx")
 
 
+@pytest.mark.slow
 def test_voicebank_demand(home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = home / "data"
@@ -68,6 +69,7 @@ def dns5(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_dns5(dns5, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sordino("shard", "dns5", "-d", dns5 / "data", "--out", "shards/dns5")
@@ -76,6 +78,7 @@ def test_dns5(dns5, tmp_path, monkeypatch):
     assert np.isfinite(Denoiser(model, RATE).feed(np.zeros(RATE, np.float32))).all()
 
 
+@pytest.mark.slow
 def test_voice_dns5(dns5, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sordino("shard", "dns5", "-d", dns5 / "data", "--out", "shards/dns5")

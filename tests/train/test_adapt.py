@@ -96,6 +96,7 @@ def adapt(office, untrained, out, *more: object):
     return CliRunner().invoke(app, [str(each) for each in [*common, *more]])
 
 
+@pytest.mark.slow
 def test_a_better_model_is_installed_and_found_by_name(office, untrained, models, tmp_path):
     result = adapt(
         office, untrained, tmp_path, "--steps", 30, "--check-every", 10, "--learning-rate", 1e-2
@@ -144,6 +145,7 @@ def found_everywhere(folder: Path) -> None:
     assert agreement_db(expected[5 * rate :], by_file[5 * rate :]) > 30  # files are warmed up
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_better_is_refused(office, untrained, models, tmp_path):
     result = adapt(
         office, untrained, tmp_path, "--steps", 2, "--check-every", 1, "--learning-rate", 1e-9
@@ -155,6 +157,7 @@ def test_a_model_that_is_not_better_is_refused(office, untrained, models, tmp_pa
     assert (tmp_path / "my-office" / "my-office.onnx").exists()
 
 
+@pytest.mark.slow
 def test_the_best_weights_count_not_the_last(office, untrained, tmp_path):
     # At this rate the network diverges: the held-out loss says so, and training ends early.
     split_sounds(office, None, tmp_path / "data")

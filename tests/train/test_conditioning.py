@@ -148,6 +148,7 @@ def test_a_network_without_a_target_stays_format_1(tmp_path: Path) -> None:
     assert "target" not in {each.name for each in onnx.load(tmp_path / "test.onnx").graph.output}
 
 
+@pytest.mark.slow
 def test_a_step_costs_at_most_three_tenths_more(tmp_path: Path) -> None:
     net = UNet(load_recipe(RECIPE).network)
     macs = load_model(exported(net, tmp_path)).info.macs_per_second

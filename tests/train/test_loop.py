@@ -58,6 +58,7 @@ def start(
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_the_loss_falls(recipe: Recipe, tmp_path: Path) -> None:
     long = with_loop(recipe, steps=24, warmup=3, learning_rate=1e-2)
     train(long, tmp_path)
@@ -65,6 +66,7 @@ def test_the_loss_falls(recipe: Recipe, tmp_path: Path) -> None:
     assert sum(values[-6:]) < 0.9 * sum(values[:6])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "soap"])
 def test_a_resumed_run_goes_the_way_of_an_unbroken_one(
     recipe: Recipe, tmp_path: Path, optimizer: str
@@ -93,6 +95,7 @@ def test_a_run_goes_on_with_another_optimizer(
     assert any(name.startswith("Q0.") for name in saved.part("adam")) == (second == "soap")
 
 
+@pytest.mark.slow
 def test_two_processes_follow_one_with_the_doubled_batch(recipe: Recipe, tmp_path: Path) -> None:
     with start(with_loop(recipe, threads=1), tmp_path / "two", processes=2) as two:
         errors = two.communicate(timeout=180)[1]
@@ -117,6 +120,7 @@ def test_gradients_that_are_added_up_are_those_of_the_whole_batch(
         torch.testing.assert_close(theirs.part("network")[name], weight, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the ranks in /proc")
 def test_a_killed_rank_costs_nothing_but_time_on_one_process_or_two(
     recipe: Recipe, tmp_path: Path
@@ -191,6 +195,7 @@ def test_a_checkpoint_of_an_earlier_version_goes_on(recipe: Recipe, tmp_path: Pa
     assert load_checkpoint(train(recipe, tmp_path)).progress.step == recipe.train.steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_saves(recipe: Recipe, tmp_path: Path, number: signal.Signals) -> None:
     with start(with_loop(recipe, steps=100_000), tmp_path / "run") as process:

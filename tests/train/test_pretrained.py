@@ -39,6 +39,7 @@ def test_exporting_beside_a_run_leaves_it_resumable(trained: Path, tmp_path: Pat
     assert load_pretrained(path.with_suffix(".onnx")).part("average")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["default", "small"])
 def test_a_packaged_model_is_the_same_when_it_is_exported_again(name: str, tmp_path: Path) -> None:
     export_checkpoint(load_pretrained(name), tmp_path / "again.onnx", "1")

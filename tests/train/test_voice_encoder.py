@@ -51,6 +51,7 @@ def tiny(recipe: Recipe, tmp_path: Path) -> Recipe:
     )
 
 
+@pytest.mark.slow
 def test_it_learns_from_the_teacher_and_its_export_is_the_network(
     tiny: Recipe, tmp_path: Path
 ) -> None:

@@ -79,6 +79,7 @@ def test_never_falling_back_still_tells_that_the_voice_is_missing(model):
     assert level_db(left[-RATE:]) < level_db(HIGH) - 55
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(sizes=block_sizes(3000), voices=st.sampled_from([[0], [0, 1]]))
 def test_blocks_of_any_size_give_the_same(sizes, voices):
