@@ -20,7 +20,6 @@ from support.served import DEADLINE, TOKEN
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("buildah", "debootstrap")
-MIRROR = "http://deb.debian.org/debian"
 pytestmark = [
     pytest.mark.tools,
     pytest.mark.slow,
@@ -66,12 +65,17 @@ def buildah(storage):
 def base(folder, buildah):
     """A small Debian with Python, since no registry is asked for an image."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    command = ["debootstrap", "--variant=minbase", f"--include={version}-venv,python3"]
+    asked = ("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)")
+    sources = [line.split() for line in run(*asked).splitlines()]
+    mirror, release = next(each for each in sources if "-" not in each[1])  # this machine's own
+    command = ["debootstrap", "--variant=minbase", f"--include={version}-venv,python3-distutils"]
     done = subprocess.run(
-        [*command, "bookworm", str(folder / "debian"), MIRROR], capture_output=True, text=True
+        [*command, release, str(folder / "debian"), mirror], capture_output=True, text=True
     )
     if done.returncode:  # no mirror can be reached, or nothing may be mounted here
         pytest.skip(f"debootstrap: {done.stdout[-200:]}")
+    shutil.rmtree(folder / "debian" / "dev")  # a device that is copied as a file never ends
+    (folder / "debian" / "dev").mkdir()
     container = buildah("from", "scratch").strip()
     buildah("add", container, folder / "debian", "/")
     buildah("commit", "--rm", container, "base")
