@@ -30,6 +30,10 @@ def test_an_exported_model_gives_its_weights_back(
     assert read.part("average").keys() == wanted.keys()
     for name, weight in read.part("average").items():
         torch.testing.assert_close(weight, wanted[name], rtol=0, atol=0)
+    usual = tmp_path / "usual"
+    usual.touch()
+    for suffix in (".onnx", ".safetensors"):  # others may read them as they read any new file
+        assert (tmp_path / "m").with_suffix(suffix).stat().st_mode == usual.stat().st_mode
 
 
 def test_exporting_beside_a_run_leaves_it_resumable(trained: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from sordino.errors import SordinoError
@@ -87,7 +87,8 @@ def _write(
 ) -> None:
     kept = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with atomic_write(path) as part:
-        save_file(kept, part, {"sordino": json.dumps({"recipe": recipe, **asdict(progress)})})
+        about = {"sordino": json.dumps({"recipe": recipe, **asdict(progress)})}
+        part.write_bytes(save(kept, about))  # `save_file` lets nobody but the owner read it
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
