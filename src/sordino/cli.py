@@ -19,6 +19,7 @@ from sordino.commands import (
     VoiceOption,
     examples,
     needing,
+    read_time,
 )
 from sordino.errors import SordinoError, with_whole_addresses
 
@@ -305,8 +306,8 @@ def denoise(
         attenuation_limit,
         warm_up,
         loudness,
-        _seconds("--from", begin),
-        None if end is None else _seconds("--to", end),
+        read_time("--from", begin),
+        None if end is None else read_time("--to", end),
         channel,
         track,
         load_voices(voice),
@@ -396,17 +397,6 @@ def _workers(jobs: str) -> int:
     if not jobs.isdecimal() or int(jobs) < 1:
         raise typer.BadParameter(f"{jobs!r} is neither a number of 1 or more nor auto")
     return int(jobs)
-
-
-def _seconds(option: str, time: str) -> float:
-    """Read a time such as 90, 1:30 or 0:01:30.5."""
-    try:
-        parts = [float(each) for each in time.split(":")]
-    except ValueError:
-        parts = []
-    if not 1 <= len(parts) <= 3 or not all(0 <= each < float("inf") for each in parts):
-        raise SordinoError(f"{option} {time} is no time: write seconds (90) or 0:01:30")
-    return sum(each * 60**place for place, each in enumerate(reversed(parts)))
 
 
 @app.command()

@@ -257,3 +257,25 @@ def _lacking(command: str, extra: str, error: ModuleNotFoundError) -> Exception:
     if error.name is None or error.name.startswith("sordino"):
         return error  # a bug in Sordino: nothing that the user could install
     return SordinoError(f"`{command}` needs the package {error.name}: {install_command(extra)}")
+
+
+def read_time(option: str, time: str) -> float:
+    """Read a time such as 90, 1:30 or 0:01:30.5.
+
+    Args:
+        option: that it was given to, for messages.
+        time: as it was written.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        SordinoError: it is no time.
+    """
+    try:
+        parts = [float(each) for each in time.split(":")]
+    except ValueError:
+        parts = []
+    if not 1 <= len(parts) <= 3 or not all(0 <= each < float("inf") for each in parts):
+        raise SordinoError(f"{option} {time} is no time: write seconds (90) or 0:01:30")
+    return sum(each * 60**place for place, each in enumerate(reversed(parts)))

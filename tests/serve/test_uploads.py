@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 
@@ -410,10 +411,22 @@ def test_words_of_options_in_any_case(served):
 
 def test_no_more_uploads_than_allowed():
     with serving(max_uploads=1, upload_wait_seconds=0.1) as served, served.connect() as sock:
-        head = b"POST /v1/denoise HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\n"
-        sock.sendall(head + b"RIFF")
-        wait_until(lambda: served.state.uploads)
-        answer = post(served, encoded(*speech(seconds=0.1)))
+        head = b"POST /v1/denoise?raw_rate=8000 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        sock.sendall(head + b"Content-Length: 100000000\r\n\r\n")
+        over = threading.Event()
+
+        def keep_up():  # a slow upload would be dropped for those that wait
+            while not over.wait(0.01):
+                sock.sendall(bytes(1600))
+
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(keep_up)
+            try:
+                wait_until(lambda: served.state.uploads)
+                answer = post(served, encoded(*speech(seconds=0.1)))
+            finally:
+                over.set()
+            sending.result()
         assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
         assert int(answer.headers["Retry-After"]) > 0
 
@@ -444,10 +457,9 @@ def test_a_model_of_the_users_own_denoises_an_upload(monkeypatch, tmp_path):
 
 
 def test_workers_know_no_secrets(monkeypatch):
-    from sordino.serve.uploads import _environment
-
     monkeypatch.setenv("SORDINO_TOKEN", TOKEN)
-    assert TOKEN not in json.dumps(_environment())
+    task = Task("wav", "default", 1.0, None, 0.0, None, 1e9, 1 << 40, 1 << 31, 1)
+    assert TOKEN not in json.dumps(task.environment())
 
 
 @pytest.mark.slow

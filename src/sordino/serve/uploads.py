@@ -7,7 +7,6 @@ read.  Neither side waits for the other, and memory stays constant.
 import asyncio
 import json
 import logging
-import os
 import sys
 from contextlib import suppress
 from tempfile import SpooledTemporaryFile
@@ -20,17 +19,11 @@ from starlette.types import Receive, Scope, Send
 
 from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE, MAX_WARM_UP
 from sordino.io.formats import EXTENSIONS, RAW_ENCODINGS
-from sordino.model import (
-    LIVE_MODEL,
-    MODELS_VARIABLE,
-    RECORDING_MODEL,
-    available_models,
-    user_models,
-)
+from sordino.model import LIVE_MODEL, RECORDING_MODEL, available_models
 from sordino.serve.admission import Pace
 from sordino.serve.dependencies import State, Voices, state_of
 from sordino.serve.errors import Draining, Refusal
-from sordino.serve.worker import ENROL, MAX_CHANNELS, VARIABLE, Task
+from sordino.serve.worker import ENROL, MAX_CHANNELS, Task
 
 MAX_STDERR = 1 << 14  # bytes of a worker's standard error that are kept
 PIECE_BYTES = 1 << 16
@@ -270,7 +263,7 @@ class Upload(Response):
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**_environment(), VARIABLE: task.to_json()},
+            env=task.environment(),
         )
         work = (
             self._pump_body(), self._collect_output(), self._collect_stderr(), self._limit_time(),
@@ -495,11 +488,3 @@ class Spool:
             self._file.seek(0)
             self._file.truncate()
         return data
-
-
-def _environment() -> dict[str, str]:
-    """Return what a worker may know: where programs, libraries and models are, and no secrets."""
-    kept = ("PATH", "SYSTEMROOT", "TEMP", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
-    known = {name: os.environ[name] for name in kept if name in os.environ}
-    # Found by the server: a worker has no home to look for it in.
-    return known | {MODELS_VARIABLE: str(user_models().absolute())}

@@ -29,6 +29,7 @@ from sordino.batch.track import Settings, TrackDenoiser
 from sordino.errors import SordinoError
 from sordino.io.audiofile import Sink, explain, open_sink, open_source
 from sordino.io.formats import RawFormat, SoundInfo
+from sordino.model import MODELS_VARIABLE, user_models
 from sordino.voice import Voice, voices_from_texts
 
 try:
@@ -89,6 +90,16 @@ class Task:
         Not for its arguments: every user of the machine can read those, and voices are private.
         """
         return json.dumps(asdict(self))
+
+    def environment(self) -> dict[str, str]:
+        """Return what its process may know: this task, and where programs and models are.
+
+        No secret of the server's is in it.
+        """
+        kept = ("PATH", "SYSTEMROOT", "TEMP", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
+        known = {name: os.environ[name] for name in kept if name in os.environ}
+        models = str(user_models().absolute())  # it has no home folder to look for them in
+        return known | {MODELS_VARIABLE: models, VARIABLE: self.to_json()}
 
     @classmethod
     def from_json(cls, text: str) -> "Task":
