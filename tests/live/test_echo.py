@@ -10,7 +10,15 @@ from sordino.errors import SordinoError
 from sordino.live.backends import choose_backend
 from sordino.live.config import Settings
 from support.meeting import NAME, command, live, own_modules
-from support.sound_servers import RATE, Listener, Player, Server, undisturbed, wait_for
+from support.sound_servers import (
+    RATE,
+    TIMEOUT,
+    Listener,
+    Player,
+    Server,
+    undisturbed,
+    wait_for,
+)
 from support.speech import example
 
 ECHO = "sordino_echo_canceller"
@@ -34,13 +42,14 @@ def level_db(sound):
     return 10 * np.log10(np.mean(sound**2) + 1e-12)
 
 
+@pytest.mark.slow
 def test_what_others_say_does_not_come_back(room):
     voice = np.tile(0.5 * example("clean"), 4)  # of the other end, which has no noise to take
     learnt = slice(len(voice) // 2, len(voice))  # it adapts to the room
 
     def cancelled_db():
         with Listener("microphone") as before, Listener(NAME) as after, Player("", voice):
-            wait_for(lambda: len(after.sound) > len(voice), "the sound's end")
+            wait_for(lambda: len(after.sound) > len(voice), "the sound's end", 4 * TIMEOUT)
             echo, rest = (level_db(each.sound[learnt]) for each in (before, after))
         print(f"echo {echo:.1f} dB, what is left of it {rest:.1f} dB")
         assert echo > -45
@@ -55,13 +64,19 @@ def test_what_others_say_does_not_come_back(room):
     assert not own_modules(room)
 
 
+@pytest.mark.slow
 def test_the_own_voice_is_kept(room):
     voice = 0.5 * example("clean")
 
     def lost_db():
         with Listener("microphone") as before, Listener(NAME) as after, Player("room", voice):
             enough = len(voice) + RATE
-            wait_for(lambda: min(len(before.sound), len(after.sound)) > enough, "the sound's end")
+            heard = (before, after)
+            wait_for(
+                lambda: min(len(each.sound) for each in heard) > enough,
+                "the sound's end",
+                4 * TIMEOUT,
+            )
             return level_db(before.sound[:enough]) - level_db(after.sound[:enough])
 
     with live(echo_cancel=True, strength=0.0):  # a busy server drops sound in some attempts
