@@ -84,17 +84,8 @@ def base(folder, buildah):
 
 def test_the_image_of_the_wheel_serves(folder, storage, buildah, base):
     buildah(
-        *(
-            "build",
-            "--format",
-            "docker",
-            "--isolation",
-            "chroot",
-            "--build-arg",
-            f"BASE={base}",
-            "--tag",
-            "sordino",
-        ),
+        *("build", "--format", "docker", "--isolation", "chroot", "--tag", "sordino"),
+        *("--build-arg", f"BASE={base}"),
         *("--volume", f"{folder}/wheels:/wheels:ro"),
         *("--volume", f"{folder}/pip.conf:/etc/pip.conf:ro"),
         *("--file", folder / "Containerfile", folder),
@@ -102,16 +93,8 @@ def test_the_image_of_the_wheel_serves(folder, storage, buildah, base):
     container = buildah("from", "sordino").strip()
     image = json.loads(buildah("inspect", container))["OCIv1"]["config"]
     assert image["User"] == "sordino"
-    storage = ("--root", folder / "root", "--runroot", folder / "run", "--storage-driver", "vfs")
-    command = [
-        "buildah",
-        *storage,
-        "run",
-        "--isolation",
-        "chroot",
-        "--env",
-        f"SORDINO_TOKEN={TOKEN}",
-    ]
+    command = ["buildah", *storage, "run", "--isolation", "chroot"]
+    command += ["--env", f"SORDINO_TOKEN={TOKEN}"]
     command += [container, "--", *image["Entrypoint"], "--port", "0"]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
     try:
