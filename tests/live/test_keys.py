@@ -87,7 +87,7 @@ def test_ctrl_c_interrupts():
 
 
 def test_keys_work_again_after_a_stop():
-    with Terminal(COMMAND) as terminal:
+    with Terminal(INTERRUPTED) as terminal:
         end = terminal.expect("works")
         terminal.send(signal.SIGSTOP)
         os.waitpid(terminal.process.pid, os.WUNTRACED)
