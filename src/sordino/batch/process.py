@@ -42,7 +42,7 @@ from sordino.io.decoder import ContainerSource
 from sordino.io.formats import CONTAINERS, EXTENSIONS, VIDEOS, Readable, SoundInfo
 from sordino.io.loudness import LoudnessMeter
 from sordino.io.remux import COVER_NOTES, remux
-from sordino.io.tags import all_tags, complete_tags, has_chapters, has_cover
+from sordino.io.tags import read_metadata
 from sordino.spectrogram import check_plotting
 from sordino.voice import VoiceChoice, load_voices
 
@@ -325,6 +325,7 @@ class _Task:
         is_video = isinstance(source, ContainerSource) and source.has_pictures
         keeps_pictures = job.extension in VIDEOS and not settings.takes_part
         is_file = isinstance(target, Path) and job.source != PIPE and not is_special(job.source)
+        metadata = read_metadata(job.source) if is_file and not job.raw else None
         is_copied = container and not settings.takes_part and (keeps_pictures or not is_video)
         if (
             isinstance(source, ContainerSource)
@@ -335,21 +336,15 @@ class _Task:
             self._notes += remux(source, target, container, encoder, self._track, settings.track)
             has_tags = job.extension in VIDEOS  # FFmpeg has copied them
         else:
-            self._convert(source, target, all_tags(job.source) if is_file else {})
+            self._convert(source, target, metadata.names if metadata else {})
             has_tags = False
             was_chosen = extension_of(job.source) in EXTENSIONS and job.extension not in VIDEOS
             if is_video and not was_chosen:
                 self._notes.append("its pictures are left out: --format mkv keeps them")
-        if isinstance(target, Path) and is_file and not has_tags and not job.raw:
-            lost = complete_tags(job.source, target)
-            if has_cover(job.source):  # it is kept now, or among the lost
+        if isinstance(target, Path) and metadata and not has_tags:
+            if metadata.has_cover:  # it is kept now, or among what `complete` names
                 self._notes = [each for each in self._notes if each not in COVER_NOTES]
-            if lost:
-                self._notes.append(f"{job.extension} cannot hold, so left out: {', '.join(lost)}")
-            # What FFmpeg shows as chapters of a wav are its cue points, which are named above.
-            is_named = "chapters" in lost or "the chunk cue" in lost
-            if not is_named and has_chapters(job.source) and not has_chapters(target):
-                self._notes.append("its chapters are left out")
+            self._notes += metadata.complete(target, job.extension)
         if isinstance(target, Path):
             write_origin(target, _origin(job, settings))
 

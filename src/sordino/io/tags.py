@@ -52,48 +52,69 @@ def kept_tags(tags: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if not key.lower().startswith(_STALE)}
 
 
-def complete_tags(source: Path, target: Path) -> list[str]:
-    """Add to a finished file of sound what it still lacks of the tags of its source.
+@dataclass(frozen=True)
+class Metadata:
+    """What a file of sound holds beside its sound, read once.
 
-    Args:
-        source: file that was read.
-        target: file that was written.
-
-    Returns:
-        What the format of the target cannot hold, in words.
+    Attributes:
+        path: of the file.
+        has_chapters: whether it has chapters, as far as FFmpeg knows them.
     """
-    lost = _copy_chunks(source, target)
-    given = _read(source)
-    if given is None:
-        return lost
-    kept = _read(target)
-    had = kept or _read_by_ffmpeg(target)
-    missing = {key: value for key, value in given.text.items() if key not in had.text}
-    pictures = given.pictures if not had.pictures else []
-    if kept is not None and (missing or pictures):
-        missing, pictures = _write(target, missing, pictures)
-    if pictures:
-        lost.append("cover")
-    return lost + sorted(missing)
+
+    path: Path
+    has_chapters: bool
+    _tags: "_Tags | None"
+
+    @property
+    def names(self) -> dict[str, str]:
+        """All tags under the names that FFmpeg has for them."""
+        text = self._tags.text if self._tags else {}
+        return {_FFMPEG_NAMES.get(key, key): ";".join(each) for key, each in text.items()}
+
+    @property
+    def has_cover(self) -> bool:
+        """Whether there is a picture among the tags."""
+        return self._tags is not None and bool(self._tags.pictures)
+
+    def complete(self, target: Path, extension: str) -> list[str]:
+        """Add to a finished file of sound what it still lacks of this.
+
+        Args:
+            target: file that was written.
+            extension: of its final name.
+
+        Returns:
+            Notes on what is left out.
+        """
+        lost = _copy_chunks(self.path, target) + self._add_tags(target)
+        notes = [f"{extension} cannot hold, so left out: {', '.join(lost)}"] if lost else []
+        # What FFmpeg shows as chapters of a wav are its cue points, a chunk of their own.
+        is_named = "chapters" in lost or "the chunk cue" in lost
+        if self.has_chapters and not is_named and not _has_chapters(target):
+            notes.append("its chapters are left out")
+        return notes
+
+    def _add_tags(self, target: Path) -> list[str]:
+        if self._tags is None:
+            return []
+        kept = _read(target)
+        had = kept or _read_by_ffmpeg(target)
+        missing = {key: value for key, value in self._tags.text.items() if key not in had.text}
+        pictures = self._tags.pictures if not had.pictures else []
+        if kept is not None and (missing or pictures):
+            missing, pictures = _write(target, missing, pictures)
+        return ["cover"] * bool(pictures) + sorted(missing)
 
 
-def all_tags(path: Path) -> dict[str, str]:
-    """Read all tags of a file of sound under the names that FFmpeg has for them."""
-    found = _read(path) or _Tags()
-    return {_FFMPEG_NAMES.get(key, key): ";".join(each) for key, each in found.text.items()}
+def read_metadata(path: Path) -> Metadata:
+    """Read what a file of sound holds beside its sound; damaged tags count as none."""
+    return Metadata(path, _has_chapters(path), _read(path))
 
 
-def has_chapters(path: Path) -> bool:
-    """Whether a file has chapters, as far as FFmpeg knows them."""
+def _has_chapters(path: Path) -> bool:
     with suppress(FFmpegError), av.open(path, metadata_errors="surrogateescape") as container:
         return bool(container.chapters())
     return False
-
-
-def has_cover(path: Path) -> bool:
-    """Whether a file has a picture among its tags."""
-    found = _read(path)
-    return found is not None and bool(found.pictures)
 
 
 @dataclass
