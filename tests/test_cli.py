@@ -92,12 +92,17 @@ def test_options_reach_the_engine(sordino, talk, half, tmp_path):
     for options, gain in (
         ((), 0.5),
         (("--strength", "0"), 1.0),
+        (("--attenuation-limit", "0"), 1.0),
         (("-s", "0.5"), 0.75),
         (("--attenuation-limit", "3"), 1 - 0.5 * (1 - 10 ** (-3 / 20))),
     ):
         target = tmp_path / "y.wav"
-        assert sordino("denoise", talk, "-o", target, "-m", half, "--overwrite", *options)[0] == 0
+        arguments = ("denoise", talk, "-o", target, "-m", half, "--overwrite", *options)
+        code, _, err = sordino(*arguments)
+        assert code == 0
         assert np.abs(soundfile.read(target)[0] - gain * x).max() < 1e-3
+        taken = "none" if gain == 1 else f"{-20 * np.log10(gain):.1f} dB"
+        assert err.endswith(f"noise taken {taken}\n")
 
 
 def test_format(sordino, talk, half):

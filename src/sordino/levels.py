@@ -77,13 +77,14 @@ def noise_taken(taken_db: float | None) -> str:
         taken_db: of `NoiseMeter`; None if there was no sound.
 
     >>> noise_taken(20.44), noise_taken(0.02), noise_taken(None)
-    ('20.4 dB', 'none: the pauses were quiet', 'nothing heard yet')
+    ('20.4 dB', 'none', 'nothing heard yet')
     """
     if taken_db is None:
         return "nothing heard yet"
     if taken_db >= MAX_TAKEN_DB:
         return "all of it"
-    return f"{taken_db:.1f} dB" if taken_db >= 0.05 else "none: the pauses were quiet"
+    # Why is not known here: strength 0, bypass, a sound without noise.
+    return f"{taken_db:.1f} dB" if taken_db >= 0.05 else "none"
 
 
 def checked_strength(value: Any) -> float:

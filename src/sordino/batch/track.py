@@ -16,7 +16,7 @@ from sordino.io.atomic import atomic_write
 from sordino.io.audiofile import Sink, explain, open_source
 from sordino.io.formats import SoundInfo
 from sordino.io.loudness import check_loudness
-from sordino.levels import NoiseMeter
+from sordino.levels import NoiseMeter, noise_taken
 from sordino.model import RECORDING_MODEL, Model, load_model
 from sordino.spectrogram import Spectrogram, check_plotting, draw
 from sordino.voice import AnyVoices, load_voice_model, load_voices
@@ -225,7 +225,7 @@ class TrackDenoiser:
         """Draw what was noisy, what was taken and what is left into a PNG file."""
         facts = [f"{self.sample_rate / 1000:g} kHz", f"model {self._denoiser.model.info.name}"]
         if self.meter.taken_db is not None:
-            facts.append(f"pauses {self.meter.taken_db:.0f} dB quieter")
+            facts.append(f"noise taken {noise_taken(self.meter.taken_db)}")
         draw(path, self._spectrograms, title, " · ".join(facts))
 
     def _warmed_up(self, block: Interleaved) -> Interleaved:

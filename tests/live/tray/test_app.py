@@ -35,12 +35,14 @@ from sordino import examples  # noqa: E402
 from sordino.errors import SordinoError, install_command  # noqa: E402
 from sordino.live.backends import MICROPHONE, choose_backend  # noqa: E402
 from sordino.live.config import Settings  # noqa: E402
+from sordino.live.monitor import Status  # noqa: E402
 from sordino.live.tray import run  # noqa: E402
 from sordino.live.tray.app import Tray  # noqa: E402
 from sordino.live.tray.controller import Controller  # noqa: E402
 from sordino.live.tray.player import COMPARE_SECONDS  # noqa: E402
 from sordino.live.tray.preferences import Preferences  # noqa: E402
 from sordino.live.tray.spectrogram import COLUMNS, ROWS, row_of  # noqa: E402
+from sordino.live.tray.window import facts  # noqa: E402
 from support.file_backend import FileBackend  # noqa: E402
 
 LEVEL = 0.1  # of the tones: -23 dBFS
@@ -115,6 +117,11 @@ def test_says_what_it_does(tray):
     assert tray.icon.toolTip() == "Sordino: the noise is taken out"
     assert re.search(r"latency \d+ ms .*CPU \d+ % .*underruns \d+ .*model default",
                      tray.window.facts.text())  # fmt: skip
+
+
+@pytest.mark.parametrize(("taken", "words"), [(18.24, "18.2 dB"), (-0.3, "none")])
+def test_the_noise_taken_is_in_the_words_of_the_command(taken, words):
+    assert facts(Status(taken_db=taken)).startswith(f"noise taken {words} ")
 
 
 def test_strength_follows_the_slider(tray):

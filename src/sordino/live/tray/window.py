@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from sordino.errors import SordinoError
+from sordino.levels import noise_taken
 from sordino.live.monitor import Status
 from sordino.live.tray.controller import RECORD_SECONDS, Controller
 from sordino.live.tray.enrolment import EnrolmentDialog
@@ -43,7 +44,7 @@ _STATES = {
     "waiting": "waiting",
 }
 _WIDEST = Status(
-    taken_db=99,
+    taken_db=98.9,  # 99 and more is "all of it"
     speech_probability=1,
     latency_seconds=0.1,
     cpu_share=1,
@@ -346,7 +347,7 @@ def facts(status: Status) -> str:
     """Return the figures of a session in one line."""
     taken, speech = status.taken_db, status.speech_probability
     parts = [
-        f"noise −{taken:.0f} dB" if taken is not None else "",
+        f"noise taken {noise_taken(taken)}" if taken is not None else "",
         f"speech {100 * speech:.0f} %" if speech is not None else "",
         f"latency {1000 * status.latency_seconds:.0f} ms",
         f"CPU {100 * status.cpu_share:.0f} %",
