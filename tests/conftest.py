@@ -14,6 +14,13 @@ settings.load_profile("sordino")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items):
+    """Count as slow what starts a sound server, a browser, a cluster or other programs."""
+    for item in items:
+        if any(item.get_closest_marker(each) for each in ("audio", "browser", "cluster", "tools")):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def voices_folder(tmp_path, monkeypatch):
     """Keep the voice profiles of a test, and of what it starts, apart from the user's."""

@@ -300,7 +300,7 @@ def test_a_batch_that_was_interrupted_finishes_the_rest(tmp_path, half, end):
         process.stdout.readline()
     time.sleep(0.5)
     process.send_signal(end)
-    process.wait(timeout=30)
+    process.wait(timeout=120)
     process.communicate()
     killed = end == signal.SIGKILL
     left = names(tmp_path / "out")

@@ -49,7 +49,7 @@ def test_what_others_say_does_not_come_back(room):
 
     def cancelled_db():
         with Listener("microphone") as before, Listener(NAME) as after, Player("", voice):
-            wait_for(lambda: len(after.sound) > len(voice), "the sound's end", 4 * TIMEOUT)
+            wait_for(lambda: len(after.sound) > len(voice), "the sound's end", TIMEOUT)
             echo, rest = (level_db(each.sound[learnt]) for each in (before, after))
         print(f"echo {echo:.1f} dB, what is left of it {rest:.1f} dB")
         assert echo > -45
@@ -75,7 +75,7 @@ def test_the_own_voice_is_kept(room):
             wait_for(
                 lambda: min(len(each.sound) for each in heard) > enough,
                 "the sound's end",
-                4 * TIMEOUT,
+                TIMEOUT,
             )
             return level_db(before.sound[:enough]) - level_db(after.sound[:enough])
 

@@ -14,7 +14,7 @@ from sordino.live.recorder import PART, Recorder, recover
 from support.signals import noise
 
 RATE = 8000
-TIMEOUT = 30  # seconds
+TIMEOUT = 120  # seconds; the machine may be busy
 
 
 def record(folder, sound, seconds=None, block=80):

@@ -84,7 +84,7 @@ def split_zip(members: Mapping[str, bytes], stem: str, folder: Path) -> None:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes(content)
     command = ["zip", "-q", "-r", "-s", "64k", str(folder / f"{stem}.zip"), "."]
-    subprocess.run(command, cwd=source, check=True, timeout=60)
+    subprocess.run(command, cwd=source, check=True, timeout=120)
 
 
 def voicebank_demand(folder: Path) -> None:

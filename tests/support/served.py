@@ -13,7 +13,7 @@ from sordino.serve.server import Server
 from sordino.serve.settings import Settings
 
 TOKEN = "a-token-that-nobody-guesses"
-DEADLINE = 60  # seconds, for whatever should take a moment
+DEADLINE = 180  # seconds, for whatever should take a moment
 
 
 class Served:

@@ -13,7 +13,7 @@ import numpy as np
 import pulsectl
 import pytest
 
-TIMEOUT = 30.0  # seconds to wait for a condition
+TIMEOUT = 120.0  # seconds to wait for a condition; the machine may be busy
 RATE = 48000
 _FORMAT = f"rate={RATE} channels=1 channel_map=mono"
 

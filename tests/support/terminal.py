@@ -11,7 +11,7 @@ import termios
 import threading
 from fcntl import ioctl
 
-TIMEOUT = 30.0  # seconds to wait for a condition
+TIMEOUT = 120.0  # seconds to wait for a condition; the machine may be busy
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

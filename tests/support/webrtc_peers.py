@@ -19,7 +19,7 @@ from sordino.serve.settings import Settings
 RATE = 48000
 FRAME = RATE // 50
 WINDOW = 32  # frames on their way; what the jitter buffers of both sides hold is less
-DEADLINE = 60  # seconds, for whatever should happen within milliseconds
+DEADLINE = 180  # seconds, for whatever should happen within milliseconds
 
 SDP = {"Content-Type": "application/sdp"}
 

@@ -203,7 +203,7 @@ def test_an_interrupted_run_saves(recipe: Recipe, tmp_path: Path, number: signal
         while not (line := process.stderr.readline()).startswith("step"):
             assert line, "the run ended before its first step"
         process.send_signal(number)
-        errors = process.communicate(timeout=60)[1]
+        errors = process.communicate(timeout=120)[1]
     assert process.returncode == 0, errors
     assert load_checkpoint(tmp_path / "run" / LAST).progress.step > 0
 

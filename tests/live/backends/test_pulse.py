@@ -176,7 +176,7 @@ def test_a_lost_device_is_noticed_and_its_stream_is_not_moved(server, backend):
     with closing(backend.open_input("microphone", RATE)) as source:
         collect(source, 0.05)
         server.remove(server.microphone)
-        wait_for(lambda: not source.alive, "the loss", timeout=2)
+        wait_for(lambda: not source.alive, "the loss")
     with pytest.raises(DeviceLost, match="'microphone'"):
         backend.open_input("microphone", RATE)
     server.add_microphone()
@@ -190,7 +190,7 @@ def test_a_lost_server_is_noticed(server, backend):
         for port in ports:
             stack.callback(port.close)
         server.kill()
-        wait_for(lambda: not any(port.alive for port in ports), "the loss", timeout=2)
+        wait_for(lambda: not any(port.alive for port in ports), "the loss")
         with pytest.raises(DeviceLost, match="does not answer"):
             backend.devices()
         assert backend.name == "no sound server"
@@ -295,7 +295,7 @@ def test_changes_are_noticed(server, backend):
 
     def next_change(what):
         nonlocal seen
-        wait_for(lambda: backend.changes() > seen, what, timeout=5)
+        wait_for(lambda: backend.changes() > seen, what)
         seen = settled(backend)
 
     seen = settled(backend)

@@ -84,7 +84,7 @@ def tray(running):
     running.controller.set_muted(False)
     running.window.strength.setValue(100)
     running.open()
-    spin_until(lambda: running.controller.status().state == "active", "cleaning", 4 * TIMEOUT)
+    spin_until(lambda: running.controller.status().state == "active", "cleaning", TIMEOUT)
     return running
 
 
@@ -216,7 +216,7 @@ def listened(tray):
         spin_until(
             lambda: player.version == "clean" and player.share > 0.05,
             "the clean sound",
-            4 * TIMEOUT,
+            TIMEOUT,
         )
         spin_until(comparison.versions["clean"].isChecked, "the button of the clean sound")
         QTest.mouseClick(comparison.play_button, Qt.MouseButton.LeftButton)
@@ -339,7 +339,7 @@ def run_command(*options):
     process = subprocess.Popen(
         [sys.executable, "-m", "sordino", "tray", *options], stderr=subprocess.PIPE, text=True
     )
-    spin_until(lambda: process.poll() is not None, "its end", 4 * TIMEOUT)
+    spin_until(lambda: process.poll() is not None, "its end", TIMEOUT)
     return process.returncode, process.stderr.read()
 
 

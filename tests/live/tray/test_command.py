@@ -24,7 +24,7 @@ def test_puts_everything_back_when_it_is_ended():
         command = [sys.executable, "-m", "sordino", "tray"]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         wait_for(
-            lambda: "sordino_microphone" in server.sources(), "the virtual microphone", 4 * TIMEOUT
+            lambda: "sordino_microphone" in server.sources(), "the virtual microphone", TIMEOUT
         )
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=TIMEOUT)
