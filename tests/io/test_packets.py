@@ -144,6 +144,7 @@ def test_a_recording_keeps_its_covers_when_opened_once(tmp_path):
         ("x.wv", "wavpack", "wv", (24000, 2)),
         ("x.wv", "wavpack", "wv", (48000, 1)),
         ("x.tta", "tta", "tta", (24000, 2)),
+        ("x.w64", "pcm_s16le", "w64", (24000, 2)),
     ],
 )
 def test_joined_recordings_may_have_other_rates_and_channels(
@@ -181,6 +182,7 @@ def test_the_bit_rate_of_joined_recordings_is_measured(tmp_path):
         ("x.caf", "pcm_s16le", "caf"),
         ("x.au", "pcm_s16be", "au"),
         ("x.wma", "wmav2", "asf"),
+        ("x.flv", "aac", "flv"),
         ("x.aiff", "pcm_s16be", "aiff"),
     ],
 )
@@ -188,7 +190,36 @@ def test_what_cannot_be_read_behind_a_join_is_noted(tmp_path, name, codec, conta
     single = parts_of(tmp_path, name, codec, container, [(48000, 1)])
     assert not [note for note in read(single)[1].notes if "joined" in note]
     _, source = read(parts_of(tmp_path, name, codec, container, [(48000, 1), (48000, 1)]))
-    assert "another recording is joined to it after" in source.notes[0]
+    (note,) = source.notes
+    assert "another recording is joined to it after" in note
+
+
+@pytest.mark.parametrize(("form", "extension"), [("RF64", "wav"), ("W64", "w64"), ("VOC", "voc")])
+def test_joined_files_of_libsndfile_are_read_to_the_end(tmp_path, form, extension):
+    path, data = tmp_path / f"x.{extension}", b""
+    for number in range(2):
+        soundfile.write(path, rumble(2 * 48000, seed=number), 48000, format=form)
+        data += path.read_bytes()
+    path.write_bytes(data)
+    sound, source = read(path)
+    assert len(sound) == 4 * 48000
+    assert np.allclose(sound[-48000:], rumble(2 * 48000, seed=1)[-48000:], atol=1e-4)
+    assert source.notes == []
+
+
+def test_joined_amr_is_read_to_the_end(tmp_path):
+    path, frame = tmp_path / "x.amr", b"\x3c" + 31 * b"\x55"  # 20 ms at 12.2 kbit/s
+    path.write_bytes(2 * (b"#!AMR\n" + 100 * frame))
+    sound, source = read(path)
+    assert (len(sound), source.notes) == (4 * 8000, [])
+
+
+def test_a_recording_cut_short_is_noted_once(tmp_path):
+    path = tmp_path / "six.wav"
+    soundfile.write(path, rumble(4 * 48000, 6), 48000)
+    path.write_bytes(path.read_bytes()[:1_000_000])
+    (note,) = read(path)[1].notes
+    assert "the file is cut short: only 1,000,000 of" in note
 
 
 def test_a_new_rate_is_no_damage(tmp_path):

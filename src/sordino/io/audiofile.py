@@ -158,14 +158,9 @@ def _open_file(path: Path, raw: RawFormat | None, track: int | None) -> Source:
             source.close()
             if is_whole:
                 with suppress(SordinoError, FFmpegError):
-                    return _with_notes(ContainerSource(path, track=track), notes)
+                    return ContainerSource(path, track=track, notes=notes)
                 return SoundfileSource(path)
-    return _with_notes(ContainerSource(path, track=track), notes)
-
-
-def _with_notes(source: ContainerSource, notes: list[str]) -> ContainerSource:
-    source.notes += notes
-    return source
+    return ContainerSource(path, track=track, notes=notes)
 
 
 def open_sink(

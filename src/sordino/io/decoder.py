@@ -4,7 +4,7 @@ All positions are samples on the container's clock, so that sound comes out wher
 priming of encoders, edit lists, start offsets and gaps are accounted for here and nowhere else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -235,6 +235,7 @@ class ContainerSource:
         raw: see `open_container`.
         track: which audio track, from 1; None is the first one.
         ignores_length: see `open_container`.
+        notes: what is known of the file; they tell of its length what its header does not.
 
     Raises:
         SordinoError: there is no track of sound in it, or fewer tracks than that.
@@ -246,9 +247,11 @@ class ContainerSource:
         raw: RawFormat | None = None,
         track: int | None = None,
         ignores_length: bool = False,
+        notes: Sequence[str] = (),
     ) -> None:
         self.container: Any = open_container(file, raw, ignores_length)
-        self.notes: list[str] = []
+        self.notes = list(notes)
+        self._ignores_length = ignores_length or bool(notes)
         try:
             self.packets = PacketReader(self.container)
             tracks = self.container.streams.audio
@@ -264,8 +267,6 @@ class ContainerSource:
             self.close()
             raise
         self.info = self._decoder.info
-        if ignores_length:
-            self.info = replace(self.info, seconds=None)
         self.has_pictures = any(is_moving_picture(each) for each in self.container.streams.video)
         if len(tracks) > 1 and track is None:
             self.notes.append(
@@ -275,6 +276,8 @@ class ContainerSource:
     def decoder(self, stream: AudioStream, measures_bit_rate: bool = True) -> TrackDecoder:
         """Return a decoder for one of the audio tracks."""
         decoder = TrackDecoder(stream, self.packets, self._is_guessed)
+        if self._ignores_length:
+            decoder.info = replace(decoder.info, seconds=None)
         info = decoder.info
         is_lossy = not stream.codec_context.name.startswith(LOSSLESS_CODECS)
         if measures_bit_rate and is_lossy and not info.bit_rate:

@@ -1,12 +1,13 @@
 """Recordings that were joined end to end in one file, as `cat a.ogg b.ogg` does.
 
-Chained Ogg and joined FLAC, WavPack and TTA are read recording by recording, so that each may have
-a rate and channels of its own.  What cannot be read behind a first recording is said.
+Chained Ogg and joined FLAC, WavPack, TTA, AMR, VOC, RF64 and W64 are read recording by recording,
+so that each may have a rate and channels of its own.  What cannot be read behind a first recording
+is said.
 """
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
@@ -20,6 +21,7 @@ from sordino.io.formats import SoundInfo
 from sordino.resample import Resampler
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")  # of its header
+_FLV, _FLV_TAGS = b"FLV\1", (8, 9, 18)  # sound, pictures, data
 _LEAST_BYTES = 64  # of another recording
 _WAVPACK_INITIAL = 0x800  # flag of the first block of some samples; others add channels
 
@@ -32,7 +34,7 @@ class Part(NamedTuple):
 
 
 def recordings_in(file: BinaryIO, head: bytes, size: int) -> list[Part]:
-    """Find the recordings that follow each other in an Ogg, FLAC, WavPack or TTA file.
+    """Find the recordings that follow each other of the formats in `_FOLLOWING`.
 
     Args:
         file: opened for reading.
@@ -90,6 +92,8 @@ def _second_header(data: mmap.mmap, head: bytes) -> int:
         return begin if data[begin : begin + 4] == b".snd" else 0
     if data[:16] == _ASF:
         return max(data.find(_ASF, 16), 0)
+    if head[:4] == _FLV:
+        return _next_flv(data)
     return 0
 
 
@@ -121,6 +125,17 @@ def _next_caf(data: mmap.mmap) -> int:
     return 0
 
 
+def _next_flv(data: mmap.mmap) -> int:
+    begin = 13
+    while begin + 11 <= len(data):
+        if data[begin : begin + 4] == _FLV:
+            return begin
+        if data[begin] not in _FLV_TAGS:  # damage
+            return 0
+        begin += 15 + int.from_bytes(data[begin + 1 : begin + 4], "big")
+    return 0
+
+
 def _next_ogg(data: mmap.mmap, begin: int) -> int:
     while data[begin : begin + 6] == b"OggS\0\2":  # one page for each track
         segments = data[begin + 26] if begin + 26 < len(data) else 0
@@ -148,11 +163,35 @@ def _next_wavpack(data: mmap.mmap, begin: int) -> int:
     return -1
 
 
-def _next_tta(data: mmap.mmap, begin: int) -> int:
-    return data.find(b"TTA1\1\0", begin + 4)
+def _next_rf64(data: mmap.mmap, begin: int) -> int:
+    size = int.from_bytes(data[begin + 20 : begin + 28], "little") + 8
+    return _same_mark(data, begin, begin + size + size % 2)
 
 
-_FOLLOWING = {b"OggS": _next_ogg, b"fLaC": _next_flac, b"wvpk": _next_wavpack, b"TTA1": _next_tta}
+def _next_w64(data: mmap.mmap, begin: int) -> int:
+    size = int.from_bytes(data[begin + 16 : begin + 24], "little")
+    return _same_mark(data, begin, begin + size + -size % 8)
+
+
+def _same_mark(data: mmap.mmap, begin: int, end: int) -> int:
+    """Return the end of a recording where another one of the same format begins there."""
+    return end if end > begin and data[end : end + 4] == data[begin : begin + 4] else -1
+
+
+def _finder(mark: bytes) -> Callable[[mmap.mmap, int], int]:
+    return lambda data, begin: data.find(mark, begin + 4)
+
+
+_FOLLOWING = {
+    b"OggS": _next_ogg,
+    b"fLaC": _next_flac,
+    b"wvpk": _next_wavpack,
+    b"TTA1": _finder(b"TTA1\1\0"),
+    b"#!AM": _finder(b"#!AMR"),
+    b"Crea": _finder(b"Creative Voice File\x1a"),
+    b"RF64": _next_rf64,
+    b"riff": _next_w64,
+}
 """First bytes -> function that finds the recording after the one that begins at an offset."""
 
 
