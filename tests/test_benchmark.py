@@ -9,6 +9,7 @@ from support import models
 RESULT = BenchResult("default", 48000, 10, "a processor", 0.02, 0.03, 0.2, 0.4, 0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample_rate", [16000, 44100])
 def test_bench_measures(sample_rate):
     result = bench(models.recurrent(), sample_rate, seconds=1)
@@ -30,6 +31,7 @@ def test_verdict_in_words():
     assert replace(RESULT, latency=1.03).verdict.startswith("for files only")
 
 
+@pytest.mark.slow
 def test_the_proof_of_concept_is_for_files():
     assert "for files only" in bench(models.slices_model(), 8000, seconds=1).verdict
 

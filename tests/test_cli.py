@@ -63,6 +63,7 @@ def test_denoise_beside_the_input(sordino, talk, half):
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_denoise_a_folder(sordino, talk, half, tmp_path):
     soundfile.write(talk.with_name("b.flac"), rumble(2 * 16000, seed=1), 16000)
     (talk.parent / "empty.wav").touch()
@@ -162,6 +163,7 @@ def test_a_section_and_jobs_by_cores(sordino, talk, half):
     assert (code, err) == (2, "sordino: --from soon is no time: write seconds (90) or 0:01:30\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [("models", "default"), ("denoise", "Gespräch 日本.wav", "--dry-run")]
 )
@@ -209,6 +211,7 @@ def test_a_missing_file_is_one_line(sordino, half):
 # Pipes
 
 
+@pytest.mark.slow
 def test_wav_through_pipes(talk, half):
     result = pipe(half, "-", data=talk.read_bytes())
     assert result.returncode == 0
@@ -219,6 +222,7 @@ def test_wav_through_pipes(talk, half):
     assert np.abs(y - x / 2).max() <= 1
 
 
+@pytest.mark.slow
 def test_files_are_looked_ahead_in_and_pipes_are_not(tmp_path):
     noisy = EXAMPLES / "noisy" / "phone_8k.flac"
     sound, rate = soundfile.read(noisy, dtype="float32")
@@ -236,6 +240,7 @@ def test_files_are_looked_ahead_in_and_pipes_are_not(tmp_path):
     assert (denoise(sound, rate) == denoise(sound, rate, RECORDING_MODEL)).all()
 
 
+@pytest.mark.slow
 def test_a_file_into_a_pipe_and_a_pipe_into_a_file(talk, half, tmp_path):
     assert pipe(half, talk, "-o", "-").stdout[:4] == b"RIFF"
     assert pipe(half, "-", "-o", tmp_path / "y.flac", data=talk.read_bytes()).returncode == 0
@@ -243,6 +248,7 @@ def test_a_file_into_a_pipe_and_a_pipe_into_a_file(talk, half, tmp_path):
     assert (info.samplerate, info.frames, info.subtype) == (16000, 32000, "PCM_16")
 
 
+@pytest.mark.slow
 def test_raw_samples_through_pipes(half):
     x = (20_000 * rumble(8000, 2)).astype("<i2")
     result = pipe(half, "-", "--raw-rate", 8000, "--raw-channels", 2, "-q", data=x.tobytes())
@@ -265,6 +271,7 @@ def test_raw_samples_through_pipes(half):
     assert np.abs(np.frombuffer(result.stdout, "<f4").reshape(-1, 2) - z / 2).max() < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"", b"RIFF", b"Dear Sir,\n" * 100])
 def test_bad_input_from_a_pipe(half, data):
     result = pipe(half, "-", data=data)
@@ -273,6 +280,7 @@ def test_bad_input_from_a_pipe(half, data):
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no such pipes there")
 def test_a_reader_that_ends_early(tmp_path, half):
     soundfile.write(tmp_path / "x.wav", rumble(30 * 48000), 48000)
@@ -288,6 +296,7 @@ def test_a_reader_that_ends_early(tmp_path, half):
     assert message == b"failed  standard output: the program that was reading it has ended\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no such signals there")
 def test_ctrl_c_is_clean(tmp_path, half):
     source = tmp_path / "x.wav"
@@ -306,6 +315,7 @@ def test_ctrl_c_is_clean(tmp_path, half):
     assert [path.name for path in tmp_path.iterdir()] == ["x.wav"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no such signals there")
 def test_ctrl_c_does_not_wait_for_the_pipe(talk, half, tmp_path):
     fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
@@ -330,6 +340,7 @@ def test_ctrl_c_does_not_wait_for_the_pipe(talk, half, tmp_path):
 # The other commands
 
 
+@pytest.mark.slow
 def test_plot(sordino, talk, half):
     picture = talk.with_suffix(".png")
     assert sordino("plot", talk, "-m", half) == (0, f"{picture}\n", "")
@@ -351,6 +362,7 @@ def test_plot_errors(sordino, talk, monkeypatch):
     assert [path.name for path in talk.parent.iterdir()] == ["talk.wav"]
 
 
+@pytest.mark.slow
 def test_bench(sordino, half):
     code, out, err = sordino("bench", "-m", half, "--rate", 16000, "--seconds", 1)
     assert (code, err) == (0, "")
@@ -389,6 +401,7 @@ def test_usage_errors(sordino):
         assert "Usage: sordino" in err
 
 
+@pytest.mark.slow
 def test_python_m_sordino_is_the_same_command(tmp_path):
     def run(*arguments):
         return subprocess.run(

@@ -89,6 +89,7 @@ def without_extras(*arguments):
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", commands.COMMANDS)
 def test_help_works_without_extras(name):
     done = without_extras(name, "--help")
@@ -96,6 +97,7 @@ def test_help_works_without_extras(name):
     assert f"Usage: sordino {name} " in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "extra"),
     [
@@ -120,6 +122,7 @@ def test_mistakes_in_a_package_are_not_hidden(sordino, monkeypatch):
         sordino("lost")
 
 
+@pytest.mark.slow
 def test_shells_complete_commands_and_options():
     """As bash asks: the words so far and the number of the one at the cursor."""
 
@@ -138,6 +141,7 @@ def test_shells_complete_commands_and_options():
     assert "--input" in completed("sordino live --in", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["--help", "denoise --help", "--version"])
 def test_help_is_light(arguments):
     script = (

@@ -30,12 +30,14 @@ all_rates = st.sampled_from(ALL_RATES)
 # Blocks and time
 
 
+@pytest.mark.slow
 @given(rate=native_rates, sizes=block_sizes(5000))
 def test_streaming_equals_offline(rate, sizes):
     x = noise(rate // 2)
     assert agreement_db(denoise(x, rate, RECURRENT), run(Denoiser(RECURRENT, rate), x, sizes)) > 100
 
 
+@pytest.mark.slow
 @given(rate=all_rates, sizes=block_sizes(20000))
 def test_streaming_equals_offline_at_every_rate(rate, sizes):
     x = noise(rate // 4)
@@ -48,6 +50,7 @@ def test_blocks_longer_than_the_engine_s_own():
     assert agreement_db(whole, run(Denoiser(RECURRENT, 16000), x, [160])) > 100
 
 
+@pytest.mark.slow
 @given(rate=all_rates, samples=st.integers(0, 3000), channels=st.integers(1, 3))
 @settings(max_examples=60)
 def test_length_is_exact(rate, samples, channels):
@@ -64,6 +67,7 @@ def test_hardly_anything(rate, samples):
     assert y.dtype == np.float32
 
 
+@pytest.mark.slow
 @given(rate=all_rates, step=st.integers(1, 4000))
 def test_nothing_waits_longer_than_the_latency(rate, step):
     denoiser = Denoiser(ZERO, rate)
@@ -95,6 +99,7 @@ def test_causality(rate, share):
 # Identity
 
 
+@pytest.mark.slow
 @given(rate=all_rates, sizes=block_sizes(5000))
 def test_zero_mask_is_the_identity_at_every_rate_and_block_size(rate, sizes):
     """Not one bit differs: what is not noise keeps its own samples."""
@@ -102,6 +107,7 @@ def test_zero_mask_is_the_identity_at_every_rate_and_block_size(rate, sizes):
     np.testing.assert_array_equal(run(Denoiser(ZERO, rate), x, sizes), x)
 
 
+@pytest.mark.slow
 @given(rate=all_rates, sizes=block_sizes(5000), warm_up=st.booleans())
 def test_strength_0_is_the_identity_at_every_rate_and_block_size(rate, sizes, warm_up):
     x = noise((rate // 10, 2))
@@ -283,6 +289,7 @@ def resident_bytes():
     return int(statm.read_text().split()[1]) * 4096 if statm.exists() else 0
 
 
+@pytest.mark.slow
 def test_memory_is_constant_over_an_hour():
     denoiser = Denoiser(RECURRENT, 8000)
     minute = noise(60 * 8000)

@@ -39,6 +39,7 @@ def test_rates_cover_native_and_resampled_ones_mono_and_stereo() -> None:
     assert shapes == {(8000, 1), (16000, 1), (44100, 2), (48000, 1)}
 
 
+@pytest.mark.slow
 def test_training_clips_hold_sound() -> None:
     clips = [p for p in (examples.FOLDER / "train").rglob("*") if p.suffix in {".opus", ".flac"}]
     assert {p.parent.name for p in clips} == {"speech", "noise", "rir"}

@@ -32,6 +32,7 @@ def test_noise_in_the_pauses_is_what_counts(db):
     assert abs(taken(speech + hiss, clean) - db) < 0.2
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 9000), min_size=1, max_size=5))
 def test_blocks_do_not_matter(sizes):
     x = noise((48000, 2))

@@ -74,6 +74,7 @@ def through(net: LookaheadNetwork | MaskNetwork, x: np.ndarray, step: int) -> np
     return np.concatenate([*parts, *([last] if last.shape[1] else [])], axis=1)
 
 
+@pytest.mark.slow
 def test_a_graph_that_looks_ahead_says_so(ahead: Model) -> None:
     assert ahead.info.format == 3
     assert (ahead.info.block_frames, ahead.info.ahead_frames) == (1000, 100)
@@ -82,6 +83,7 @@ def test_a_graph_that_looks_ahead_says_so(ahead: Model) -> None:
     assert (entries["default"].looks_ahead, entries["default"].live) == (False, True)
 
 
+@pytest.mark.slow
 def test_without_use_of_the_future_blocks_are_one_causal_pass(folder: Path) -> None:
     """So the state that a block begins with is that of before its future."""
     causal = export(network(0), folder / "causal.onnx")._network

@@ -81,6 +81,7 @@ def random_pictures(size=3):
     return np.random.default_rng(0).uniform(-1, 1, (size, 1, 128, 128)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_the_network_has_the_size_of_the_proof_of_concept():
     network = random_network(PocUNetConfig())
     assert sum(weight.numel() for weight in network.parameters()) == 1_941_093
@@ -154,6 +155,7 @@ def test_bins_above_the_bandwidth_do_not_count():
     assert picture_loss(wrong, noise_db, bandwidth)[0] == pytest.approx(0.5 * 0.125, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loss_falls_on_a_fixed_set():
     torch.manual_seed(0)
     objective = make_objective(recipe(PocUNetConfig((4, 8, 16), dropout=0.0)))
@@ -171,6 +173,7 @@ def test_the_loss_falls_on_a_fixed_set():
     assert torch.isfinite(step.estimate).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [SMALL, PocUNetConfig()], ids=["small", "full"])
 def test_the_export_equals_the_network(config, tmp_path):
     network = random_network(config)
@@ -182,6 +185,7 @@ def test_the_export_equals_the_network(config, tmp_path):
     assert agreement_db(expected[1:2], model.noise(x[1:2])) > 80
 
 
+@pytest.mark.slow
 def test_16_bit_weights_change_next_to_nothing(tmp_path):
     torch.manual_seed(0)
     network = PocUNet(PocUNetConfig()).eval()
@@ -196,6 +200,7 @@ def test_16_bit_weights_change_next_to_nothing(tmp_path):
     assert {w.data_type for w in matrices} == {TensorProto.FLOAT16}
 
 
+@pytest.mark.slow
 def test_the_file_tells_what_it_is(tmp_path):
     path = tmp_path / "test.onnx"
     model, about = exported(random_network(), SMALL, path)
@@ -219,6 +224,7 @@ def test_cost_per_second_counts_the_overlap():
     assert macs == round((down + up + head) * 8000 / (63 * 96))
 
 
+@pytest.mark.slow
 def test_an_exported_network_runs_in_the_engine(tmp_path):
     path = tmp_path / "test.onnx"
     exported(random_network(), SMALL, path)
@@ -238,6 +244,7 @@ def test_a_recipe_that_makes_no_pictures_is_refused(mix):
         make_objective(Recipe(kind=SLICE_MAGNITUDE, mix=mix))
 
 
+@pytest.mark.slow
 def test_it_trains_in_the_common_loop(tmp_path):
     data = replace(corpus_of(examples.FOLDER / "train"), cache=str(tmp_path / "cache"))
     short = LoopConfig(steps=2, batch=2, threads=1, media_every=2)

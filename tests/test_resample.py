@@ -29,6 +29,7 @@ def test_no_delay_is_left(in_rate, out_rate, frequency):
     assert agreement_db(tone(frequency, out_rate)[middle], converted[middle]) > 110
 
 
+@pytest.mark.slow
 @given(rates=st.sampled_from(PAIRS), sizes=block_sizes(30000))
 def test_blocks_do_not_matter(rates, sizes):
     x = noise((30000, 2))

@@ -65,6 +65,7 @@ def test_noise_is_taken_by_strength_and_within_the_limit():
     assert level_db(limited) - level_db(x) == pytest.approx(-12, abs=0.1)
 
 
+@pytest.mark.slow
 @given(sizes=block_sizes(9000))
 def test_streaming_equals_offline(sizes):
     x = noise((20000, 2)) * np.linspace(0, 1, 20000, dtype=np.float32)[:, None]

@@ -49,6 +49,7 @@ def test_blocks_do_not_matter(sizes):
     assert np.allclose(whole, spectrogram(x, 16000, sizes).power(), rtol=1e-4, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_length_does_not_matter_for_its_size():
     second = rumble(8000)
     result = Spectrogram(8000)
@@ -118,6 +119,7 @@ def test_louder_is_brighter_and_both_ends_are_clipped():
     np.testing.assert_array_equal(colours[0, -1], PALETTE[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "seconds"), [(8000, 2), (48000, 0.001), (16000, 300)])
 def test_a_picture_is_drawn(tmp_path, rate, seconds):
     x = rumble(round(rate * seconds))
@@ -132,6 +134,7 @@ def test_a_picture_is_drawn(tmp_path, rate, seconds):
     assert np.allclose(picture[0, 0], 1)  # white paper
 
 
+@pytest.mark.slow
 def test_louder_panels_are_brighter(tmp_path):
     x = rumble(16000)
     for gain in (1.0, 0.001):

@@ -168,6 +168,7 @@ def test_noise_and_speech_make_up_the_input(recording, tmp_path):
     assert np.abs(read(target) + read(noise) - read(recording)).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_a_picture_is_drawn(recording, tmp_path):
     denoise_file(recording, settings=HALF, plot=tmp_path / "pictures")
     assert (tmp_path / "pictures/talk.png").read_bytes().startswith(b"\x89PNG")
@@ -287,6 +288,7 @@ denoise_files(jobs, Settings(model), on_progress=slowly, on_report=lambda r: pri
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no such signals there")
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_a_batch_that_was_interrupted_finishes_the_rest(tmp_path, half, end):
@@ -417,6 +419,7 @@ print(report.status, report.error)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no such limits there")
 @pytest.mark.parametrize("extension", ["wav", "flac", "mp3", "mkv", "mp4"])
 def test_a_full_disk(tmp_path, half, extension):
@@ -486,6 +489,7 @@ for name in ("short", "long"):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no such measurement there")
 def test_memory_does_not_grow_with_the_length(tmp_path, half):
     for name, minutes in (("short", 1), ("long", 10)):

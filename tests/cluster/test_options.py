@@ -18,6 +18,7 @@ def said(*arguments, code=2):
     return run.stderr.strip() if code else run.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -36,6 +37,7 @@ def test_what_does_not_fit_is_told_in_one_line(tmp_path, options, message):
     assert text.splitlines()[-1].startswith("sordino: ")
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -45,6 +47,7 @@ def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path):
     assert "1 not done (the same command goes on with the rest)" in text
 
 
+@pytest.mark.slow
 def test_a_dry_run_needs_no_cluster(tmp_path):
     phone = examples.path("phone_8k")
     text = said(phone, "--cluster", "local", "-o", tmp_path, "--dry-run", code=0)

@@ -46,6 +46,7 @@ def in_sections(do, work, order=reversed):
     return whole, joined
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [8000, 11025])  # the second one is resampled
 @pytest.mark.parametrize("model", [LIVE_MODEL, RECORDING_MODEL])
 def test_sections_agree_with_one_pass(tmp_path, rate, model):
@@ -73,6 +74,7 @@ def test_sections_agree_with_one_pass(tmp_path, rate, model):
     assert int(joined.notes[-1].split("differ by ")[1].split(" dB")[0]) < -60
 
 
+@pytest.mark.slow
 def test_joining_keeps_tags_channels_and_what_loudness_wants(tmp_path):
     half = models.constant_mask(0.5)
     source = tmp_path / "long.wav"

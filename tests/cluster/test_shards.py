@@ -50,6 +50,7 @@ def members_of(path):
         return {each.name: tar.extractfile(each).read() for each in tar}
 
 
+@pytest.mark.slow
 def test_a_tar_shard_keeps_all_but_the_noise(do, clean, tmp_path):
     members = {
         "0001.flac": PHONE.read_bytes(),

@@ -17,6 +17,7 @@ from support.downloads import DownloadSite
 NAME = "voicebank-demand"
 
 
+@pytest.mark.slow
 def test_the_manifest_says_what_is_kept_and_why_not(home):
     rows = {Path(row.path).stem: row for row in read_manifest(home / "data" / NAME)}
     assert len(rows) == 7

@@ -18,6 +18,7 @@ def test_errors_are_words_changed_left_out_and_put_in():
     assert word_errors([], ["a"]) == 1
 
 
+@pytest.mark.slow
 def test_clean_speech_is_understood_and_silence_is_not():
     pytest.importorskip("pocketsphinx")
     clean, _, rate = example("cafe_16k.flac")
@@ -27,6 +28,7 @@ def test_clean_speech_is_understood_and_silence_is_not():
     assert np.isnan(word_error_rate("...", clean[:rate]))
 
 
+@pytest.mark.slow
 def test_a_transcript_in_the_table_makes_the_command_count(dataset, half):
     pytest.importorskip("pocketsphinx")
     (dataset / "META.csv").write_text("clip,transcript\nclip0,one two\nclip1,\n")

@@ -61,6 +61,7 @@ def test_a_new_card_says_what_was_measured(dataset, trained, tmp_path, monkeypat
     assert [each.name for each in tmp_path.glob("**/*.part")] == []
 
 
+@pytest.mark.slow
 def test_only_the_very_worst_clips_are_drawn(dataset, half, tmp_path, monkeypatch):
     monkeypatch.setattr("sordino.evaluate.card.PICTURES", 2)
     card = tmp_path / "m.md"
@@ -69,6 +70,7 @@ def test_only_the_very_worst_clips_are_drawn(dataset, half, tmp_path, monkeypatc
     assert card.read_text().count("![") == 2
 
 
+@pytest.mark.slow
 def test_pictures_of_the_worst_clips_are_small_and_linked(dataset, half, tmp_path):
     card, pictures = tmp_path / "docs" / "models" / "m.md", tmp_path / "docs" / "images" / "m"
     card.parent.mkdir(parents=True)
@@ -108,6 +110,7 @@ def test_sets_of_other_names_stay_in_the_card(dataset, half, tmp_path):
     assert card.read_text().startswith(other)
 
 
+@pytest.mark.slow
 def test_those_that_are_better_are_bold(dataset, half, tmp_path):
     for name, gain in (("louder", 0.9), ("quieter", 0.1)):
         (tmp_path / name).mkdir()

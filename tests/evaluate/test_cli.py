@@ -115,6 +115,7 @@ def test_a_killed_evaluation_resumes_where_it_was(dataset, half, tmp_path):
     assert all(finished[key]["rtf"] == kept[key]["rtf"] for key in kept)  # no clip twice
 
 
+@pytest.mark.slow
 def test_recordings_without_references_get_measures_without_reference(dataset, half):
     for path in (dataset / "clean").iterdir():
         path.unlink()

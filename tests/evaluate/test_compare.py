@@ -77,6 +77,7 @@ def test_figures_are_kept_and_resumed(dataset, half, theirs, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_curve_is_drawn_with_all_systems_on_it(dataset, half, theirs, tmp_path, monkeypatch):
     texts = annotations(monkeypatch)
     call = (dataset, "--model", half, "--baseline", "RNNoise", "--outputs", f"tenth={theirs}")

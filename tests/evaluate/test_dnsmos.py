@@ -18,6 +18,7 @@ def example(name):
     return resample(x, rate, RATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [3, 11])
 def test_equals_speechmos(seconds):
     x = np.resize(example("cafe_16k.flac"), seconds * RATE)
@@ -29,6 +30,7 @@ def test_equals_speechmos(seconds):
     assert dnsmos_p808(x) == pytest.approx(expected["p808_mos"], abs=5e-4)
 
 
+@pytest.mark.slow
 def test_samples_beyond_full_scale_are_scaled_back():
     x = noise(RATE)
     loudest = x / np.max(np.abs(x))

@@ -51,6 +51,7 @@ class Tags(HTMLParser):
         self.text.append(data)
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_from_elsewhere(page):
     seen = Tags(page)
     links = [value for name, value in seen.attributes if name in ("src", "href", "srcset")]
@@ -91,6 +92,7 @@ def test_pictures_can_be_seen(page):
         assert pixels.std() > 20
 
 
+@pytest.mark.slow
 def test_long_sounds_are_cut_and_packed():
     x = 0.1 * np.sin(2 * np.pi * 440 * np.arange(60 * 48000) / 48000)
     (data,) = uris(player(x, 48000), "audio/ogg")
@@ -100,6 +102,7 @@ def test_long_sounds_are_cut_and_packed():
     assert len(data) < 0.6e6
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_written_is_one_clear_line(dataset, half):
     call = (dataset, "--model", half, "--metrics", "sisdr", "--report", "no/where.html")
     assert "cannot be written" in str(command(*call).exception)

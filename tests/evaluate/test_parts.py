@@ -145,6 +145,7 @@ def test_less_is_better_for_losses_and_more_for_the_reduction_of_noise_alone():
     assert events.part == "noise alone, event"
 
 
+@pytest.mark.slow
 def test_one_run_prints_every_part_cold_and_warm(val, half):
     systems = ("--model", half, "--baseline", "RNNoise", "--condition", "warm")
     metrics = ("--metrics", "sisdr,att_db,level_db,level_loss_db")

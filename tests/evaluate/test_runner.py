@@ -23,6 +23,7 @@ def test_evaluate_set_scores_any_callable(dataset):
     assert list(evaluate_set(dataset, lambda x, rate: x, metrics=["sisdr"], limit=1)) == ["clip0"]
 
 
+@pytest.mark.slow
 def test_fast_measures_are_a_subset_for_checkpoints(dataset):
     rows = evaluate_set(dataset, lambda x, rate: x, limit=2)
     assert set(means(rows)) == set(FAST)

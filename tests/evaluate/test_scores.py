@@ -33,6 +33,7 @@ def test_score_takes_latency_and_rate_out():
     )
 
 
+@pytest.mark.slow
 def test_clean_speech_scores_best_and_silence_worst():
     clean, noisy, rate = example("cafe_16k.flac")
     best = score(clean, noisy, clean, rate, ("pesq", "stoi", "att_db"))
@@ -50,6 +51,7 @@ def test_a_silent_reference_leaves_its_measures_undefined():
     assert row["level_db"] == pytest.approx(20, abs=0.01)
 
 
+@pytest.mark.slow
 def test_without_a_reference_only_what_needs_none_is_measured():
     _, noisy, rate = example("phone_8k.flac")
     row = score(None, noisy, noisy / 2, rate, ALL)
@@ -115,6 +117,7 @@ print(pesq_wb(clean, noisy), pesq_nb(clean, noisy))
 """
 
 
+@pytest.mark.slow
 def test_pesq_survives_more_utterances_than_its_code_has_room_for():
     done = subprocess.run(
         [sys.executable, "-c", MANY_UTTERANCES], capture_output=True, text=True, check=False
@@ -123,6 +126,7 @@ def test_pesq_survives_more_utterances_than_its_code_has_room_for():
     assert all(1 < float(value) < 4.7 for value in done.stdout.split())
 
 
+@pytest.mark.slow
 def test_pesq_of_a_long_clip_is_the_mean_of_its_parts():
     rate, levels = 16000, (0.003, 0.005, 0.01)
     clean, _, _ = example("cafe_16k.flac")

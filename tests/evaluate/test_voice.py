@@ -131,6 +131,7 @@ def evaluation(clips, tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_the_four_controls_stand_beside_the_model(evaluation, clips):
     assert {INPUT, UNIVERSAL, RIGHT, WRONG, ORACLE} <= set(evaluation.rows)
     table = summary(evaluation)
@@ -164,6 +165,7 @@ def test_each_bar_is_held_against_clips_at_0_db_without_noise(evaluation):
         assert reached == (value >= bar.goal if bar.above else value <= bar.goal)
 
 
+@pytest.mark.slow
 def test_the_command_prints_tables_and_writes_figures(folder, tmp_path):
     model = tmp_path / "voices.onnx"
     model.write_bytes(MODEL)

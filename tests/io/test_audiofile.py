@@ -47,6 +47,7 @@ def read(path):
         return samples, source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_every_format_can_be_written_and_read(tmp_path, extension):
     x = rumble(2 * 44100 + 77, 2)
@@ -336,6 +337,7 @@ def test_raw_samples_go_both_ways(encoding, channels, samples):
     assert np.abs(x - y).max() < (0.05 if encoding == "mulaw" else 2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no such measurement there")
 def test_memory_does_not_grow_with_the_length(tmp_path):
     """Reading and writing ten minutes takes no more than reading and writing one."""

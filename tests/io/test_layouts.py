@@ -61,6 +61,7 @@ def check(path, layout):
     assert sorted(found) == pytest.approx(sorted(tones(layout)), abs=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LOUDSPEAKERS)
 @pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "w64"])
 def test_files_of_libsndfile_keep_channels_in_place(tmp_path, layout, extension):

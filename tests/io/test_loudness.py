@@ -60,6 +60,7 @@ def test_silence_is_left_as_it_is(tmp_path):
     assert "too quiet or too short" in report.notes[0]
 
 
+@pytest.mark.slow
 def test_each_track_of_a_video_gets_its_loudness(tmp_path):
     write_video(tmp_path / "in.mkv", "ffv1", "flac", seconds=4, tracks=2)
     denoise_file(tmp_path / "in.mkv", tmp_path / "out.mkv", settings(-30))

@@ -57,6 +57,7 @@ def test_joined_recordings_are_read_to_the_end(tmp_path, name, codec, container)
     assert np.std(late) > 0.05
 
 
+@pytest.mark.slow
 def test_joined_broadcasts_are_written_anew_with_their_pictures(tmp_path):
     part, path, target = (tmp_path / f"{name}.ts" for name in ("part", "joined", "out"))
     write_video(part, "mpeg2video", "aac", "mpegts")
@@ -114,6 +115,7 @@ def test_whole_files_without_a_length_in_the_header_are_not_called_short(tmp_pat
         assert source.notes == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x.mkv", "x.webm"])
 def test_bit_rates_are_measured_where_the_header_has_none(tmp_path, name):
     path = tmp_path / name

@@ -62,6 +62,7 @@ LOSSY = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begin", [0.0, 0.3])
 @pytest.mark.parametrize(("extension", "video", "audio"), LOSSLESS + LOSSY)
 def test_pictures_are_untouched_and_sound_stays_in_place(tmp_path, extension, video, audio, begin):
@@ -84,6 +85,7 @@ def test_pictures_are_untouched_and_sound_stays_in_place(tmp_path, extension, vi
         assert np.array_equal(x, y)
 
 
+@pytest.mark.slow
 def test_generations_do_not_drift(tmp_path):
     """Ten times through AAC in mp4 and Opus in webm, the sound is still where it was."""
     for extension, video, audio in (("mp4", "libx264", "aac"), ("webm", "libvpx", "libopus")):
@@ -117,6 +119,7 @@ def test_overlaps_are_cut(tmp_path):
     assert abs(lag(x[60000:], y[60000 - 1440 :])) <= 48
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("extension", "audio", "subtitles"),
     [("mkv", "flac", "subrip"), ("mkv", "flac", "ass"), ("mp4", "aac", "mov_text")],

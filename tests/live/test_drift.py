@@ -42,6 +42,7 @@ def test_what_the_lower_rate_cannot_hold_is_removed():
     assert np.abs(out[200:]).max() < 0.5e-4
 
 
+@pytest.mark.slow
 @given(sizes=block_sizes(900))
 def test_blocks_leave_no_seams(sizes):
     sound = noise(6000)
@@ -221,6 +222,7 @@ def test_the_delay_after_an_hour_is_that_of_the_first_minute():
     assert (compensator.underruns, compensator.cuts) == (underruns, cuts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pull", "out_rate"), [(1024, RATE), (240, RATE), (441, 44100)])
 def test_other_blocks_and_rates_of_the_sink(pull, out_rate):
     simulation = Simulation(tone(1000, RATE), 50, pull, jitter=0.001, out_rate=out_rate)
@@ -232,6 +234,7 @@ def test_other_blocks_and_rates_of_the_sink(pull, out_rate):
     assert sine_purity_db(simulation.heard(2), 1000 * (1 + 50e-6), out_rate) > 70
 
 
+@pytest.mark.slow
 def test_unsteady_devices_get_a_larger_margin():
     simulation = Simulation(tone(1000, RATE), 0, jitter=0.02)
     simulation.run(40)

@@ -83,6 +83,7 @@ def test_the_own_voice_is_kept(room):
         assert abs(undisturbed(lost_db, lambda lost: abs(lost) < 3)) < 3
 
 
+@pytest.mark.slow
 def test_another_loudspeaker_is_followed(room):
     room.add_room("headphones")
     with live(echo_cancel=True):
@@ -96,6 +97,7 @@ def test_another_loudspeaker_is_followed(room):
     assert room.defaults()[1] == "headphones"
 
 
+@pytest.mark.slow
 def test_a_killed_program_leaves_no_canceller(room):
     with command("--echo-cancel") as process:
         assert room.defaults()[1] == ECHO
@@ -106,6 +108,7 @@ def test_a_killed_program_leaves_no_canceller(room):
     wait_for(lambda: room.defaults() == ("microphone", "loudspeaker"), "the defaults from before")
 
 
+@pytest.mark.slow
 def test_the_loudspeaker_itself_is_no_microphone(room):
     with (
         pytest.raises(SordinoError, match="leave out --echo-cancel"),

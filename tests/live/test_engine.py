@@ -203,6 +203,7 @@ def test_it_stops_after_so_many_samples():
         assert engine._monitor.samples == RATE
 
 
+@pytest.mark.slow
 def test_real_time_is_steady_and_its_latency_short():
     with running(noise(40 * RATE), [load_model("default")], realtime=True) as engine:
         wait_for_sound(engine, 3)
@@ -253,6 +254,7 @@ def test_too_slow_a_model_gives_way_and_comes_back():
         assert np.abs(np.diff(clean)).max() < 1.05 * steepest, "a click"
 
 
+@pytest.mark.slow
 def test_a_short_stall_is_no_overload():
     model = SlowModel(0)
     with running(noise(20 * RATE), [model], realtime=True) as engine:
@@ -264,6 +266,7 @@ def test_a_short_stall_is_no_overload():
         assert engine.source.xruns == 0
 
 
+@pytest.mark.slow
 def test_slow_files_are_denoised_all_the_same():
     sound, model = noise(RATE // 2), SlowModel(0.02)
     with running(sound, [model]) as engine:

@@ -76,6 +76,7 @@ def test_it_steps_down_soon_and_up_after_a_trial():
     assert changes[0] < FIRST_PAUSE + TRIAL_SECONDS + 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("clock")
 def test_failed_trials_become_rare():
     best = SlowModel(0.0085)  # too slow to be chosen, not too slow to stay

@@ -64,6 +64,7 @@ def test_arrows_and_letters_beyond_ascii_do_no_harm():
         assert terminal.wait() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "code"), [("e", 1), (signal.SIGTERM, 3), (signal.SIGINT, -signal.SIGINT)]
 )

@@ -51,6 +51,7 @@ class Loopback:
                 self.source.buffer.write(late.pop(0)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.005, 0.030, 0.120])
 def test_a_loopback_of_known_delay(seconds):
     with Loopback(seconds) as loopback:

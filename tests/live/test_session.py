@@ -195,6 +195,7 @@ def check_sound_flows(session):
     assert session.status().state == "active"
 
 
+@pytest.mark.slow
 def test_a_microphone_that_comes_back_is_heard_within_two_seconds(backend, settings):
     with Session(settings, backend) as session:
         check_sound_flows(session)
@@ -221,6 +222,7 @@ def test_a_microphone_that_comes_back_is_heard_within_two_seconds(backend, setti
     assert all(not each._thread.is_alive() for each in backend.sources + backend.sinks)
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_gets_its_virtual_device_again(backend, settings):
     with Session(settings, backend) as session:
         check_sound_flows(session)
@@ -249,6 +251,7 @@ def test_it_may_start_before_its_devices(backend, settings):
         check_sound_flows(session)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notified", [True, False])
 def test_a_new_default_is_followed(backend, settings, notified):
     with Session(settings, backend) as session:
@@ -270,6 +273,7 @@ def test_an_own_device_is_refused_and_the_microphone_stays(backend, settings):
         assert len(backend.sources) == 1
 
 
+@pytest.mark.slow
 def test_a_device_that_must_not_be_used_any_more_is_waited_for(backend, settings):
     with Session(settings, backend) as session:
         check_sound_flows(session)
@@ -281,6 +285,7 @@ def test_a_device_that_must_not_be_used_any_more_is_waited_for(backend, settings
         check_sound_flows(session)
 
 
+@pytest.mark.slow
 def test_a_muted_microphone_is_said(backend, settings):
     with Session(settings, backend) as session:
         check_sound_flows(session)
@@ -311,6 +316,7 @@ def test_a_device_that_was_named_is_kept(backend, identity):
         wait_until(lambda: session.status().state == "waiting")
 
 
+@pytest.mark.slow
 def test_a_device_that_falls_silent_is_reopened(backend, settings):
     with Session(settings, backend) as session:
         check_sound_flows(session)
@@ -330,6 +336,7 @@ def test_after_a_sleep_devices_are_reopened(backend, settings, monkeypatch):
         assert len(backend.sources) == len(backend.sinks) == 2
 
 
+@pytest.mark.slow
 def test_what_went_by_survives_a_change_of_devices(backend, settings):
     with Session(settings, backend) as session:
         wait_until(lambda: session.status().seconds > 1)
@@ -412,6 +419,7 @@ def test_voices_are_chosen_while_it_runs(tmp_path, voices):
         assert session.voices == ()
 
 
+@pytest.mark.slow
 def test_a_session_tells_that_the_voice_is_missing_and_keeps_everybody(voices):
     high = tone(3000, RATE, 1, 0.3)
     backend = SimulatedBackend(np.tile(high, 60))
@@ -432,6 +440,7 @@ def test_settings_are_checked(wrong):
         Settings(**wrong)
 
 
+@pytest.mark.slow
 def test_a_recording_on_demand_begins_now_and_ends_by_itself(backend, settings, tmp_path):
     with Session(settings, backend) as session:
         check_sound_flows(session)

@@ -70,6 +70,7 @@ def test_who_speaks_first_is_enrolled_once(enrolled):
     assert found[0].name == ""
 
 
+@pytest.mark.slow
 def test_noise_and_several_people_enrol_nobody(enrolled):
     (first, rate), (second, _) = recording("allison", 6), recording("carlo", 6)
     assert enrolled(np.concatenate([first, second]), rate) == []

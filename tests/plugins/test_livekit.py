@@ -110,6 +110,7 @@ def check_clean(out, delivered):
     assert np.abs(out[DELAY:] - offline(noisy)[: len(out) - DELAY]).max() <= 1
 
 
+@pytest.mark.slow
 def test_an_audio_stream_hears_what_the_engine_makes_of_a_file(delivered, processor):
     """A microphone track is read through the processor by LiveKit's own AudioStream."""
 
@@ -126,6 +127,7 @@ def test_an_audio_stream_hears_what_the_engine_makes_of_a_file(delivered, proces
     check_clean(joined(heard), delivered)
 
 
+@pytest.mark.slow
 def test_the_quick_start_runs(delivered):
     (code,) = fenced("how-to/livekit", "python")
     heard = asyncio.run(listened(run(code)["clean_frames"], clip()))
@@ -268,6 +270,7 @@ def test_strength_and_limit_change_while_it_runs(processor):
     assert (processor.strength, processor.attenuation_limit_db) == (1, 6)
 
 
+@pytest.mark.slow
 def test_frames_tell_the_probability_of_speech_and_keep_their_userdata(processor):
     sound = clip("cafe_16k", 5)
     frames = list(frames_of(sound, 16000, 160))

@@ -26,6 +26,7 @@ def run(stream, samples, sizes, controls):
     return joined.reshape(samples.shape)
 
 
+@pytest.mark.slow
 @given(rate=st.sampled_from(ALL_RATES), sizes=block_sizes(3000), channels=st.integers(1, 2))
 def test_frames_of_any_size_come_back_exact_and_late_by_a_constant(rate, sizes, channels):
     sound = pcm((rate // 4, channels))
@@ -80,6 +81,7 @@ def test_an_attenuation_limit_keeps_noise_at_that_level():
     assert 20 * np.log10(before / limited) < 6.1
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.integers(0, 801), min_size=1, max_size=20).filter(any),
     channels=st.integers(1, 2),

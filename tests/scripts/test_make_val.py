@@ -126,6 +126,7 @@ def test_corpus_holds_the_split_train_and_refuses_other_files(
     assert "fan-2.flac: differs" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_set_has_the_parts_levels_and_voices_that_it_promises(
     scripts, recordings, tmp_path, monkeypatch
 ):
@@ -161,6 +162,7 @@ def test_set_has_the_parts_levels_and_voices_that_it_promises(
     assert bands == {"200-300", "300-400", "600-700"}
 
 
+@pytest.mark.slow
 def test_set_is_the_same_each_time_and_told_apart_from_another(
     scripts, recordings, tmp_path, monkeypatch
 ):

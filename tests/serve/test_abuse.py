@@ -43,6 +43,7 @@ def test_half_a_second_request_does_not_hold_a_connection(monkeypatch):
         assert is_ended(sock)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("requests", [1, 30])
 def test_who_reads_no_answer_is_let_go(requests, monkeypatch):
     """More than the sockets' buffers hold waits in the middle of an answer, or for its end."""
@@ -67,6 +68,7 @@ def narrowed(self, transport, connection_made=server_module.HttpProtocol.connect
     connection_made(self, transport)
 
 
+@pytest.mark.slow
 def test_who_reads_slowly_gets_it_all(monkeypatch):
     """An answer may take many times as long as a client may be still."""
     monkeypatch.setattr(server_module, "CLOSE_TIMEOUT", 0.5)
@@ -86,6 +88,7 @@ def test_who_reads_slowly_gets_it_all(monkeypatch):
         assert received.endswith(whole)
 
 
+@pytest.mark.slow
 def test_a_stream_of_nothing_does_not_keep_its_place():
     """Empty blocks are no sound: neither a sign of life, nor without an end by the clock."""
     for limits in ({"idle_seconds": 0.5}, {"max_stream_seconds": 0.5}):
@@ -108,6 +111,7 @@ def send_nothing(stream):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_control_messages_are_limited():
     with (
         serving(requests_per_second=20, request_burst=5) as served,
@@ -143,6 +147,7 @@ def test_a_rate_that_is_new_is_not_measured_on_the_event_loop(monkeypatch):
         assert loop not in threads
 
 
+@pytest.mark.slow
 def test_wrong_tokens_do_not_lock_out_the_right_one():
     """Behind a proxy or NAT many clients share an address, and anybody may send wrong tokens."""
     limits = {"failures_per_minute": 3, "requests_per_second": 0.01, "request_burst": 8}
@@ -153,6 +158,7 @@ def test_wrong_tokens_do_not_lock_out_the_right_one():
         assert httpx.get(url, headers=RIGHT).status_code == 200
 
 
+@pytest.mark.slow
 def test_workers_import_nothing_from_the_folder_that_the_server_was_started_in(
     tmp_path, monkeypatch
 ):

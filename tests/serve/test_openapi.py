@@ -28,6 +28,7 @@ def served():
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "path"),
     [("GET", "/v1/models"), ("GET", "/healthz"), ("GET", "/metrics"), ("POST", "/v1/denoise")],
@@ -43,6 +44,7 @@ def test_routes_keep_their_promises(served, method, path):
     ask()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "path"), [("POST", "/v1/denoise")])
 def test_what_breaks_the_description_is_refused(served, method, path):
     description = schemathesis.openapi.from_url(f"{served.http}/openapi.json")

@@ -79,6 +79,7 @@ def test_everybody_in_a_room_hears_the_clean_voice(noisy):
         assert si_sdr(expected, aligned(heard, expected)) > 30
 
 
+@pytest.mark.slow
 def test_publishers_come_and_go_and_the_viewers_stay(noisy):
     async def meet():
         async with serving() as (state, http):
@@ -96,6 +97,7 @@ def test_publishers_come_and_go_and_the_viewers_stay(noisy):
     asyncio.run(meet())
 
 
+@pytest.mark.slow
 def test_a_room_has_one_publisher_unless_it_has_fallen_silent(monkeypatch):
     async def meet():
         async with serving() as (state, http):
@@ -123,6 +125,7 @@ def test_a_room_has_one_publisher_unless_it_has_fallen_silent(monkeypatch):
     asyncio.run(meet())
 
 
+@pytest.mark.slow
 def test_a_viewer_who_vanishes_leaves_the_others_in_peace():
     async def meet():
         async with serving() as (_, http):

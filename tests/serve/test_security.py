@@ -263,6 +263,7 @@ def test_a_token_of_any_characters_is_just_a_wrong_one(locked):
         assert answer.json()["code"] in ("unauthorized", "too_many_requests")
 
 
+@pytest.mark.slow
 def test_half_a_request_is_not_waited_for(served, monkeypatch):
     monkeypatch.setattr(server_module, "REQUEST_TIMEOUT", 0.3)
     for beginning in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "):

@@ -74,6 +74,7 @@ def test_sigterm_lets_streams_end():
         assert process.wait(DEADLINE) in (0, -signal.SIGTERM)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows no SIGTERM")
 def test_streams_that_stay_are_closed_at_last():
     with started("--drain", "1") as (process, address):
@@ -85,6 +86,7 @@ def test_streams_that_stay_are_closed_at_last():
         assert process.wait(DEADLINE) in (0, -signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_other_machines_need_a_token():
     for host in ("0.0.0.0", "::", "192.168.1.7", "example.org"):
         with pytest.raises(SordinoError, match="token"):
@@ -136,6 +138,7 @@ def test_where_tokens_come_from(tmp_path, monkeypatch):
             read_token(unusable)
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         run = subprocess.run(

@@ -70,6 +70,7 @@ def silent_flac(seconds, channels=8):
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_a_recording_comes_back_clean(served):
     noisy, rate = soundfile.read(OFFICE, dtype="float32")
     answer = post(served, OFFICE.read_bytes())
@@ -83,6 +84,7 @@ def test_a_recording_comes_back_clean(served):
     assert agreement_db(denoise(noisy, rate, warm_up=2), clean[:, 0]) > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["flac", "mp3", "m4a", "aiff", "mkv"])
 def test_formats(served, extension):
     sound, rate = speech(seconds=1)
@@ -93,6 +95,7 @@ def test_formats(served, extension):
     assert 0.2 < np.sqrt(np.mean(clean**2)) / np.sqrt(np.mean(sound**2)) < 1.1
 
 
+@pytest.mark.slow
 def test_a_header_at_the_end_and_no_header_at_all(served):
     sound, rate = speech(seconds=1)
     m4a = post(served, encoded(sound, rate), format="m4a").content  # its index comes last
@@ -152,6 +155,7 @@ def test_what_is_no_recording(served, body, status):
     assert "/" not in answer.json()["message"].replace("audio/", "")  # no path of the server
 
 
+@pytest.mark.slow
 def test_playlists_open_nothing(served, tmp_path):
     """A playlist in a recording's clothes must not make the server read its own files."""
     secret = tmp_path / "secret.wav"
@@ -227,6 +231,7 @@ def test_more_channels_than_anyone_has(served):
     assert post(served, wide.getvalue()).status_code == 422
 
 
+@pytest.mark.slow
 def test_decoders_have_limits_on_memory_and_time():
     sound = encoded(*speech(seconds=1))
     with serving(decoder_memory_bytes=1 << 26) as served:
@@ -254,6 +259,7 @@ def test_a_worker_that_computes_too_long_is_killed():
     assert worker.wait(DEADLINE) < 0
 
 
+@pytest.mark.slow
 def test_a_stalled_upload_ends():
     with serving(stall_seconds=0.5) as served, served.connect() as sock:
         head = b"POST /v1/denoise HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n"
@@ -262,6 +268,7 @@ def test_a_stalled_upload_ends():
         wait_until(lambda: not served.state.uploads)
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_nothing_is_let_go_and_the_worker_long_before():
     with serving(stall_seconds=1) as served, served.connect() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -325,6 +332,7 @@ def dribbling(served, client, size, pause):
             thread.join()
 
 
+@pytest.mark.slow
 def test_a_byte_now_and_then_does_not_keep_a_place():
     """Each byte is in time for the timeout of the next one, but a least rate ends it."""
     with serving(stall_seconds=1) as served, dribbling(served, "10.0.0.1", 1, 0.2) as sock:
@@ -332,12 +340,14 @@ def test_a_byte_now_and_then_does_not_keep_a_place():
         wait_until(lambda: not served.state.uploads)
 
 
+@pytest.mark.slow
 def test_who_waits_for_a_slow_answer_is_not_slow():
     """Time that the server takes is not the client's."""
     with serving(stall_seconds=0.2, min_upload_rate=1e6) as served:
         assert post(served, encoded(*speech(seconds=2)), format="aiff").status_code == 200
 
 
+@pytest.mark.slow
 def test_slow_uploads_give_way_to_others():
     """Two clients above the least rate hold all places, as long as nobody waits for one."""
     limits = {"stall_seconds": 1, "min_upload_rate": 1, "upload_wait_seconds": DEADLINE}
@@ -354,6 +364,7 @@ def test_slow_uploads_give_way_to_others():
             second.recv(4096)
 
 
+@pytest.mark.slow
 def test_who_waits_outlasts_the_slow():
     """A client that has only just begun to dribble goes before the wait for its place ends."""
     limits = {"stall_seconds": DEADLINE, "min_upload_rate": 1, "upload_wait_seconds": 6}
@@ -431,6 +442,7 @@ def test_no_more_uploads_than_allowed():
         assert int(answer.headers["Retry-After"]) > 0
 
 
+@pytest.mark.slow
 def test_uploads_need_the_token():
     wav = encoded(*speech(seconds=0.1))
     with serving(token=TOKEN) as served:
@@ -442,6 +454,7 @@ def test_uploads_need_the_token():
         assert answer.status_code == 200
 
 
+@pytest.mark.slow
 def test_a_model_of_the_users_own_denoises_an_upload(monkeypatch, tmp_path):
     weights = files("sordino") / "weights"
     entry = json.loads((weights / "registry.json").read_text())["small"]

@@ -62,6 +62,7 @@ def test_others_and_the_fallback_are_those_of_the_hello(served):
     assert level_db(left[1600:]) - level_db(HIGH) == pytest.approx(-20, abs=0.3)
 
 
+@pytest.mark.slow
 def test_the_client_is_told_whether_its_voice_is_heard(served):
     with connect(served.ws, RATE, voice=ME, voice_fallback=1.0) as stream:
         for _ in range(20):
@@ -163,6 +164,7 @@ def test_a_recording_becomes_a_profile_and_nothing_stays(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_cannot_be_enrolled_is_told(served):
     answer = httpx.post(f"{served.http}/v1/voices", content=b"no sound at all", timeout=DEADLINE)
     assert (answer.status_code, answer.json()["code"]) == (422, "unreadable_media")
@@ -182,6 +184,7 @@ def test_wrong_headers_are_refused_without_repeating_them(served, header):
     assert header not in answer.text
 
 
+@pytest.mark.slow
 def test_no_voice_stays_in_the_server():
     with serving() as served:
         through(served, LOW, voice=ME)
@@ -196,6 +199,7 @@ def test_no_voice_stays_in_the_server():
         wait_until(lambda: not kept())
 
 
+@pytest.mark.slow
 def test_no_voice_is_logged():
     """By the server as people start it, with a line for each request."""
     command = [sys.executable, "-m", "sordino", "serve", "--port=0"]

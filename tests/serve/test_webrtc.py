@@ -219,6 +219,7 @@ def test_a_session_ends_at_once_when_it_is_deleted():
     asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_peers_that_leave_or_vanish_give_their_place_back():
     async def talk():
         async with serving(idle_seconds=1) as (state, http):
@@ -376,6 +377,7 @@ def test_the_token_is_wanted_here_too():
     asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_peers_are_ended_when_the_server_ends():
     async def talk():
         async with serving() as (state, http):

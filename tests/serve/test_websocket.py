@@ -106,6 +106,7 @@ def test_strength_changes_while_the_stream_runs(served):
     assert np.sum(after**2) < 0.9 * np.sum(sound**2)
 
 
+@pytest.mark.slow
 def test_statistics_come_each_second(served):
     sound, rate = speech(seconds=0.02)
     begin = time.monotonic()
@@ -139,12 +140,14 @@ def test_the_async_client(served):
     assert (strength, latency) == (0.25, 0.02)
 
 
+@pytest.mark.slow
 def test_streams_in_real_time_lose_nothing(served):
     load = asyncio.run(run_streams(served.ws, streams=6, seconds=2, sample_rate=16000))
     assert load.lost == 0
     assert served.metric("sordino_block_seconds_count") >= 6 * 250
 
 
+@pytest.mark.slow
 def test_streams_in_real_time_are_answered_in_time():
     """99 % of all hops within 10 ms, wherever the machine lets an echo do it in half of that."""
     with LoadedServer(threads=1) as loaded:
@@ -257,6 +260,7 @@ def test_nobody_who_says_nothing_stays():
         assert ending(connection)[1:] == (4408, "timeout")
 
 
+@pytest.mark.slow
 def test_idle_and_too_long_streams_end():
     with serving(idle_seconds=0.5, max_stream_seconds=2) as served:
         with greeted(served) as connection:
@@ -285,6 +289,7 @@ def test_no_room():
             pass
 
 
+@pytest.mark.slow
 def test_no_room_for_so_many_channels():
     with serving(calibrate=True) as served:
         capacity = served.state.scheduler.admission
@@ -376,6 +381,7 @@ async def with_neighbours(served, misbehave):
     return await good
 
 
+@pytest.mark.slow
 def test_slow_readers_are_let_go_and_hurt_nobody():
     with serving(stall_seconds=1) as served:
 
@@ -402,6 +408,7 @@ def test_slow_readers_are_let_go_and_hurt_nobody():
         wait_until(lambda: not served.state.scheduler.streams)
 
 
+@pytest.mark.slow
 def test_clients_that_vanish_leave_nothing_behind(served):
     async def misbehave():
         for how in range(6):
@@ -419,6 +426,7 @@ def test_clients_that_vanish_leave_nothing_behind(served):
     wait_until(lambda: not served.state.scheduler.streams)
 
 
+@pytest.mark.slow
 def test_half_open_connections_are_noticed(monkeypatch):
     """A peer that is gone without a word answers no ping; its place is given back."""
     monkeypatch.setattr(server_module, "PING_SECONDS", 0.3)
@@ -430,6 +438,7 @@ def test_half_open_connections_are_noticed(monkeypatch):
         wait_until(lambda: not served.state.scheduler.streams)
 
 
+@pytest.mark.slow
 def test_garbage_on_the_wire_hurts_nobody(served):
     random = np.random.default_rng(0)
 
@@ -453,6 +462,7 @@ def test_garbage_on_the_wire_hurts_nobody(served):
     assert httpx.get(f"{served.http}/healthz").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_flood_faster_than_real_time_costs_others_nothing():
     with serving() as served:
 

@@ -124,6 +124,7 @@ def exported(net: UNet, folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_format_2_has_the_target_and_equals_the_network(tmp_path: Path) -> None:
     net, x, voice = network(), frames(9, batch=2), voices(1, 2)
     path = exported(net, tmp_path)

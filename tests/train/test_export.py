@@ -26,6 +26,7 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", NATIVE_RATES)
 def test_onnx_equals_the_network(trained: Path, exported: Path, rate: int) -> None:
     saved = load_checkpoint(trained)
@@ -64,6 +65,7 @@ def test_any_batch_and_length_in_pieces(exported: Path, batch: int, frames: int)
     np.testing.assert_allclose(masks, whole.mask, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_metadata_tells_what_the_file_is(trained: Path, tmp_path: Path) -> None:
     saved = load_checkpoint(trained)
     export_checkpoint(saved, tmp_path / "m.onnx", "7", {"pesq": 2.0})

@@ -84,6 +84,7 @@ def test_a_resumed_run_goes_the_way_of_an_unbroken_one(
         torch.testing.assert_close(parts.part("network")[name], weight, atol=2e-3, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [("adamw", "soap"), ("soap", "adamw")])
 def test_a_run_goes_on_with_another_optimizer(
     recipe: Recipe, tmp_path: Path, first: str, second: str
@@ -107,6 +108,7 @@ def test_two_processes_follow_one_with_the_doubled_batch(recipe: Recipe, tmp_pat
         torch.testing.assert_close(theirs.part("network")[name], weight, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_gradients_that_are_added_up_are_those_of_the_whole_batch(
     recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -264,6 +266,7 @@ def test_bfloat16_learns_too(recipe: Recipe, tmp_path: Path) -> None:
     assert all(0 < value < 10 for value in losses(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_a_small_copy_of_its_checkpoint(recipe: Recipe, tmp_path: Path) -> None:
     """Without moments and in half precision, as training/ keeps it."""
     first, second = tmp_path / "first", tmp_path / "second"

@@ -14,6 +14,7 @@ from sordino.train.unet import istft, stft, subtract
 RATE = 16000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PERCEIVED)
 def test_a_perceived_term_counts_and_has_a_gradient(recipe, name):
     with_term = replace(recipe.loss, **dict.fromkeys(PERCEIVED, 0.0) | {name: 0.5})

@@ -18,6 +18,7 @@ from support.models import constant_mask_bytes
 from support.signals import noise
 
 
+@pytest.mark.slow
 def test_an_exported_model_gives_its_weights_back(
     recipe: Recipe, trained: Path, tmp_path: Path
 ) -> None:
@@ -36,6 +37,7 @@ def test_an_exported_model_gives_its_weights_back(
         assert (tmp_path / "m").with_suffix(suffix).stat().st_mode == usual.stat().st_mode
 
 
+@pytest.mark.slow
 def test_exporting_beside_a_run_leaves_it_resumable(trained: Path, tmp_path: Path) -> None:
     path = shutil.copy(trained, tmp_path / trained.name)
     export_checkpoint(load_checkpoint(path), path.with_suffix(".onnx"), "1")

@@ -83,6 +83,7 @@ def test_the_share_goes_from_clean_speech_to_the_teacher(recipe, checkpoint, bat
     assert losses[2] == pytest.approx(step.terms["teacher"].item())
 
 
+@pytest.mark.slow
 def test_it_does_not_learn_and_is_not_in_the_checkpoint(recipe, checkpoint, batch, tmp_path):
     objective = MaskObjective(taught(recipe, checkpoint))
     objective(batch).loss.backward()

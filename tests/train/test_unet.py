@@ -60,6 +60,7 @@ def test_the_future_changes_nothing(cut: int, seed: int) -> None:
         assert not torch.allclose(ours[:, cut:], theirs[:, cut:], atol=1e-6)
 
 
+@pytest.mark.slow
 @given(cuts=st.lists(st.integers(1, 29), min_size=1, max_size=6, unique=True).map(sorted))
 @settings(max_examples=20)
 def test_pieces_equal_the_whole(cuts: list[int]) -> None:

@@ -38,6 +38,7 @@ def test_a_shared_encoder_of_the_wheel(encoder: VoiceEncoder) -> None:
     assert len(data) < 2.5e6
 
 
+@pytest.mark.slow
 def test_voices_are_nearer_to_themselves_than_to_others(
     encoder: VoiceEncoder, speech: dict[str, list[np.ndarray]]
 ) -> None:

@@ -16,6 +16,7 @@ def voices() -> dict[str, Voice]:
     return {person: Voice.enroll(recordings(person)) for person in ("allison", "carlo")}
 
 
+@pytest.mark.slow
 def test_a_profile_is_of_its_person(voices):
     for person, voice in voices.items():
         later = [Voice.enroll(recordings(person, 6)[3:])]

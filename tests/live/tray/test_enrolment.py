@@ -55,6 +55,7 @@ def choose(tray, text):
     tray.window.voice.activated.emit(index)
 
 
+@pytest.mark.slow
 def test_a_voice_is_recorded_chosen_and_remembered(tray, tmp_path):
     session = tray.controller.session
     spin_until(lambda: session.status().seconds > 12, "speech")

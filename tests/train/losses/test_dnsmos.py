@@ -15,6 +15,7 @@ def opinion():
     return Dnsmos()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["noisy", "clean"])
 def test_it_equals_the_network_of_speechmos(opinion, folder):
     x, rate = sf.read(FOLDER / folder / "cafe_16k.flac", dtype="float32")
