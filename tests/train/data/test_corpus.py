@@ -150,6 +150,9 @@ def test_drawing_follows_duration_temper_and_weight(tmp_path):
 
     assert share(pool) == pytest.approx(2 / 3, abs=0.03)  # sqrt(4) to sqrt(1)
     assert share(ClipPool(pool.folders, [1.0], temper=1.0)) == pytest.approx(0.8, abs=0.03)
+    weights = {"be*": 4.0, "bell": 9.0}  # the first that matches counts
+    favoured = Corpus.open(config(tmp_path, noise=source, noise_weights=weights), progress=False)
+    assert share(favoured.noise) == pytest.approx(2 / 6, abs=0.03)
     twice = ClipPool([*pool.folders, *pool.folders], [3.0, 1.0], temper=1.0)
     rng = np.random.default_rng(0)
     first = [twice.draw(rng) < 2 for _ in range(4000)]

@@ -8,8 +8,9 @@ import json
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -229,6 +230,9 @@ class CorpusConfig:
     cache: str = "cache"  # folder for the decoded audio, about 0.2 GB per hour at 16 kHz
     speech_temper: float = 1.0  # a speaker's share is seconds ** this: 1 = by duration
     noise_temper: float = 0.5  # a category's share is seconds ** this: rare ones are heard
+    noise_weights: dict[str, float] = field(default_factory=dict[str, float])
+    """Categories, as patterns ("cat*"), that are heard this many times as often; the first that
+    matches counts."""
     unknown_speakers: tuple[str, ...] = ()  # labels that stand for many speakers, not for one
 
 
@@ -240,18 +244,29 @@ class ClipPool:
         weights: one per folder, multiplies the probability of its clips.
         temper: a label's share is its seconds to this power; within the label a clip's
             share is its seconds.
+        label_weights: label, as a pattern, -> factor on its share; the first that matches counts.
     """
 
-    def __init__(self, folders: Sequence[Folder], weights: Sequence[float], temper: float = 1.0):
+    def __init__(
+        self,
+        folders: Sequence[Folder],
+        weights: Sequence[float],
+        temper: float = 1.0,
+        label_weights: Mapping[str, float] | None = None,
+    ) -> None:
         self.folders = list(folders)
         self.clips = [clip for folder in folders for clip in folder.clips]
         self._home = [i for i, folder in enumerate(folders) for _ in folder.clips]
         seconds: dict[tuple[int, str], float] = defaultdict(float)
         for clip, home in zip(self.clips, self._home, strict=True):
             seconds[home, clip.label] += clip.seconds
+        factor = {label: _factor(label, label_weights or {}) for _, label in seconds}
         share = np.array(
             [
-                weights[home] * clip.seconds * seconds[home, clip.label] ** (temper - 1)
+                weights[home]
+                * factor[clip.label]
+                * clip.seconds
+                * seconds[home, clip.label] ** (temper - 1)
                 for clip, home in zip(self.clips, self._home, strict=True)
             ]
         )
@@ -340,18 +355,20 @@ class Corpus:
         with Progress(*columns, disable=not progress or todo == 0) as bar:
             task = bar.add_task("decoding", total=todo)
 
-            def pool(kind: str, temper: float = 1.0) -> ClipPool | None:
+            def pool(
+                kind: str, temper: float = 1.0, label_weights: Mapping[str, float] | None = None
+            ) -> ClipPool | None:
                 label = _speaker if kind == "speech" else _category
                 folders = [
                     open_folder(kind, root, files, cache, label, lambda: bar.advance(task))
                     for root, files, _ in plan[kind]
                 ]
                 weights = [weight for *_, weight in plan[kind]]
-                return ClipPool(folders, weights, temper) if folders else None
+                return ClipPool(folders, weights, temper, label_weights) if folders else None
 
             return cls(
                 speech=pool("speech", config.speech_temper),
-                noise=pool("noise", config.noise_temper),
+                noise=pool("noise", config.noise_temper, config.noise_weights),
                 rirs=pool("rir"),
                 pairs=pool("pair"),
             )
@@ -377,6 +394,10 @@ def _plan(
             )
         entries.append((root, files, source.weight))
     return entries
+
+
+def _factor(label: str, weights: Mapping[str, float]) -> float:
+    return next((weight for pattern, weight in weights.items() if fnmatch(label, pattern)), 1.0)
 
 
 def _speaker(path: Path) -> str:
