@@ -38,24 +38,23 @@ LOUDEST = 1e6  # beyond this, a float sample is no sound at full scale +-1 but a
 class Denoiser:
     """Takes the noise out of a stream of sound.
 
-    A denoiser that has heard nothing yet can be pickled and copied; one in the middle of a sound
-    says why not.
+    A new or reset denoiser can be pickled and copied; one in the middle of a sound raises.
 
     Args:
         model: name of a packaged model, path of an .onnx file, or a loaded model.
         sample_rate: of the sound in Hz, 8000 to 192000.  8, 16, 24 and 48 kHz are native; at
-            other rates the network hears resampled sound, which adds latency.  Nothing above
-            24 kHz, and nothing above the highest rate of the model, is changed.
+            other rates the network processes resampled sound, which adds latency.  Frequencies
+            above 24 kHz, or above half of the model's highest rate, are not changed.
         channels: 1 for mono; the channels are denoised independently of each other.
-        strength: share of the noise that is taken away, 0 (nothing) to 1 (all of it).
-        attenuation_limit_db: the most that any sound may be attenuated, in dB; None is no
-            limit.  It is the same knob as strength, from the other end.
+        strength: share of the noise that is removed, 0 (nothing) to 1 (all of it).
+        attenuation_limit_db: the maximum attenuation of any sound, in dB; None is no
+            limit.  It is another scale of strength.
         providers: execution providers of ONNX Runtime, see `sordino.model.load_model`; for a
             model that is not loaded yet.
-        voice: profile of a voice to keep alone, or several for several people at one microphone;
-            their names or files will do.  With the model "default" or "studio" that is
-            `default-voice`.  None keeps everybody.
-        others_db: with a voice, the most that other voices are attenuated, in dB; None is no limit.
+        voice: profile of the only voice to keep, or several for several people at one microphone;
+            names or files of profiles can be given, too.  The models "default" and "studio" are
+            then replaced by `default-voice`.  None keeps everybody.
+        others_db: with a voice, the maximum attenuation of other voices, in dB; None is no limit.
         voice_fallback: with a voice, seconds of speech without it after which everybody is kept
             until it is heard again, so that a wrong profile silences nobody; None is never.
 
@@ -86,7 +85,7 @@ class Denoiser:
         self.sample_rate = _whole(sample_rate, "sample rate", LOWEST_RATE, HIGHEST_RATE)
         self.channels = _whole(channels, "number of channels", 1, 65536)
         self.voices = load_voices(voice)
-        """Profiles of the voices that are kept alone; () keeps everybody."""
+        """Profiles of the only voices to keep; () keeps everybody."""
         self.model = _loaded(voice_model(model) if self.voices else model, providers)
         self._filter = voice_filter(self.model, self.voices, others_db, voice_fallback)
         self._native = native_rate(self.sample_rate, self.model.info.native_rates)
@@ -107,14 +106,14 @@ class Denoiser:
         return type(self), (self.model, *arguments, None, *voices)
 
     def reset(self) -> None:
-        """Forget everything heard so far; what comes next is the start of a new sound."""
+        """Clear all state; the next block is the start of a new sound."""
         voices = () if self._filter is None else (self._filter,)
         self._network = self.model.open(self.channels, self._effective_strength, *voices)
         self._begun = False
         self._begin()
 
     def _begin(self) -> None:
-        """Begin a sound with whatever the network remembers."""
+        """Begin a sound with the network's present state."""
         channels, rate, native = self.channels, self.sample_rate, self._native
         if isinstance(self._network, VoiceStream):
             self._network.restart_watchdog()
@@ -128,7 +127,7 @@ class Denoiser:
 
     @property
     def latency(self) -> float:
-        """The most seconds from a sample's coming in to its going out, at any block size."""
+        """Maximum delay of a sample from input to output in seconds, at any block size."""
         seconds = self._stream.latency_samples / self._native
         if self._to_native and self._from_native:
             seconds += self._to_native.latency + self._from_native.latency
@@ -173,7 +172,7 @@ class Denoiser:
 
     @property
     def strength(self) -> float:
-        """Share of the noise that is taken away, 0..1; changes take effect at the next frame."""
+        """Share of the noise that is removed, 0..1; changes take effect at the next frame."""
         return self._strength
 
     @strength.setter
@@ -183,7 +182,7 @@ class Denoiser:
 
     @property
     def attenuation_limit_db(self) -> float | None:
-        """The most dB that any sound may be attenuated; changes take effect at the next frame."""
+        """The maximum attenuation of any sound in dB; changes take effect at the next frame."""
         return self._limit
 
     @attenuation_limit_db.setter
@@ -192,11 +191,11 @@ class Denoiser:
         self._network.strength = self._effective_strength
 
     def warm_up(self, sound: ArrayLike) -> None:
-        """Let the network hear sound without returning it, before the first block.
+        """Run sound through the network without returning it, before the first block.
 
-        What it learns of the noise and the voices serves from the first sample on, where
-        otherwise the first second or two are denoised less well.  It may be the beginning of
-        the very recording that follows, or the room before a meeting.
+        The network adapts to the noise and the voices, so that the first second or two are
+        denoised as well as later ones.  The sound may be the beginning of the same recording,
+        or the room before a meeting.
 
         Args:
             sound: see `feed`; five seconds are enough.
@@ -268,7 +267,7 @@ class Denoiser:
     def run_batch(denoisers: "Sequence[Denoiser]") -> None:
         """Run the network on all frames that some denoisers hold, in as few runs as possible.
 
-        Streams are to the network what channels are: its batch axis, each with its own state.
+        Like channels, streams are the batch axis of the network, each with its own state.
         Those of the same model that hold as many frames of as many bins share a run; each gets
         what it would get alone.
 
@@ -398,8 +397,8 @@ def denoise(
 ) -> NDArray[np.float32]:
     """Return a whole recording without its noise; `Denoiser` in one call.
 
-    With the model "default" no sample depends on later ones, and all is as in live use; the model
-    for recordings looks ahead.
+    The model for recordings looks ahead.  With the model "default" no output sample depends on
+    later input, as in live use.
 
     Args:
         x: shape = (samples,) or (samples, channels); floats at full scale +-1, or int16, int32 or
@@ -407,7 +406,8 @@ def denoise(
         sample_rate: in Hz.
         model, strength, attenuation_limit_db, providers: see `Denoiser`.
         voice, others_db, voice_fallback: see `Denoiser`.
-        warm_up: seconds of its beginning that the network hears first, see `Denoiser.warm_up`.
+        warm_up: seconds of its beginning that the network processes first, see
+            `Denoiser.warm_up`.
 
     Returns:
         float32 of the same shape.

@@ -7,9 +7,9 @@ _INSTALL = "pip install '.[{}]' (in the folder with Sordino's sources)"
 
 
 class SordinoError(Exception):
-    """Something the user can mend.
+    """An error that the user can fix.
 
-    The message is one line that says what is wrong and how to mend it.  The command
+    The message is one line that says what is wrong and how to fix it.  The command
     line prints it and ends with exit code 2; nothing else of it is shown.
     """
 

@@ -105,7 +105,7 @@ class NoiseStream(Protocol):
     """
 
     delay_frames: int
-    """The most frames that a frame waits inside before its noise comes out."""
+    """Maximum number of frames that a frame waits inside before its noise comes out."""
     strength: float
     """Share of the noise that comes out, 0..1; changes take effect at the next frame."""
     speech_probability: float | None
@@ -248,7 +248,7 @@ class MaskStream:
     Args:
         network: shared by all streams.
         channels: of the sound; each has its own state.
-        strength: share of the noise that is taken away, 0..1; settable while running.
+        strength: share of the noise that is removed, 0..1; settable while running.
         voice: embedding for each channel, shape = (channels, voice_size); None is any voice.
     """
 

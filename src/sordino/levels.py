@@ -1,4 +1,4 @@
-"""Levels: how strongly noise is suppressed, and how much of it was taken away."""
+"""Levels: how strongly noise is suppressed, and how much of it was removed."""
 
 import math
 from typing import Any
@@ -17,9 +17,9 @@ MAX_TAKEN_DB = 99.0  # nothing is left
 
 
 class NoiseMeter:
-    """Measures how much noise was taken; the one definition, for commands, pages and live use.
+    """Measures how much noise was removed; the one definition, for commands, pages and live use.
 
-    Noise is heard in the pauses, so it is measured there: the noisy sound is cut into segments of
+    Noise is measured in the pauses: the noisy sound is cut into segments of
     0.1 s, those of less than -100 dB re full scale are left out, and the quietest tenth of the
     rest (by levels in whole dB) are the pauses.  The noise taken is the power of all pauses
     before over that of the same segments after, in dB.  Memory is constant.

@@ -1,4 +1,4 @@
-"""Networks that look ahead: the future of a recording is known, that of a meeting is not.
+"""Networks that look ahead, for recordings.
 
 Their graphs have a recurrence backward in time.  A sound goes through in blocks, each with some
 future behind it, so that memory stays constant; the state that the next block begins with is that
@@ -67,7 +67,7 @@ class LookaheadStream(UnbatchedStream):
     Args:
         network: shared by all streams.
         channels: of the sound; each has its own state.
-        strength: share of the noise that is taken away, 0..1; settable while running.
+        strength: share of the noise that is removed, 0..1; settable while running.
     """
 
     def __init__(self, network: LookaheadNetwork, channels: int, strength: float) -> None:

@@ -162,7 +162,7 @@ class Model:
 
     Args:
         data: the bytes of an ONNX file.
-        source: what messages call it.
+        source: its name in messages.
         providers: of ONNX Runtime, see `load_model`.
 
     Raises:
@@ -206,7 +206,7 @@ class Model:
 
     @property
     def keeps_voices(self) -> bool:
-        """Whether it can keep enrolled voices alone (format 2)."""
+        """Whether it can keep enrolled voices and remove others (format 2)."""
         return isinstance(self._network, MaskNetwork) and self._network.has_target
 
     def open(
@@ -217,7 +217,7 @@ class Model:
         Args:
             channels: of the sound.
             strength: share of the noise, 0..1.
-            voices: to keep alone, by a model that `keeps_voices`; None keeps everybody.
+            voices: the only ones to keep, by a model that `keeps_voices`; None keeps everybody.
         """
         if voices is not None:
             return VoiceStream(cast(MaskNetwork, self._network), channels, strength, voices)
@@ -226,9 +226,8 @@ class Model:
     def run(self, spectrum: Array, voice: Array, state: State) -> Step:
         """Estimate the noise in some frames (kind "noise-mask").
 
-        The network does not hear silence, as of a muted microphone (less than -120 dBFS in every
-        bin): it has no noise and no speech, and what is remembered of the sound before is still
-        there after it.
+        Silent frames (less than -120 dBFS in every bin), as of a muted microphone, skip the
+        network: they hold neither noise nor speech, and the state of the sound before is kept.
 
         Args:
             spectrum: real and imaginary part, shape = (batch, frames, bins, 2).
@@ -347,7 +346,7 @@ def load_model(
 
 
 def read_model(name_or_path: str | Path) -> tuple[bytes, str]:
-    """Return the ONNX file of a model as `load_model` finds it, and what messages call it.
+    """Return the ONNX file of a model as `load_model` finds it, and its name in messages.
 
     Raises:
         SordinoError: there is no such model, or it is a packaged one and its file is damaged.
@@ -368,7 +367,7 @@ def read_model(name_or_path: str | Path) -> tuple[bytes, str]:
 
 
 def read_packaged(name: str) -> tuple[bytes, str]:
-    """Return a packaged ONNX file, verified by its sha256, and what messages call it.
+    """Return a packaged ONNX file, verified by its sha256, and its name in messages.
 
     Args:
         name: as in weights/registry.json.

@@ -106,7 +106,7 @@ class SliceStream(UnbatchedStream):
     Args:
         network: shared by all streams.
         channels: of the sound.
-        strength: share of the noise that is taken away, 0..1; settable while running.
+        strength: share of the noise that is removed, 0..1; settable while running.
     """
 
     speech_probability: float | None = None

@@ -186,7 +186,7 @@ class SpectrumFilter(Protocol):
     """What changes the spectra on their way from analysis to synthesis."""
 
     delay_frames: int
-    """The most frames that a frame waits inside before it comes out."""
+    """Maximum number of frames that a frame waits inside before it comes out."""
 
     def process(self, spectra: Spectra) -> Spectra:
         """Take frames and return those that are finished, in order.

@@ -172,4 +172,4 @@ def test_bad_cards_are_refused_before_anything_is_measured(
 def test_a_card_is_of_a_model(dataset, tmp_path):
     outputs = ("--outputs", f"theirs={dataset / 'noisy'}")
     error = command(dataset, *outputs, "--card", tmp_path / "c.md").exception
-    assert "A card is of a model" in str(error)
+    assert "A card describes a model" in str(error)

@@ -100,7 +100,7 @@ def is_long(path: Path, settings: Settings, length: int) -> bool:
 
 
 def cut(path: Path, settings: Settings, length: int, folder: str) -> tuple[int, float]:
-    """Decode a recording and write each section, with what its denoiser hears around it.
+    """Decode a recording and write each section, with the overlap that its denoiser needs.
 
     Args:
         path: of the recording.

@@ -107,9 +107,11 @@ def _subject(evaluation: Evaluation) -> Network:
     """Return the model that the card is about."""
     subject = next((s for s in evaluation.systems if s.name == evaluation.subject), None)
     if not isinstance(subject, Network):
-        raise SordinoError("A card is of a model: give --model.")
+        raise SordinoError("A card describes a model: give --model.")
     if evaluation.conditions[0].name:
-        raise SordinoError("A card is of a set as it is: leave --level, --band and --warm-up out.")
+        raise SordinoError(
+            "A card has the figures of the unchanged set: leave --level, --band and --warm-up out."
+        )
     return subject
 
 

@@ -1,4 +1,4 @@
-"""One self-contained HTML page of an evaluation: tables, charts, worst clips to see and hear."""
+"""One self-contained HTML page of an evaluation: tables, charts, and players of the worst clips."""
 
 # No types: soundfile.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false

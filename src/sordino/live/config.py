@@ -33,11 +33,11 @@ class Settings:
         output: name of the device that plays the clean sound; None is the virtual microphone
             (or, if there is to be none, the default output).
         model: name of a packaged model, or path of an .onnx file.
-        strength: share of the noise that is taken away, 0 to 1.
-        attenuation_limit_db: the most that any sound may be attenuated, in dB; None: no limit.
-        voice: an enrolled voice to keep alone, or several; None keeps every voice, "auto" enrols
+        strength: share of the noise that is removed, 0 to 1.
+        attenuation_limit_db: the maximum attenuation of any sound, in dB; None: no limit.
+        voice: the only voice to keep, enrolled, or several; None keeps every voice, "auto" enrols
             whoever speaks first, for this session.
-        others_db: the most that other voices are attenuated, in dB; None: no limit.
+        others_db: the maximum attenuation of other voices, in dB; None: no limit.
         voice_fallback: seconds of speech without the voice after which everybody is kept until it
             is heard again; None: never.
         virtual_mic: make the device that meeting programs can choose as their microphone.
@@ -47,9 +47,9 @@ class Settings:
             comes; None: when told to.
         wait: at the start, wait for a sound server or for devices of the given names that are
             not there, instead of raising.
-        on_demand: take the microphone only while a program records the virtual one.
-        echo_cancel: take out of the microphone what other programs play to the default
-            loudspeaker, by the sound server's canceller.
+        on_demand: open the microphone only while a program records the virtual one.
+        echo_cancel: remove from the microphone what other programs play to the default
+            loudspeaker, by the sound server's echo canceller.
         sample_rate: at which the engine works and devices are asked to run, in Hz.
 
     Raises:

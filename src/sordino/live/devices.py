@@ -267,6 +267,6 @@ def _check_no_loop(input: Device, output: Device) -> None:
     """Raise RefusedDeviceError if the input records what the output plays."""
     if input.name == f"{output.name}.monitor":
         raise RefusedDeviceError(
-            f"the input records what {output.label!r} plays, which would go round and round: "
+            f"the input records what {output.label!r} plays, which is a feedback loop: "
             "choose another input or output"
         )

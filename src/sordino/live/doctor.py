@@ -267,6 +267,6 @@ def _xruns(settled: Status, last: Status) -> Check:
 
 
 def _halves(message: str) -> tuple[str, str]:
-    """Split "what is wrong: how to mend it"."""
+    """Split "what is wrong: how to fix it"."""
     found, _, advice = message.partition(": ")
     return found, advice

@@ -32,8 +32,8 @@ class Controls:
     Written by any thread, read by the engine before each block.
 
     Args:
-        strength: share of the noise that is taken away, 0..1.
-        attenuation_limit_db: the most that any sound may be attenuated; None: no limit.
+        strength: share of the noise that is removed, 0..1.
+        attenuation_limit_db: the maximum attenuation of any sound; None: no limit.
         bypass: let the sound pass as it is.
         muted: put out silence.
     """

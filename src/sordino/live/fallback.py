@@ -76,7 +76,7 @@ class AlignedDenoiser:
 class Trial:
     """A denoiser in a thread of its own, to see whether the processor keeps up with it.
 
-    Nobody hears its output, so that being too slow does no harm.
+    Its output is not used, so that being too slow does no harm.
 
     Args:
         aligned: fresh.

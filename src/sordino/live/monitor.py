@@ -29,21 +29,21 @@ class Status:
     Args:
         state: "active" (cleaning), "bypassed" (the sound passes as it is), "muted" (silence, by
             the user or because the microphone's own switch is off), "waiting" (a device is not
-            there), or "idle" (nobody listens, and the microphone is let go).
+            there), or "idle" (no program records, and the microphone is closed).
         reason: why, in words for the user; "" if active with the model that the user chose.
         notice: what the user should know besides, while all works; "" if nothing.
         input_dbfs, output_dbfs: level (RMS) of the last 0.1 s in dB re full scale.
         taken_db: by how many dB the pauses are quieter; None if nothing was heard yet.
         speech_probability: that the newest frame holds speech, 0..1; None if the model does not
             estimate it, or does not run.
-        voice: names of the voices that are kept alone; "" keeps everybody.
+        voice: names of the only voices that are kept; "" keeps everybody.
         voice_probability: that one of them speaks in the newest frame, 0..1; None if there is none
             or it is not estimated.
         cpu_share: processor time of the whole process / time that went by, over the last second or
             more; 1 is all of one core.
         underruns: how often the output found no sound to play, since the start.
         model: name of the one in use now; "" while none is.
-        strength: share of the noise that is taken away, 0..1.
+        strength: share of the noise that is removed, 0..1.
         latency_seconds: from the microphone to the output as far as known: device buffers,
             algorithm, ring buffers.
         input_name, output_name: of the devices, for people; "" while there is none.
@@ -106,9 +106,9 @@ class ProcessorUse:
 
 
 class Monitor:
-    """Takes the noisy and the clean sound, aligned, from one thread; others ask.
+    """Takes the noisy and the clean sound, aligned, from one thread; other threads read it.
 
-    It outlives engines: when a device comes back, what was heard before is still there.
+    It outlives engines: when a device comes back, the sound before is still there.
 
     Args:
         sample_rate: in Hz.

@@ -137,11 +137,11 @@ class Session:
 
     @property
     def bypassed(self) -> bool:
-        """Whether the user lets the sound pass as it is."""
+        """Whether the user has turned bypass on."""
         return self._controls.bypass
 
     def set_bypass(self, bypass: bool) -> None:
-        """Let the sound pass as it is, or clean it again; crossfaded."""
+        """Turn bypass on (the sound passes unchanged) or off; crossfaded."""
         self._controls.bypass = bypass
 
     @property
@@ -150,16 +150,16 @@ class Session:
         return self._controls.muted
 
     def set_muted(self, muted: bool) -> None:
-        """Put out silence, or sound again; what is muted is not recorded either."""
+        """Mute the output, or unmute it; muted sound is not recorded either."""
         self._controls.muted = muted
 
     @property
     def strength(self) -> float:
-        """Share of the noise that is taken away, 0..1."""
+        """Share of the noise that is removed, 0..1."""
         return self._controls.strength
 
     def set_strength(self, strength: float) -> None:
-        """Set the share of the noise that is taken away, 0..1.
+        """Set the share of the noise that is removed, 0..1.
 
         Raises:
             SordinoError: it is out of range.
@@ -169,11 +169,11 @@ class Session:
 
     @property
     def attenuation_limit_db(self) -> float | None:
-        """The most that any sound may be attenuated, in dB; None: no limit."""
+        """The maximum attenuation of any sound, in dB; None: no limit."""
         return self._controls.attenuation_limit_db
 
     def set_attenuation_limit(self, limit_db: float | None) -> None:
-        """Set the most that any sound may be attenuated, in dB; None: no limit.
+        """Set the maximum attenuation of any sound, in dB; None: no limit.
 
         Raises:
             SordinoError: it is negative.
@@ -203,14 +203,14 @@ class Session:
 
     @property
     def on_demand(self) -> bool:
-        """Whether the microphone is taken only while a program records the virtual one."""
+        """Whether the microphone is open only while a program records the virtual one."""
         return self._io.on_demand
 
     def set_on_demand(self, on_demand: bool) -> None:
-        """Take the microphone only while a program records the virtual one, or always.
+        """Open the microphone only while a program records the virtual one, or always.
 
         Raises:
-            SordinoError: this system does not tell who listens.
+            SordinoError: this system does not report which programs record.
         """
         if on_demand:
             with suppress(DeviceLost):
@@ -260,7 +260,7 @@ class Session:
 
     @property
     def voices(self) -> tuple[Voice, ...]:
-        """Profiles of the voices that are kept alone; () keeps everybody."""
+        """Profiles of the only voices to keep; () keeps everybody."""
         return self._voices.voices
 
     def set_voice(self, voice: AnyVoices) -> None:

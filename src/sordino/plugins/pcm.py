@@ -24,7 +24,7 @@ class StreamControls:
     """Parameters that may change while a stream runs.
 
     Args:
-        strength: share of the noise that is taken away, 0..1.
+        strength: share of the noise that is removed, 0..1.
         attenuation_limit_db: nothing is attenuated by more, in dB; None is no limit.
         enabled: False passes the audio through unchanged with the same delay, so that switching
             leaves no gap.

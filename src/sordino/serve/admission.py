@@ -325,7 +325,7 @@ class UploadAdmission:
         )
         for upload in candidates[: max(0, len(self._waiters) - len(self._dropped))]:
             self._dropped.add(upload)
-            upload.fail(Refusal(408, "too_slow", "others wait for this place: send or read faster"))
+            upload.fail(Refusal(408, "too_slow", "other clients are waiting: send or read faster"))
 
     def _count(self, client: str) -> int:
         return sum(each.client == client for each in self._uploads)

@@ -130,7 +130,7 @@ class Stream:
 
     @property
     def strength(self) -> float:
-        """Share of the noise that is taken away, 0 to 1; settable."""
+        """Share of the noise that is removed, 0 to 1; settable."""
         return self._talk.strength
 
     @strength.setter
@@ -217,13 +217,13 @@ class AsyncStream:
         await self.wait_until("reset")
 
     async def set_strength(self, value: float) -> None:
-        """Set the share of the noise that is taken away, 0 to 1."""
+        """Set the share of the noise that is removed, 0 to 1."""
         await self._sent(json.dumps({"type": "strength", "value": value}))
         await self.wait_until("strength")
 
     @property
     def strength(self) -> float:
-        """Share of the noise that is taken away, 0 to 1."""
+        """Share of the noise that is removed, 0 to 1."""
         return self._talk.strength
 
     @property

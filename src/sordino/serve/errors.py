@@ -17,7 +17,7 @@ class Refusal(HTTPException):
     Args:
         status: HTTP status.
         code: a word for programs, see docs/reference/protocol.md.
-        message: one line for people: what is wrong and how to mend it.
+        message: one line for people: what is wrong and how to fix it.
         retry_after: seconds, for what may work later.
         headers: further response headers.
     """

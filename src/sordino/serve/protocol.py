@@ -40,7 +40,7 @@ class ProtocolError(Exception):
 
     Args:
         code: a key of `CLOSE_CODES`.
-        message: one line: what is wrong and how to mend it.
+        message: one line: what is wrong and how to fix it.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -59,9 +59,9 @@ class Hello:
         channels: interleaved.
         strength: share of the noise to take, 0 to 1.
         model: name of a packaged one.
-        voice: profile of a voice to keep alone, as `sordino.voice.Voice.to_text` writes it, or
+        voice: profile of the only voice to keep, as `sordino.voice.Voice.to_text` writes it, or
             several; [] keeps everybody, None is what the server keeps.
-        others: the most that other voices are attenuated, in dB; None is no limit.
+        others: the maximum attenuation of other voices, in dB; None is no limit.
         voice_fallback: seconds of speech without the voice after which everybody is kept until it
             is heard again; None is never.
         token: of the server, if it has one.

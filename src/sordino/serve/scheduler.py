@@ -122,7 +122,7 @@ class Scheduler:
             channels: denoised independently of each other.
             model: name of a packaged one, not a path.
             strength: share of the noise to take, 0 to 1.
-            voices: to keep alone.
+            voices: the only ones to keep.
 
         Raises:
             Overloaded, Draining: there is no capacity, or the server is about to end.
@@ -270,7 +270,7 @@ class LiveStream:
 
     @property
     def voices(self) -> int:
-        """How many voices are kept alone; 0 keeps everybody."""
+        """How many voices are kept; 0 keeps everybody."""
         return len(self.denoiser.voices)
 
     @property

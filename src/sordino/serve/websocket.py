@@ -181,7 +181,7 @@ class _Connection:
             await asyncio.sleep(TICK_SECONDS)
             now, until = perf_counter(), self._scheduler.draining_until
             if until is not None and now >= until:
-                raise ProtocolError("draining", "the server ends: connect again")
+                raise ProtocolError("draining", "the server is shutting down: connect again")
             if until is not None and not has_told:
                 has_told = True
                 await self._send({"type": "draining", "seconds": round(until - now, 1)})

@@ -51,7 +51,7 @@ RATE = 16000  # Hz, of the mixtures that are held out
 SECONDS = 4.0  # of each
 STOP_BATCHES, JUDGE_CLIPS = 3, 20
 BATCH = 4  # examples: a step takes about a second on a laptop
-OWN_NOISE = 3.0  # the user's noise is heard this many times as often as the package's
+OWN_NOISE = 3.0  # the user's noise is drawn this many times as often as the package's
 # Of what is mixed: all but speech in recorded noise.
 LEFT_OUT = (
     *("babble", "coloured", "fan", "hum", "clicks", "tones", "wind", "handling", "keyboard"),
@@ -316,7 +316,7 @@ class Verdict:
 
 
 def judge(base: Model, base_name: str, adapted: Model, name: str, folder: Path) -> Verdict:
-    """Compare two models on mixtures that neither has heard, and on the package's recordings.
+    """Compare two models on held-out mixtures, and on the package's recordings.
 
     A model is better if PESQ or SI-SDR rises on the user's noise with 95 % certainty, nothing
     falls there with that certainty, and nothing falls much elsewhere.

@@ -179,7 +179,7 @@ class Features(nn.Module):
         """Take the projection on a constant offset (DC) out of each frame, (B, T, 2, K).
 
         Microphones with an offset of 0.1 of full scale would hide quiet speech from the
-        network.  Only what the network hears changes; the mask is for the sound as it is.
+        network.  Only the network's input changes; the mask is for the sound as it is.
         """
         low, high = spectrum.split([self.OFFSET_BINS, spectrum.shape[3] - self.OFFSET_BINS], 3)
         flat = low.reshape(*low.shape[:2], -1)

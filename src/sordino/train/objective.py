@@ -100,9 +100,7 @@ class Teacher(nn.Module):
         return istft(subtract(noisy, output.mask), rate)
 
 
-DNSMOS_EXAMPLES = (
-    2  # examples of a batch that an opinion is predicted of: two cost a quarter of a step
-)
+DNSMOS_EXAMPLES = 2  # examples of a batch that DNSMOS is predicted of: two cost a quarter of a step
 PERCEIVED = ("pesq", "estoi", "llr", "dnsmos")  # terms of the loss at 16 kHz
 RELATION = 2.0  # weight of the likeness of embeddings to each other
 SILENT = 1e-9  # mean square of a target without speech, -90 dBFS
@@ -215,7 +213,7 @@ class MaskObjective(Objective):
     def _perceived(self, estimate: Tensor, batch: TensorBatch) -> dict[str, Tensor]:
         """Terms of what a listener makes of it at 16 kHz, those that have a weight.
 
-        All but the opinion are means over the batch, in which examples without
+        All but DNSMOS are means over the batch, in which examples without
         speech count as 0.
         """
         wanted = [name for name in PERCEIVED if getattr(self.config, name)]
@@ -239,7 +237,7 @@ class MaskObjective(Objective):
         return {name: measures[name]() for name in wanted}
 
     def _dnsmos_loss(self, heard: Tensor) -> Tensor:
-        """What the predicted overall opinion of sounds at 16 kHz lacks to 5."""
+        """5 minus the predicted overall opinion score of sounds at 16 kHz."""
         if self.dnsmos is None:
             self.dnsmos = dnsmos.Dnsmos().to(heard.device)
         with autocast(heard.device, self.bf16):

@@ -48,7 +48,7 @@ class LoopConfig:
         batch: examples in a batch, on each process.
         global_batch: examples of an update over all processes, whose gradients are added up in
             as many passes as it takes; 0 makes one pass of `batch` on each process.
-        chain: examples that are heard one after the other without forgetting; divides `batch`.
+        chain: examples that are processed in sequence with the state kept; divides `batch`.
         optimizer: "adamw" or "soap", see `sordino.train.optim`.
         learning_rate: at its height.
         final_rate: share of `learning_rate` that the cosine ends at.
@@ -103,7 +103,7 @@ class Recipe:
         description: one sentence for the model card.
         kind: "noise-mask" (the causal U-Net), "voice-encoder", or "slice-magnitude" (the proof
             of concept).
-        data, mix, train: what is heard, and how it is learnt from.
+        data, mix, train: the recordings, how they are mixed, and the training loop.
         network, loss: of the causal U-Net.
         talkers: who speaks in mixtures for an enrolled voice (`network.voice_units`).
         enrolment: recordings that voices are enrolled from.

@@ -1,4 +1,4 @@
-"""The voice encoder: what tells one voice from another, as a point on a sphere.
+"""The voice encoder: a recording of one voice to an embedding that distinguishes it from others.
 
 Sound becomes a log-mel filterbank at 16 kHz (NumPy), and that an embedding (an ONNX network).
 Embeddings of one speaker lie close together: their dot product is the cosine similarity.
@@ -44,7 +44,7 @@ class VoiceEncoder:
 
     Args:
         data: the bytes of an ONNX file that `sordino export` made of a voice encoder.
-        source: what messages call it.
+        source: its name in messages.
 
     Raises:
         SordinoError: the bytes are not those of a voice encoder.

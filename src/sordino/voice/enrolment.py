@@ -1,4 +1,4 @@
-"""Enrolment: from recordings of one person to an embedding, with checks that say what to mend.
+"""Enrolment: from recordings of one person to an embedding, with checks that say what to fix.
 
 A profile is made once and used for months, so a bad recording is refused with the reason.  Noise is
 no reason: the voice encoder is trained with it.

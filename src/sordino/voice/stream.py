@@ -111,7 +111,7 @@ class VoiceStream:
     Args:
         network: with the output `target`.
         channels: of the sound.
-        strength: share of the noise that is taken away, 0..1; settable while running.
+        strength: share of the noise that is removed, 0..1; settable while running.
         voices: to keep.
     """
 
@@ -153,7 +153,7 @@ class VoiceStream:
         self.missing_seconds = 0.0
 
     def process(self, spectra: Spectra) -> Spectra:
-        """Take frames and return what is to be taken away from them.
+        """Take frames and return what is to be removed from them.
 
         Shape: (channels, frames, bins), in and out.
         """
@@ -203,7 +203,7 @@ class VoiceStream:
         return spectra if self._rows == 1 else np.concatenate([spectra] * self._rows)
 
     def _taken(self, spectra: Spectra, noises: Spectra) -> Spectra:
-        """Return what is to be taken away, of the noise for each voice; up to the next decision."""
+        """Return what is to be removed, of the noise for each voice; up to the next decision."""
         count, (channels, frames, _) = len(self._voices.embeddings), spectra.shape
         speech, logits = self._stream.speech, self._stream.target
         assert logits is not None

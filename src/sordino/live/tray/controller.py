@@ -72,12 +72,12 @@ class Controller(QObject):
             self.muted_changed.emit(muted)
 
     def set_strength(self, strength: float) -> None:
-        """Set the share of the noise that is taken away, 0..1."""
+        """Set the share of the noise that is removed, 0..1."""
         self.session.set_strength(strength)
         self._remember("strength", strength)
 
     def set_attenuation_limit(self, limit_db: float | None) -> None:
-        """Set the most that any sound may be attenuated, in dB; None: no limit."""
+        """Set the maximum attenuation of any sound, in dB; None: no limit."""
         self.session.set_attenuation_limit(limit_db)
         self._remember("attenuation_limit_db", limit_db)
 
@@ -138,7 +138,7 @@ class Controller(QObject):
         """Take the microphone only while somebody listens, or always.
 
         Raises:
-            SordinoError: this system does not tell who listens.
+            SordinoError: this system does not report which programs record.
         """
         self.session.set_on_demand(on_demand)
         self._remember("on_demand", on_demand or None)

@@ -113,7 +113,7 @@ class Window(QWidget):
         # As wide as it may become, so that the window does not change with every figure.
         self.facts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.facts.setMinimumWidth(self.fontMetrics().horizontalAdvance(facts(_WIDEST)))
-        self.strength.setAccessibleName("Strength: share of the noise that is taken away")
+        self.strength.setAccessibleName("Strength: share of the noise that is removed")
         self.limit.setToolTip("No sound gets quieter by more than this")
         self.voice.setToolTip("Whose voice is kept; other voices go with the noise")
         names = {

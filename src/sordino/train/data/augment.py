@@ -7,7 +7,7 @@ The spectral envelope can change apart from the fine structure (pitch, hiss, cra
 recordings make many: another vocal tract for the same voice, a rattle that moves as the sea does.
 
 Raised voices are shouted, sung, laughed or a child's, made of ordinary speech.  They are rare in
-recordings of read speech, and a network that has heard few of them takes their widely spaced
+recordings of read speech, and a network trained on few of them takes their widely spaced
 harmonics for an alarm.  Here the pitch of a voice goes up by a factor of up to three while its
 formants move much less, as in shouting and singing, where the vocal tract stays nearly as long.
 """

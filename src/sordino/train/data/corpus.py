@@ -204,7 +204,7 @@ def _write(file: BinaryIO, signals: Sequence[FloatArray], rate: int, to: int, le
 
 @dataclass(frozen=True)
 class Source:
-    """A folder of audio and how much of it is heard: its weight multiplies its share.
+    """A folder of audio and how often it is drawn: its weight multiplies its share.
 
     `path` may be the address of a folder of tar shards in object storage, such as
     s3://bucket/shards/speech.
@@ -231,7 +231,7 @@ class CorpusConfig:
     speech_temper: float = 1.0  # a speaker's share is seconds ** this: 1 = by duration
     noise_temper: float = 0.5  # a category's share is seconds ** this: rare ones are heard
     noise_weights: dict[str, float] = field(default_factory=dict[str, float])
-    """Categories, as patterns ("cat*"), that are heard this many times as often; the first that
+    """Categories, as patterns ("cat*"), that are drawn this many times as often; the first that
     matches counts."""
     unknown_speakers: tuple[str, ...] = ()  # labels that stand for many speakers, not for one
 

@@ -170,7 +170,7 @@ CLOSE = ("wind", "handling", "keyboard")
 
 
 class Background:
-    """Draws what is heard behind the speech.
+    """Draws the background of the speech.
 
     Args:
         config: how.

@@ -1,4 +1,4 @@
-"""Rooms: impulse responses split into what the target keeps and what is taken away."""
+"""Rooms: impulse responses split into what the target keeps and what is removed."""
 
 import numpy as np
 

@@ -3,7 +3,7 @@
 Coloured noise, wind, hum, fans, clicks and tones; engines, bursts and impacts, which are made of
 many parts; handling noise, which shakes the microphone, its cable or its table; calls of animals.
 Their parameters are drawn from wide ranges, so that no two are alike: what a network learns from
-them is that there are more sounds than it has heard.
+them is that there are more sounds than those of the recordings.
 
 Calls of animals are made by the source-filter model: a buzz with a wandering pitch (a syrinx,
 vocal folds) goes through resonances (the tract above them).  That is how speech is made, too

@@ -58,7 +58,7 @@ class Dnsmos(nn.Module):
         package = find_spec("speechmos")
         if package is None or not package.submodule_search_locations:
             raise SordinoError(
-                f"loss.opinion needs the networks of DNSMOS: {install_command('evaluate')}"
+                f"loss.dnsmos needs the networks of DNSMOS: {install_command('evaluate')}"
             )
         path = Path(package.submodule_search_locations[0]) / "dnsmos_models/sig_bak_ovr.onnx"
         weights = {

@@ -1,4 +1,4 @@
-"""Audible disturbance, as PESQ hears it: a perceptual term for training.
+"""The audible disturbance of PESQ as a perceptual loss.
 
 The perceptual model of PESQ without its alignment in time, on spectra only: Bark bands,
 loudness, and what of the difference of loudness is heard.  Noise that was added or left

@@ -36,7 +36,7 @@ class LossConfig:
         phase: weight of the squared error of compressed complex spectra.
         over: extra weight of magnitudes that fall short of the clean ones (suppressed speech).
         sdr: weight of the signal-to-distortion ratio of the waveform, per dB.
-        bands: weight of the same ratio in every band of hearing, their mean, per dB.
+        bands: weight of the same ratio in auditory (ERB) bands, their mean, per dB.
         attenuation: weight of the level that speech loses (its projection on the clean
             speech), per dB.
         residual: weight of the level that noise keeps where there is no speech, per dB.
@@ -47,16 +47,16 @@ class LossConfig:
             the clean speech, where a run has one.
         start: extra weight of the first second of an example in the spectral terms and in the
             presence of noise, so that a cold start does not take speech for noise.
-        dnsmos: weight of what a listener's predicted opinion (DNSMOS P.835, overall) lacks
-            to 5, from 16 kHz on; 0 leaves it out.  See `sordino.train.losses.dnsmos`.
-        dnsmos_share: share of the batches that the opinion is predicted for, with a weight that
+        dnsmos: weight of 5 minus the predicted opinion score (DNSMOS P.835, overall), at 16 kHz
+            and above; 0 leaves it out.  See `sordino.train.losses.dnsmos`.
+        dnsmos_share: share of the batches that the score is predicted for, with a weight that
             makes up for the others; it doubles the cost of a step.
-        pesq: weight of the audible disturbance, in raw points of PESQ, from 16 kHz on;
-            0 leaves it out.  See `sordino.train.losses.pesq`.
-        estoi: weight of what is lost of it (1 minus ESTOI), from 16 kHz on; 0 leaves
-            it out.  See `sordino.train.losses.estoi`.
+        pesq: weight of the perceptual disturbance of PESQ, in its raw points, at 16 kHz and
+            above; 0 leaves it out.  See `sordino.train.losses.pesq`.
+        estoi: weight of 1 minus ESTOI, at 16 kHz and above; 0 leaves it out.  See
+            `sordino.train.losses.estoi`.
         llr: weight of the distance between the spectral envelopes (log-likelihood ratio),
-            from 16 kHz on; 0 leaves it out.  See `sordino.train.losses.llr`.
+            at 16 kHz and above; 0 leaves it out.  See `sordino.train.losses.llr`.
     """
 
     windows: tuple[float, ...] = (0.008, 0.02, 0.05)
@@ -251,7 +251,7 @@ def residual_loss(estimate: Tensor, noise: Tensor, speech: Tensor, rate: int) ->
 def noise_presence(noise: Tensor, rate: int) -> Tensor:
     """1 for each frame of 10 ms that has noise in it or less than 0.5 s before it, else 0.
 
-    A constant offset is no noise: the network does not hear it.
+    A constant offset is no noise: it is removed from the network's input.
 
     Args:
         noise: in units of the noisy sound's level, shape = (B, N); above -40 dB it counts.
