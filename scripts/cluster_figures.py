@@ -29,7 +29,7 @@ from network_memory import active_level, mixed, repeated, sound, spoken
 from ray.cluster_utils import Cluster
 
 from sordino import examples
-from sordino.batch.track import Settings
+from sordino.batch.track import DenoiseSettings
 from sordino.cluster.ledger import Ledger, Result
 from sordino.cluster.plan import find_work
 from sordino.cluster.pool import Pool, connected
@@ -63,7 +63,7 @@ def workers(folder, given):
     for number, piece in zip(range(files), pieces(8), strict=False):
         soundfile.write(folder / "in" / f"{number:03}.flac", piece, RATE)
     hours = files * 8 / 3600
-    settings = Settings(given.model).loaded()
+    settings = DenoiseSettings(given.model).loaded()
     print(f"{files} files of 8 s, {given.model}; {os.cpu_count()} cores, {load()}")
     print("workers  wall s  audio s/s  speed-up  efficiency  processor s/audio hour")
     first = 0.0

@@ -20,7 +20,7 @@ from PySide6.QtGui import QColor, QImage, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 
 from sordino import examples
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from sordino.live.tray.app import Tray
 from sordino.live.tray.controller import Controller
 from support.file_backend import FileBackend
@@ -36,7 +36,7 @@ def main(folder: Path, seconds: float = SECONDS) -> None:
     with tempfile.TemporaryDirectory() as clean:
         noisy = examples.path("office_48k")
         backend = FileBackend(noisy, Path(clean) / "clean.wav", loops=None)
-        controller = Controller(Settings(), backend)
+        controller = Controller(LiveSettings(), backend)
         tray = Tray(controller, Event())
         tray.window.setAttribute(Qt.WidgetAttribute.WA_DontShowOnScreen)
         controller.start()

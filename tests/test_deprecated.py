@@ -7,16 +7,15 @@ import warnings
 
 import pytest
 
-from sordino.deprecated import MODULES, renamed_argument
+from sordino.deprecated import MODULES, renamed_argument, renamed_names
 from sordino.deprecated import NAMES as RENAMED
 
 # What the documentation of 0.11 named in them.
 NAMES = {
-    "sordino.audio": ["open_source", "open_sink", "Source", "Sink"],
+    "sordino.audio": ["open_source", "open_sink"],
     "sordino.bench": ["bench", "BenchResult"],
-    "sordino.live.settings": ["Settings"],
     "sordino.evaluate.recogniser": ["word_error_rate"],
-    "sordino.evaluate.records": ["Key", "read_records", "write_records", "read_figures"],
+    "sordino.evaluate.records": ["read_records", "write_records", "read_figures"],
     "sordino.evaluate.shadow": ["noise_removed"],
     "sordino.evaluate.summary": ["bootstrap", "differences"],
     "sordino.files": ["denoise_files", "FileReport"],
@@ -48,6 +47,31 @@ def test_the_warning_points_at_the_import():
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("DeprecationWarning: sordino.spectrum is now")
+
+
+RENAMED_CLASSES = [
+    ("sordino.batch.process", "Settings", "DenoiseSettings"),
+    ("sordino.batch.track", "Settings", "DenoiseSettings"),
+    ("sordino.evaluate.results", "Key", "RecordKey"),
+    ("sordino.io.audiofile", "Sink", "AudioSink"),
+    ("sordino.io.audiofile", "Source", "AudioSource"),
+    ("sordino.live.config", "Settings", "LiveSettings"),
+    ("sordino.serve.settings", "Settings", "ServerSettings"),
+    ("sordino.train.data.corpus", "Source", "CorpusSource"),
+]
+
+
+@pytest.mark.parametrize(("module", "old", "new"), RENAMED_CLASSES)
+def test_a_class_is_found_under_its_old_name(module, old, new):
+    found = importlib.import_module(module)
+    with pytest.warns(DeprecationWarning, match=f"{module}.{old} is now called {new}") as warned:
+        assert getattr(found, old) is vars(found)[new]
+    assert warned[0].filename == __file__
+
+
+def test_a_name_that_never_was_is_an_attribute_error():
+    with pytest.raises(AttributeError, match=r"live\.config' has no attribute"):
+        renamed_names("sordino.live.config", {"Settings": "LiveSettings"})("x")
 
 
 def test_other_modules_are_still_missing():

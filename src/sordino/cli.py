@@ -289,7 +289,7 @@ def denoise(
     from sordino.batch.plan import PIPE, plan
     from sordino.batch.process import FileReport, check_done, denoise_files
     from sordino.batch.progress import BatchDisplay
-    from sordino.batch.track import Settings
+    from sordino.batch.track import DenoiseSettings
     from sordino.io.atomic import is_special
     from sordino.io.formats import RawFormat
     from sordino.model import LIVE_MODEL, RECORDING_MODEL
@@ -300,7 +300,7 @@ def denoise(
         typer.echo("sordino: --listen is now called --warm-up; it will go with 0.13", err=True)
         warm_up = listen
     may_be_live = any(Path(name) == PIPE or is_special(Path(name)) for name in inputs)
-    settings = Settings(
+    settings = DenoiseSettings(
         model or (LIVE_MODEL if may_be_live else RECORDING_MODEL),
         strength,
         attenuation_limit,
@@ -417,10 +417,10 @@ def plot(
     ] = False,
 ) -> None:
     """Draw spectrograms of the input, the noise removed and the output."""
-    from sordino.batch.track import Settings, draw_file
+    from sordino.batch.track import DenoiseSettings, draw_file
 
     picture = output or file.with_suffix(".png")
-    draw_file(file, picture, None if plain else Settings(model))
+    draw_file(file, picture, None if plain else DenoiseSettings(model))
     typer.echo(picture)
 
 

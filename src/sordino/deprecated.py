@@ -1,17 +1,18 @@
 """Old names that still work for one minor release, each with a DeprecationWarning.
 
 `MODULES` are the modules that were documented under another name; a finder on `sys.meta_path`
-gives their successors.  `renamed_argument` is for keyword arguments.
+gives their successors.  `renamed_names` is for names in a module that keeps its own, and
+`renamed_argument` for keyword arguments.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from warnings import warn
 
 P = ParamSpec("P")
@@ -43,7 +44,11 @@ MODULES = {
 """Old name -> new name."""
 
 NAMES = {
+    "sordino.audio": {"Source": "AudioSource", "Sink": "AudioSink"},
+    "sordino.evaluate.records": {"Key": "RecordKey"},
+    "sordino.files": {"Settings": "DenoiseSettings"},
     "sordino.live.ring": {"Ring": "RingBuffer"},
+    "sordino.live.settings": {"Settings": "LiveSettings"},
     "sordino.live.systems": {"System": "Backend", "choose_system": "choose_backend"},
 }
 """Old module -> what it had under another name: old name -> new name."""
@@ -89,6 +94,23 @@ def warn_renamed(old: str, new: str) -> None:
     """Warn the caller's caller that it uses an old name."""
     message = f"{old} is now called {new}; the old name goes with the next minor release"
     warn(message, DeprecationWarning, stacklevel=3)
+
+
+def renamed_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a module that renamed some of its names.
+
+    Args:
+        module: its own name.
+        names: old name -> new name.
+    """
+
+    def getattr_renamed(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        warn_renamed(f"{module}.{name}", names[name])
+        return getattr(sys.modules[module], names[name])
+
+    return getattr_renamed
 
 
 def renamed_argument(old: str, new: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

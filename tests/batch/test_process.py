@@ -19,7 +19,7 @@ from sordino import examples
 from sordino.batch import process as files
 from sordino.batch.plan import plan
 from sordino.batch.process import denoise_file, denoise_files
-from sordino.batch.track import Settings
+from sordino.batch.track import DenoiseSettings
 from sordino.errors import SordinoError
 from sordino.evaluate.metrics import si_sdr
 from sordino.io.atomic import TEMPORARY, atomic_write, remove_stale_parts
@@ -35,8 +35,8 @@ from support.media import (
 )
 from support.signals import agreement_db
 
-HALF = Settings(models.constant_mask(0.5))
-ZERO = Settings(models.constant_mask(0.0))
+HALF = DenoiseSettings(models.constant_mask(0.5))
+ZERO = DenoiseSettings(models.constant_mask(0.0))
 NOISE_TAKEN = 6.02  # dB, by HALF
 
 
@@ -78,7 +78,9 @@ def test_a_file_loses_its_noise_and_keeps_the_rest(recording):
     assert soundfile.info(target).subtype == "PCM_16"
 
 
-@pytest.mark.parametrize("settings", [ZERO, Settings(models.constant_mask(1.0), strength=0.0)])
+@pytest.mark.parametrize(
+    "settings", [ZERO, DenoiseSettings(models.constant_mask(1.0), strength=0.0)]
+)
 @pytest.mark.parametrize(("rate", "subtype"), [(8000, "PCM_16"), (48000, "PCM_24")])
 def test_nothing_taken_is_the_same_bit_by_bit(tmp_path, settings, rate, subtype):
     source, target = tmp_path / "x.wav", tmp_path / "y.wav"
@@ -150,20 +152,20 @@ def test_the_beginning_of_a_file_is_heard_first(tmp_path, seconds):
     source = tmp_path / "noisy.wav"
     soundfile.write(source, x, 8000, subtype="FLOAT")
     for warm_up in (0.0, 5.0, 8.0):
-        settings = Settings(recurrent, warm_up=warm_up)
+        settings = DenoiseSettings(recurrent, warm_up=warm_up)
         denoise_file(source, tmp_path / "clean.wav", settings, overwrite=True)
         clean, _ = soundfile.read(tmp_path / "clean.wav", dtype="float32")
         expected = sordino.denoise(x, 8000, recurrent, warm_up=warm_up)
         assert agreement_db(expected, clean) > 100
     with pytest.raises(SordinoError, match="expected 0"):
         denoise_file(
-            source, tmp_path / "clean.wav", Settings(recurrent, warm_up=-1), overwrite=True
+            source, tmp_path / "clean.wav", DenoiseSettings(recurrent, warm_up=-1), overwrite=True
         )
 
 
 def test_noise_and_speech_make_up_the_input(recording, tmp_path):
     target, noise = tmp_path / "speech.wav", tmp_path / "noise.wav"
-    settings = Settings(models.recurrent())
+    settings = DenoiseSettings(models.recurrent())
     denoise_file(recording, target, settings, noise_out=noise)
     assert np.abs(read(target) + read(noise) - read(recording)).max() < 1e-4
 
@@ -227,7 +229,7 @@ def test_a_batch_keeps_the_tree_and_its_order(tmp_path, workers):
 
 def test_workers_do_not_share_state(tmp_path):
     make_tree(tmp_path / "in")
-    settings = Settings(models.recurrent())
+    settings = DenoiseSettings(models.recurrent())
     jobs = [plan([tmp_path / "in"], tmp_path / out) for out in ("one", "many")]
     denoise_files(jobs[0], settings)
     denoise_files(jobs[1], settings, workers=4)
@@ -248,9 +250,9 @@ def test_a_bad_file_does_not_hold_up_the_others(tmp_path):
 
 def test_settings_are_checked_before_anything_is_done(recording):
     for settings, message in (
-        (Settings(HALF.model, strength=2), "strength is 2"),
-        (Settings(HALF.model, attenuation_limit_db=-1), "attenuation limit is -1"),
-        (Settings("nobody.onnx"), "cannot read the model nobody.onnx"),
+        (DenoiseSettings(HALF.model, strength=2), "strength is 2"),
+        (DenoiseSettings(HALF.model, attenuation_limit_db=-1), "attenuation limit is -1"),
+        (DenoiseSettings("nobody.onnx"), "cannot read the model nobody.onnx"),
     ):
         with pytest.raises(SordinoError, match=message):
             denoise_files(plan([recording]), settings)
@@ -278,13 +280,14 @@ def test_ctrl_c_clears_up_and_leaves_what_is_done(tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
-from sordino.batch.track import Settings
+from sordino.batch.track import DenoiseSettings
 from sordino.batch.process import denoise_files
 from sordino.batch.plan import plan
 folder, model = Path(sys.argv[1]), Path(sys.argv[2])
 slowly = lambda job, seconds, total: time.sleep(0.2 if job.source.stem == "3" else 0)
 jobs = plan([folder / "in"], folder / "out", noise_out=folder / "out")
-denoise_files(jobs, Settings(model), on_progress=slowly, on_report=lambda r: print("x", flush=True))
+report = lambda r: print("x", flush=True)
+denoise_files(jobs, DenoiseSettings(model), on_progress=slowly, on_report=report)
 """
 
 
@@ -410,11 +413,11 @@ def test_permissions_in_words(tmp_path, number):
 FULL = """
 import resource, sys
 from pathlib import Path
-from sordino.batch.track import Settings
+from sordino.batch.track import DenoiseSettings
 from sordino.batch.process import denoise_files
 from sordino.batch.plan import plan
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-(report,) = denoise_files(plan([sys.argv[1]], sys.argv[2]), Settings(Path(sys.argv[3])))
+(report,) = denoise_files(plan([sys.argv[1]], sys.argv[2]), DenoiseSettings(Path(sys.argv[3])))
 print(report.status, report.error)
 """
 
@@ -480,11 +483,12 @@ def test_a_missing_codec(recording, monkeypatch):
 LONG = """
 import resource, sys
 from pathlib import Path
-from sordino.batch.track import Settings
+from sordino.batch.track import DenoiseSettings
 from sordino.batch.process import denoise_file
 for name in ("short", "long"):
     path = Path(sys.argv[1]) / f"{name}.wav"
-    denoise_file(path, settings=Settings(Path(sys.argv[2])), noise_out=path.with_suffix(".flac"))
+    settings = DenoiseSettings(Path(sys.argv[2]))
+    denoise_file(path, settings=settings, noise_out=path.with_suffix(".flac"))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -587,15 +591,15 @@ def test_an_mp4_in_a_pipe_says_where_its_index_is(tmp_path):
 def test_a_section_and_a_channel(tmp_path):
     x = rumble(4 * 16000, 2)
     soundfile.write(tmp_path / "x.wav", x, 16000, "FLOAT")
-    settings = Settings(HALF.model, begin=1.25, end=3.0, channel=2)
+    settings = DenoiseSettings(HALF.model, begin=1.25, end=3.0, channel=2)
     report = denoise_file(tmp_path / "x.wav", tmp_path / "y.wav", settings)
     assert report.seconds == 1.75
     y = read(tmp_path / "y.wav")
     assert np.abs(y[:, 0] - 0.5 * x[20000:48000, 1]).max() < 1e-3
     for changed, message in (
-        (Settings(HALF.model, channel=3), "there is no channel 3: it has 2"),
-        (Settings(HALF.model, begin=3, end=2), "no section from 3 s to 2 s"),
-        (Settings(HALF.model, track=2), "there is no audio track 2: it has 1"),
+        (DenoiseSettings(HALF.model, channel=3), "there is no channel 3: it has 2"),
+        (DenoiseSettings(HALF.model, begin=3, end=2), "no section from 3 s to 2 s"),
+        (DenoiseSettings(HALF.model, track=2), "there is no audio track 2: it has 1"),
     ):
         with pytest.raises(SordinoError, match=message):
             denoise_file(tmp_path / "x.wav", tmp_path / "z.wav", changed)
@@ -604,7 +608,7 @@ def test_a_section_and_a_channel(tmp_path):
 def test_one_track_of_a_video_is_denoised_and_the_other_copied(tmp_path):
     source, target = tmp_path / "x.mkv", tmp_path / "y.mkv"
     write_video(source, "ffv1", "flac", tracks=2)
-    denoise_file(source, target, Settings(HALF.model, track=2))
+    denoise_file(source, target, DenoiseSettings(HALF.model, track=2))
     (_, x, _), (_, y, _) = sound_of(source, 0), sound_of(target, 0)
     assert np.array_equal(x, y)
     (_, x, _), (_, y, _) = sound_of(source, 1), sound_of(target, 1)
@@ -648,7 +652,7 @@ def test_a_rerun_says_what_differs(recording, tmp_path):
     target = tmp_path / "y.wav"
     denoise_file(recording, target, HALF)
     assert denoise_file(recording, target, HALF).notes == ()
-    report = denoise_file(recording, target, Settings(HALF.model, strength=0.3))
+    report = denoise_file(recording, target, DenoiseSettings(HALF.model, strength=0.3))
     assert report.status == "skipped"
     assert "was made with model test, strength 1.0" in report.notes[0]
     other = wav(tmp_path / "other.wav")

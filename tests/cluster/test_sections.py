@@ -9,7 +9,7 @@ import soundfile
 
 from sordino import examples
 from sordino.batch.process import denoise_file
-from sordino.batch.track import Settings
+from sordino.batch.track import DenoiseSettings
 from sordino.cluster import sections
 from sordino.cluster.ledger import JOIN, WHOLE
 from sordino.cluster.plan import Work
@@ -31,7 +31,7 @@ def short_overlap(monkeypatch):
 
 def worker(tmp_path, settings=None, model=None, length=LENGTH):
     folder = str(tmp_path / "sections")
-    settings = replace(settings or Settings(), model=model or "default").loaded()
+    settings = replace(settings or DenoiseSettings(), model=model or "default").loaded()
     return MakeWorker(settings, False, length, folder)("cpu")
 
 
@@ -64,7 +64,7 @@ def test_sections_agree_with_one_pass(tmp_path, rate, model):
         joined.seconds,
         pytest.approx(seconds),
     )
-    denoise_file(source, tmp_path / "one.flac", settings=Settings(model))
+    denoise_file(source, tmp_path / "one.flac", settings=DenoiseSettings(model))
     one, cut = (soundfile.read(p, dtype="float32")[0] for p in (tmp_path / "one.flac", work.target))
     assert agreement_db(one, cut) > 60
     at_seam = slice(LENGTH * rate, (LENGTH + CHECKED) * rate)
@@ -83,7 +83,7 @@ def test_joining_keeps_tags_channels_and_what_loudness_wants(tmp_path):
         file.title = "A long call"
         file.write(noise(((2 * LENGTH + 1) * rate, 2)))
     for loudness in (None, -30.0):
-        settings = Settings(loudness=loudness)
+        settings = DenoiseSettings(loudness=loudness)
         out, one = tmp_path / f"{loudness}.wav", tmp_path / f"one {loudness}.wav"
         work = Work(str(source), str(out), extension="wav")
         do = worker(tmp_path, settings, half)

@@ -11,7 +11,7 @@ import soundfile
 
 from sordino import examples
 from sordino.batch.process import denoise_file
-from sordino.batch.track import Settings
+from sordino.batch.track import DenoiseSettings
 from sordino.cluster.plan import Work
 from sordino.cluster.shards import audio_column
 from sordino.cluster.worker import MakeWorker, Task
@@ -23,7 +23,7 @@ PHONE, CAFE = examples.path("phone_8k"), examples.path("cafe_16k")
 @pytest.fixture(scope="module")
 def do(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("sections"))
-    return MakeWorker(Settings().loaded(), False, None, folder)("cpu")
+    return MakeWorker(DenoiseSettings().loaded(), False, None, folder)("cpu")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from sordino import examples
 from sordino.batch.process import denoise_file
-from sordino.batch.track import Settings
+from sordino.batch.track import DenoiseSettings
 from sordino.cluster import storage
 from sordino.cluster.plan import Work, find_work
 from sordino.cluster.worker import MakeWorker, Task
@@ -41,7 +41,9 @@ def memory():
 
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory):
-    return MakeWorker(Settings().loaded(), False, None, str(tmp_path_factory.mktemp("s")))("cpu")
+    return MakeWorker(DenoiseSettings().loaded(), False, None, str(tmp_path_factory.mktemp("s")))(
+        "cpu"
+    )
 
 
 def test_from_the_web_to_a_store_as_on_one_machine(web, memory, worker, tmp_path):

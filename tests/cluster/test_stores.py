@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from sordino import examples
-from sordino.train.data.corpus import Corpus, CorpusConfig, Source
+from sordino.train.data.corpus import Corpus, CorpusConfig, CorpusSource
 from sordino.train.data.decode import write_shards
 from support.signals import noise
 
@@ -60,7 +60,7 @@ def test_shards_in_a_bucket_are_trained_from(bucket, tmp_path):
         fs.put_file(str(shard), f"calls/speech/{shard.name}")
     sounds = []
     for path in (folder, f"{address}/speech"):
-        config = CorpusConfig(speech=(Source(str(path)),), cache=str(tmp_path / "cache"))
+        config = CorpusConfig(speech=(CorpusSource(str(path)),), cache=str(tmp_path / "cache"))
         pool = Corpus.open(config, progress=False).speech
         sounds.append({pool.read(i, 16000).tobytes() for i in range(len(pool))})
     assert sounds[0] == sounds[1]

@@ -10,7 +10,7 @@ import pytest
 
 from sordino.corpora.download import RETRIES, download
 from sordino.corpora.fetch import Record, fetch
-from sordino.corpora.registry import Corpus, Part, RemoteFile
+from sordino.corpora.registry import CorpusEntry, CorpusPart, RemoteFile
 from sordino.errors import SordinoError
 from support.corpora import zipped
 from support.downloads import DownloadSite
@@ -100,8 +100,8 @@ def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(site, to):
 def corpus(site, *, checksum="", size=300_000):
     sound = np.random.default_rng(1).bytes(size)
     (site.folder / "c.zip").write_bytes(zipped({"c/a.wav": sound}))
-    part = Part("all", (RemoteFile("c.zip", f"{site.url}/c.zip", checksum),))
-    return Corpus("c", "C", "home", "CC0", (part,), ())
+    part = CorpusPart("all", (RemoteFile("c.zip", f"{site.url}/c.zip", checksum),))
+    return CorpusEntry("c", "C", "home", "CC0", (part,), ())
 
 
 def test_a_checksum_is_recorded_at_the_first_fetch_and_holds_later(site, to):
@@ -133,11 +133,11 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from sordino.corpora.fetch import fetch
-from sordino.corpora.registry import Corpus, Part, RemoteFile
+from sordino.corpora.registry import CorpusEntry, CorpusPart, RemoteFile
 from sordino.errors import SordinoError
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
-part = Part("all", (RemoteFile("c.zip", sys.argv[1] + "/c.zip", ""),))
-c = Corpus("c", "C", "home", "CC0", (part,), ())
+part = CorpusPart("all", (RemoteFile("c.zip", sys.argv[1] + "/c.zip", ""),))
+c = CorpusEntry("c", "C", "home", "CC0", (part,), ())
 try:
     fetch(c, c.parts, Path(sys.argv[2]), progress=False)
 except SordinoError as error:

@@ -9,7 +9,7 @@ from sordino.corpora.manifest import read_manifest
 from sordino.corpora.prepare import Choice, prepare
 from sordino.corpora.registry import load_registry
 from sordino.errors import SordinoError
-from sordino.train.data.corpus import Corpus, CorpusConfig, Source
+from sordino.train.data.corpus import Corpus, CorpusConfig, CorpusSource
 from support import corpora
 from support.corpora import sordino_data as sordino
 from support.downloads import DownloadSite
@@ -64,7 +64,7 @@ def test_training_reads_the_shards(home):
     out = home / "shards"
     sordino("shard", NAME, "--folder", home / "data", "--out", out)
     assert sorted(path.name for path in out.iterdir()) == ["pairs"]
-    config = CorpusConfig(pairs=(Source(str(out / "pairs")),), cache=str(home / "cache"))
+    config = CorpusConfig(pairs=(CorpusSource(str(out / "pairs")),), cache=str(home / "cache"))
     pairs = Corpus.open(config, progress=False).pairs
     kept = [r for r in read_manifest(home / "data" / NAME) if r.kept and r.split == "train"]
     assert len(pairs) == len(kept)

@@ -7,7 +7,7 @@ import pytest
 import soundfile as sf
 
 from sordino.errors import SordinoError
-from sordino.evaluate.results import Key, read_records, write_records
+from sordino.evaluate.results import RecordKey, read_records, write_records
 from support import models
 from support.evaluation import command, report
 
@@ -80,7 +80,7 @@ def test_csv_can_be_continued(dataset, half, tmp_path):
     full = ("--model", half, "--metrics", QUICK, "--csv", out)
     assert command(dataset, *full, "--limit", 2).exit_code == 0
     records = read_records(out)
-    first = Key("half", "clip0")
+    first = RecordKey("half", "clip0")
     records[first]["sisdr"] = 77.0  # stays if, and only if, the clip is not redone
     write_records(out, records)
     assert command(dataset, *full, "--resume").exit_code == 0

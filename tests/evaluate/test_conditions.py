@@ -19,7 +19,7 @@ from sordino.evaluate.conditions import (
     Goal,
 )
 from sordino.evaluate.dataset import Clip
-from sordino.evaluate.results import Key
+from sordino.evaluate.results import RecordKey
 from support.evaluation import report
 from support.signals import level_db, noise, tone
 
@@ -101,11 +101,11 @@ def test_the_noise_of_reverberant_clips_is_no_noise_alone(tmp_path):
 def test_a_change_is_taken_clip_by_clip():
     check = Goal(QUIET, "pesq", -0.05, 0.05, change=True)
     records = {
-        Key("s", "a"): {"pesq": 1.0},
-        Key("s", "b"): {"pesq": 3.0},
-        Key("s", "a", QUIET.name): {"pesq": 1.2},
-        Key("s", "b", QUIET.name): {"pesq": 3.0},
-        Key("s", "c", QUIET.name): {"pesq": 4.0},
+        RecordKey("s", "a"): {"pesq": 1.0},
+        RecordKey("s", "b"): {"pesq": 3.0},
+        RecordKey("s", "a", QUIET.name): {"pesq": 1.2},
+        RecordKey("s", "b", QUIET.name): {"pesq": 3.0},
+        RecordKey("s", "c", QUIET.name): {"pesq": 4.0},
     }
     result = check.result(records, "s")
     assert result.mean == pytest.approx(0.1)

@@ -8,7 +8,7 @@ from sordino.errors import SordinoError
 from sordino.evaluate.conditions import AS_IS, WARM
 from sordino.evaluate.dataset import Clip, find_clips
 from sordino.evaluate.parts import BETTER, EQUAL, UNSURE, WORSE, compared, parts
-from sordino.evaluate.results import Key
+from sordino.evaluate.results import RecordKey
 from sordino.evaluate.runner import Evaluation
 from sordino.evaluate.systems import Function, Unprocessed
 from support.evaluation import command, report
@@ -53,7 +53,7 @@ def clip(name, **traits):
 def evaluation(clips, figures, conditions=(AS_IS,)):
     """Return an evaluation with known figures: {(system, condition): {measure: by clip}}."""
     records = {
-        Key(system, each.name, condition): {
+        RecordKey(system, each.name, condition): {
             measure: values[index] for measure, values in measures.items()
         }
         for (system, condition), measures in figures.items()

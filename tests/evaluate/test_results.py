@@ -3,7 +3,7 @@ import pytest
 
 from sordino.errors import SordinoError
 from sordino.evaluate.results import (
-    Key,
+    RecordKey,
     read_figures,
     read_macs,
     read_records,
@@ -14,15 +14,15 @@ from sordino.evaluate.results import (
 
 def test_records_come_back_as_written(tmp_path):
     records = {
-        Key("a", "x"): {"pesq": 1.5, "nr_db": float("nan")},
-        Key("b", "x", "-50 dBFS"): {"pesq": 2.0},
+        RecordKey("a", "x"): {"pesq": 1.5, "nr_db": float("nan")},
+        RecordKey("b", "x", "-50 dBFS"): {"pesq": 2.0},
     }
     write_records(tmp_path / "r.csv", records)
     back = read_records(tmp_path / "r.csv")
     assert list(back) == list(records)
-    assert back[Key("a", "x")]["pesq"] == 1.5
-    assert np.isnan(back[Key("a", "x")]["nr_db"])
-    assert np.isnan(back[Key("b", "x", "-50 dBFS")]["nr_db"])
+    assert back[RecordKey("a", "x")]["pesq"] == 1.5
+    assert np.isnan(back[RecordKey("a", "x")]["nr_db"])
+    assert np.isnan(back[RecordKey("b", "x", "-50 dBFS")]["nr_db"])
     assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
 
 
@@ -32,15 +32,15 @@ def test_peers_are_read_for_the_clips_of_the_set(tmp_path):
     (tmp_path / "q_per_file.csv").write_text("peer,file,pesq\nY,other,1.0\n")
     peers = read_figures(tmp_path, ["a", "b"])
     assert peers == {
-        Key("X", "a"): {"pesq": 1.0, "rtf": 0.05},
-        Key("X", "b"): {"pesq": 2.0, "rtf": 0.05},
+        RecordKey("X", "a"): {"pesq": 1.0, "rtf": 0.05},
+        RecordKey("X", "b"): {"pesq": 2.0, "rtf": 0.05},
     }
     with pytest.raises(SordinoError, match="no CSV file"):
         read_figures(tmp_path, ["z"])
 
 
 def test_versions_of_systems_are_kept(tmp_path):
-    records = {Key("a", "x"): {"pesq": 1.5}, Key("b", "x"): {"pesq": 2.0}}
+    records = {RecordKey("a", "x"): {"pesq": 1.5}, RecordKey("b", "x"): {"pesq": 2.0}}
     write_records(tmp_path / "r.csv", records, {"x": {"version": "mine"}}, {"a": "1f", "b": ""})
     assert read_versions(tmp_path / "r.csv") == {"a": "1f"}
     assert read_records(tmp_path / "r.csv") == records
@@ -63,7 +63,10 @@ def test_a_table_that_is_none_is_refused(tmp_path):
 
 def test_parquet_holds_the_same_with_the_columns_of_the_set(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    records = {Key("a", "x"): {"pesq": 1.5, "nr_db": float("nan")}, Key("a", "y"): {"pesq": 2.0}}
+    records = {
+        RecordKey("a", "x"): {"pesq": 1.5, "nr_db": float("nan")},
+        RecordKey("a", "y"): {"pesq": 2.0},
+    }
     write_records(tmp_path / "r.parquet", records, {"x": {"noise": "rain", "pesq": "mine"}})
     rows = parquet.read_table(tmp_path / "r.parquet").to_pylist()
     assert rows == [
@@ -74,5 +77,5 @@ def test_parquet_holds_the_same_with_the_columns_of_the_set(tmp_path):
 
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
     with pytest.raises(SordinoError, match="cannot be written"):
-        write_records(tmp_path / "no" / "r.csv", {Key("a", "x"): {"pesq": 1.0}})
+        write_records(tmp_path / "no" / "r.csv", {RecordKey("a", "x"): {"pesq": 1.0}})
     assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from sordino.batch.process import denoise_file
-from sordino.batch.track import Settings
+from sordino.batch.track import DenoiseSettings
 from sordino.errors import SordinoError
 from sordino.io.formats import SoundInfo
 from sordino.io.loudness import LoudnessMeter
@@ -31,7 +31,7 @@ def test_a_tone_has_the_loudness_of_the_standard(rate):
 
 
 def settings(loudness):
-    return Settings(models.constant_mask(0.0), loudness=loudness)
+    return DenoiseSettings(models.constant_mask(0.0), loudness=loudness)
 
 
 def test_the_output_has_the_loudness_that_was_asked_for(tmp_path):

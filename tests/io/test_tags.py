@@ -9,12 +9,12 @@ import pytest
 from mutagen.flac import FLAC, Picture
 
 from sordino.batch.process import denoise_file
-from sordino.batch.track import Settings
+from sordino.batch.track import DenoiseSettings
 from sordino.io.tags import readable_tags
 from support import models
 from support.media import rumble, write_sound
 
-ZERO = Settings(models.constant_mask(0.0))
+ZERO = DenoiseSettings(models.constant_mask(0.0))
 TEXT = {
     "title": "Gespräch",
     "artist": "Somebody",

@@ -11,7 +11,7 @@ import pulsectl
 import pytest
 
 from sordino.live import doctor
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from support.sound_servers import TIMEOUT, Player, Server, wait_for
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ def examine(monkeypatch):
     monkeypatch.setattr(doctor, "SETTLE_SECONDS", 0.3)
 
     def run(**settings):
-        return {check.name: check for check in doctor.examine(Settings(**settings))}
+        return {check.name: check for check in doctor.examine(LiveSettings(**settings))}
 
     return run
 

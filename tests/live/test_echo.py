@@ -8,7 +8,7 @@ import pytest
 
 from sordino.errors import SordinoError
 from sordino.live.backends import choose_backend
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from support.meeting import NAME, command, live, own_modules
 from support.sound_servers import (
     RATE,
@@ -121,4 +121,4 @@ def test_the_loudspeaker_itself_is_no_microphone(room):
 def test_what_does_not_go_with_it_is_refused():
     for options in ({"speaker": True}, {"channel": 2}):
         with pytest.raises(SordinoError, match="leave out --speaker and --channel"):
-            Settings(echo_cancel=True, **options)
+            LiveSettings(echo_cancel=True, **options)

@@ -5,7 +5,7 @@ import pytest
 
 from sordino.errors import SordinoError
 from sordino.live.backends import choose_backend
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from sordino.live.session import Session
 from support.meeting import NAME
 from support.signals import level_db, tone
@@ -26,7 +26,7 @@ def test_the_microphone_is_taken_while_somebody_listens(server):
     backend = choose_backend()
     with (
         Player("room", tone(440, RATE, seconds=1, amplitude=0.1), repeat=True),
-        Session(Settings(strength=0.0, on_demand=True), backend) as session,
+        Session(LiveSettings(strength=0.0, on_demand=True), backend) as session,
     ):
         for _ in range(2):
             wait_for(lambda: session.status().state == "idle", "an idle session")
@@ -48,4 +48,4 @@ def test_the_microphone_is_taken_while_somebody_listens(server):
 @pytest.mark.parametrize("other", [{"speaker": True}, {"output": "x"}, {"virtual_mic": False}])
 def test_it_needs_the_virtual_microphone(other):
     with pytest.raises(SordinoError, match="on_demand is for the virtual microphone"):
-        Settings(on_demand=True, **other)
+        LiveSettings(on_demand=True, **other)

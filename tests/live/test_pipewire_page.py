@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sordino.live.backends import choose_backend
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from sordino.live.session import Session
 from support.signals import tone
 from support.sound_servers import RATE, Recorder, Server, wait_for
@@ -33,7 +33,7 @@ def server():
 def test_the_filter_chain_is_a_microphone_that_sordino_feeds(server):
     source = wait_for(lambda: server.sources().get("sordino_source"), "the filter chain")
     assert source.description == "Sordino Microphone"
-    settings = Settings(virtual_mic=False, output="sordino_feed")
+    settings = LiveSettings(virtual_mic=False, output="sordino_feed")
     with closing(choose_backend()) as backend:
         with Session(settings, backend) as session:
             wait_for(lambda: session.status().state == "active", "an active session")

@@ -19,7 +19,7 @@ from sordino.errors import SordinoError
 from sordino.io.audiofile import open_source
 from sordino.live import devices
 from sordino.live.backends.base import Device, DeviceLost
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from sordino.live.session import Session
 from support import models
 from support.file_backend import FileBackend
@@ -61,7 +61,7 @@ def test_an_hour_in_constant_memory(tmp_path, identity, record_property):
     soundfile.write(microphone, sound, rate, subtype="FLOAT")
     started, resident = time.process_time(), []
     backend = FileBackend(microphone, recording, speed=None, loops=60)
-    with Session(Settings(model=identity, sample_rate=rate), backend) as session:
+    with Session(LiveSettings(model=identity, sample_rate=rate), backend) as session:
         while not session.wait(0.1):
             if session.status().seconds > 60:
                 resident.append(resident_mib())
@@ -80,7 +80,7 @@ def test_an_hour_in_constant_memory(tmp_path, identity, record_property):
 
 def test_the_same_sound_as_offline(tmp_path):
     noisy, recording = examples.path("office_48k"), tmp_path / "clean.wav"
-    with Session(Settings(), FileBackend(noisy, recording, speed=None)) as session:
+    with Session(LiveSettings(), FileBackend(noisy, recording, speed=None)) as session:
         assert session.wait(TIMEOUT)
         assert session.status().model == "default"
         assert session.status().taken_db > 5
@@ -92,13 +92,13 @@ def test_the_same_sound_as_offline(tmp_path):
 
 def test_a_model_that_looks_ahead_is_refused():
     with pytest.raises(SordinoError, match=r"'studio' looks ahead .*'default'"):
-        Settings(model="studio").load_models()
+        LiveSettings(model="studio").load_models()
 
 
 def test_it_ends_after_its_seconds(tmp_path, identity):
     soundfile.write(tmp_path / "noise.wav", noise(RATE), RATE)
     backend = FileBackend(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None, loops=None)
-    with Session(Settings(model=identity, seconds=2.5), backend) as session:
+    with Session(LiveSettings(model=identity, seconds=2.5), backend) as session:
         assert session.wait(TIMEOUT)
         assert session.status().seconds == 2.5
 
@@ -186,7 +186,7 @@ def backend():
 
 @pytest.fixture
 def settings(identity):
-    return Settings(model=identity)
+    return LiveSettings(model=identity)
 
 
 def check_sound_flows(session):
@@ -305,7 +305,7 @@ def test_the_rate_shown_is_the_devices_own(backend, settings):
 
 
 def test_a_device_that_was_named_is_kept(backend, identity):
-    settings = Settings(model=identity, input="usb")
+    settings = LiveSettings(model=identity, input="usb")
     with Session(settings, backend) as session:
         check_sound_flows(session)
         backend.inputs.insert(0, "headset")
@@ -382,9 +382,9 @@ def test_a_failure_inside_ends_the_session(backend, settings, monkeypatch):
 def test_a_voice_needs_a_model_that_was_trained_with_voices(backend, tmp_path):
     path = models.voice(0, "me").save(tmp_path / "me.voice")
     with pytest.raises(SordinoError, match="not trained to keep one voice"):
-        Session(Settings(model="small", voice=path), backend)
+        Session(LiveSettings(model="small", voice=path), backend)
     with pytest.raises(SordinoError, match="cannot read the voice"):
-        Session(Settings(voice=tmp_path / "nobody.voice"), backend)
+        Session(LiveSettings(voice=tmp_path / "nobody.voice"), backend)
 
 
 @pytest.fixture
@@ -402,7 +402,7 @@ def test_voices_are_chosen_while_it_runs(tmp_path, voices):
     def is_at(level):
         return lambda: session.status().output_dbfs == pytest.approx(level, abs=0.5)
 
-    with Session(Settings(model=voices, voice_fallback=None), backend) as session:
+    with Session(LiveSettings(model=voices, voice_fallback=None), backend) as session:
         wait_until(is_at(level_db(low + high)))
         assert session.status().voice == ""
         session.set_voice(me)
@@ -423,7 +423,7 @@ def test_voices_are_chosen_while_it_runs(tmp_path, voices):
 def test_a_session_tells_that_the_voice_is_missing_and_keeps_everybody(voices):
     high = tone(3000, RATE, 1, 0.3)
     backend = SimulatedBackend(np.tile(high, 60))
-    settings = Settings(model=voices, voice=models.voice(0, "me"), voice_fallback=1.0)
+    settings = LiveSettings(model=voices, voice=models.voice(0, "me"), voice_fallback=1.0)
     with Session(settings, backend) as session:
         wait_until(lambda: session.status().notice)
         assert session.status().notice == (
@@ -437,7 +437,7 @@ def test_a_session_tells_that_the_voice_is_missing_and_keeps_everybody(voices):
 )
 def test_settings_are_checked(wrong):
     with pytest.raises(SordinoError):
-        Settings(**wrong)
+        LiveSettings(**wrong)
 
 
 @pytest.mark.slow
@@ -460,7 +460,7 @@ def test_a_session_is_recorded_to_its_end(tmp_path, identity):
     sound = noise(3 * RATE + 77)
     soundfile.write(tmp_path / "noise.wav", sound, RATE, subtype="FLOAT")
     backend = FileBackend(tmp_path / "noise.wav", tmp_path / "out.wav", speed=None)
-    with Session(Settings(model=identity, record=tmp_path / "kept"), backend) as session:
+    with Session(LiveSettings(model=identity, record=tmp_path / "kept"), backend) as session:
         assert session.wait(TIMEOUT)
     clean, noisy = sorted((tmp_path / "kept").iterdir())
     for path in (clean, noisy):
@@ -471,7 +471,7 @@ def test_a_session_is_recorded_to_its_end(tmp_path, identity):
 def test_a_folder_that_cannot_be_written_to_is_said_at_once(backend, identity, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SordinoError, match="cannot record"):
-        Session(Settings(model=identity, record=tmp_path / "file"), backend).start()
+        Session(LiveSettings(model=identity, record=tmp_path / "file"), backend).start()
     assert not backend.sources
 
 
@@ -482,14 +482,14 @@ from pathlib import Path
 from support import models
 from support.file_backend import FileBackend
 from sordino.live.session import Session
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 
 model, microphone, folder, handles = sys.argv[1:]
 asked = threading.Event()
 if handles == "handles":
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
 backend = FileBackend(Path(microphone), Path(folder) / "out.wav", loops=None)
-with Session(Settings(model=Path(model), record=Path(folder) / "kept"), backend) as session:
+with Session(LiveSettings(model=Path(model), record=Path(folder) / "kept"), backend) as session:
     while session.status().seconds < 2.5:
         session.wait(0.05)
     print("ready", flush=True)
@@ -524,7 +524,7 @@ def test_a_recording_survives(ending, tmp_path, identity):
         # The next run gives what was left its name.
         microphone = tmp_path / "noise.wav"
         backend = FileBackend(microphone, tmp_path / "out.wav", speed=None)
-        with Session(Settings(model=identity, record=kept), backend) as session:
+        with Session(LiveSettings(model=identity, record=kept), backend) as session:
             session.wait(TIMEOUT)
     paths = sorted(kept.iterdir())
     assert {path.suffix for path in paths} == {".wav"}

@@ -11,7 +11,7 @@ import pytest
 
 from sordino.errors import SordinoError
 from sordino.live import systemd
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from support import models
 
 ARGUMENTS = ["--input", 'a "b" $HOME 100% \\ x', "--strength", "0.8"]
@@ -46,8 +46,8 @@ def test_the_unit_runs_the_command_with_its_arguments():
 
 
 def test_arguments_are_those_that_differ_from_the_defaults():
-    assert systemd.arguments(Settings()) == []
-    settings = Settings(
+    assert systemd.arguments(LiveSettings()) == []
+    settings = LiveSettings(
         input="-odd name",
         model="my.onnx",
         strength=0.5,
@@ -71,7 +71,7 @@ def test_arguments_are_those_that_differ_from_the_defaults():
 
 def test_voices_are_named_by_their_profiles_or_files(voices_folder):
     models.voice(0, "me").save()
-    settings = Settings(voice=("me", "anna.voice"), others_db=20.0, voice_fallback=None)
+    settings = LiveSettings(voice=("me", "anna.voice"), others_db=20.0, voice_fallback=None)
     assert systemd.arguments(settings) == [
         "--voice=me",
         f"--voice={Path.cwd() / 'anna.voice'}",

@@ -10,7 +10,7 @@ import aioice.ice
 import pytest
 
 from sordino.errors import SordinoError
-from sordino.serve.settings import Settings, read_ports, read_turn_credentials
+from sordino.serve.settings import ServerSettings, read_ports, read_turn_credentials
 from support.served import DEADLINE
 from support.served import wait_until as wait_in_thread
 from support.webrtc_peers import SDP, Client, Microphone, serving, until
@@ -167,7 +167,7 @@ def test_a_stun_server_tells_the_address_at_fixed_ports_too(tmp_path, monkeypatc
 )
 def test_settings_that_cannot_work_are_refused(wrong):
     with pytest.raises(SordinoError, match=r"write|put"):
-        Settings(**wrong)
+        ServerSettings(**wrong)
 
 
 def test_ports_and_credentials_are_read(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 
 from sordino.errors import SordinoError
 from sordino.serve.client import connect
-from sordino.serve.settings import Settings
+from sordino.serve.settings import ServerSettings
 from support.served import DEADLINE, serving, speech, wait_until
 
 NGINX = """
@@ -129,4 +129,4 @@ def test_rules_hold_behind_a_prefix():
 @pytest.mark.parametrize("path", ["sordino", "/sordino/", "/", "/a b", "//x", "/x?y"])
 def test_a_root_path_is_one(path):
     with pytest.raises(SordinoError, match="root path"):
-        Settings(root_path=path)
+        ServerSettings(root_path=path)

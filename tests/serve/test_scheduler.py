@@ -9,7 +9,7 @@ from sordino.errors import SordinoError
 from sordino.serve.errors import Draining, Overloaded, Refusal
 from sordino.serve.metrics import Metrics
 from sordino.serve.scheduler import BATCH_FRAMES, Scheduler
-from sordino.serve.settings import Settings
+from sordino.serve.settings import ServerSettings
 from sordino.stft import NATIVE_RATES
 from support import models
 from support.served import speech
@@ -20,7 +20,7 @@ RECURRENT = models.recurrent()
 
 @pytest.fixture
 def scheduler():
-    scheduler = Scheduler(Settings(calibrate=False, threads=2, late_share=1.0), Metrics())
+    scheduler = Scheduler(ServerSettings(calibrate=False, threads=2, late_share=1.0), Metrics())
     scheduler.start()
     yield scheduler
     scheduler.close()
@@ -87,7 +87,7 @@ def test_live_streams_equal_the_offline_engine(scheduler):
 
 def test_blocks_that_wait_share_runs():
     metrics = Metrics()
-    scheduler = Scheduler(Settings(calibrate=False, threads=1), metrics)
+    scheduler = Scheduler(ServerSettings(calibrate=False, threads=1), metrics)
 
     async def main():
         streams = [scheduler.open(16000) for _ in range(2 * BATCH_FRAMES)]
@@ -103,7 +103,7 @@ def test_blocks_that_wait_share_runs():
 
 
 def test_who_sends_faster_than_real_time_waits_for_who_does_not():
-    scheduler = Scheduler(Settings(calibrate=False, threads=1), Metrics())
+    scheduler = Scheduler(ServerSettings(calibrate=False, threads=1), Metrics())
     order = []
 
     async def ask(name, stream, seconds):
@@ -165,7 +165,7 @@ def test_strength_reset_and_probability(scheduler):
 
 
 def test_room_is_measured_taken_and_given_back():
-    scheduler = Scheduler(Settings(threads=1, late_share=1.0), Metrics())
+    scheduler = Scheduler(ServerSettings(threads=1, late_share=1.0), Metrics())
     scheduler.start()
 
     async def main():
@@ -189,7 +189,7 @@ def test_room_is_measured_taken_and_given_back():
 
 
 def test_most_streams():
-    scheduler = Scheduler(Settings(calibrate=False, threads=1, max_streams=2), Metrics())
+    scheduler = Scheduler(ServerSettings(calibrate=False, threads=1, max_streams=2), Metrics())
     first, _ = scheduler.open(8000), scheduler.open(48000, channels=8)
     with pytest.raises(Overloaded, match="2 places"):
         scheduler.open(8000)
@@ -200,7 +200,7 @@ def test_most_streams():
 
 
 def test_the_door_closes_while_blocks_are_late():
-    scheduler = Scheduler(Settings(calibrate=False, threads=1), Metrics())
+    scheduler = Scheduler(ServerSettings(calibrate=False, threads=1), Metrics())
     for _ in range(200):
         scheduler.admission.report(0.001)
     scheduler.check()

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from sordino.errors import SordinoError
-from sordino.serve.settings import Settings, read_token
+from sordino.serve.settings import ServerSettings, read_token
 from support.served import DEADLINE, TOKEN
 
 COMMAND = [sys.executable, "-m", "sordino"]
@@ -90,10 +90,10 @@ def test_streams_that_stay_are_closed_at_last():
 def test_other_machines_need_a_token():
     for host in ("0.0.0.0", "::", "192.168.1.7", "example.org"):
         with pytest.raises(SordinoError, match="token"):
-            Settings(host=host)
-        Settings(host=host, token=TOKEN)
+            ServerSettings(host=host)
+        ServerSettings(host=host, token=TOKEN)
     for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost"):
-        Settings(host=host)
+        ServerSettings(host=host)
     run = subprocess.run(
         [*COMMAND, "serve", "--host", "0.0.0.0"],
         capture_output=True,
@@ -121,7 +121,7 @@ def test_other_machines_need_a_token():
 )
 def test_unsafe_settings(wrong):
     with pytest.raises(SordinoError):
-        Settings(**wrong)
+        ServerSettings(**wrong)
 
 
 def test_where_tokens_come_from(tmp_path, monkeypatch):

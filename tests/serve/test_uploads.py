@@ -23,8 +23,8 @@ from sordino import examples
 from sordino.denoiser import denoise
 from sordino.serve.admission import Pace, UploadAdmission
 from sordino.serve.loadtest import run_streams
-from sordino.serve.settings import Settings
-from sordino.serve.worker import VARIABLE, Task
+from sordino.serve.settings import ServerSettings
+from sordino.serve.worker import VARIABLE, UploadTask
 from support.served import DEADLINE, TOKEN, serving, speech, wait_until
 from support.signals import agreement_db, tone
 
@@ -244,7 +244,9 @@ def test_decoders_have_limits_on_memory_and_time():
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
 def test_a_worker_that_computes_too_long_is_killed():
-    task = Task("wav", "default", 1.0, None, 0.0, ("s16le", 48000, 8), 1e9, 1 << 40, 1 << 31, 1)
+    task = UploadTask(
+        "wav", "default", 1.0, None, 0.0, ("s16le", 48000, 8), 1e9, 1 << 40, 1 << 31, 1
+    )
     command = [sys.executable, "-P", "-m", "sordino.serve.worker"]
     worker = subprocess.Popen(
         command,
@@ -384,10 +386,10 @@ def test_a_free_place_goes_to_the_client_that_has_the_fewest():
     class Waiting:
         def __init__(self, client):
             self.client = client
-            self.pace = Pace(Settings())
+            self.pace = Pace(ServerSettings())
 
     async def run():
-        places = UploadAdmission(Settings(max_uploads=3, upload_wait_seconds=DEADLINE))
+        places = UploadAdmission(ServerSettings(max_uploads=3, upload_wait_seconds=DEADLINE))
         held = [Waiting("bulk") for _ in range(3)]
         for each in held:
             await places.take(each)
@@ -471,7 +473,7 @@ def test_a_model_of_the_users_own_denoises_an_upload(monkeypatch, tmp_path):
 
 def test_workers_know_no_secrets(monkeypatch):
     monkeypatch.setenv("SORDINO_TOKEN", TOKEN)
-    task = Task("wav", "default", 1.0, None, 0.0, None, 1e9, 1 << 40, 1 << 31, 1)
+    task = UploadTask("wav", "default", 1.0, None, 0.0, None, 1e9, 1 << 40, 1 << 31, 1)
     assert TOKEN not in json.dumps(task.environment())
 
 

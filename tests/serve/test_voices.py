@@ -18,7 +18,7 @@ from websockets.sync.client import connect as connect_sync
 from sordino.denoiser import denoise
 from sordino.serve import worker
 from sordino.serve.client import StreamError, connect
-from sordino.serve.worker import ENROL, Task
+from sordino.serve.worker import ENROL, UploadTask
 from sordino.voice import Voice, VoiceChoice
 from sordino.voice.encoder import VoiceEncoder
 from sordino.voice.stream import VoiceStream
@@ -136,7 +136,7 @@ def task(**changed):
         "extension": "wav", "model": "default", "strength": 1.0, "attenuation_limit_db": None,
         "warm_up": 0.0, "raw": None, "cpu_seconds": 60, **limits, **changed,
     }  # fmt: skip
-    return Task.from_json(Task(**given).to_json())
+    return UploadTask.from_json(UploadTask(**given).to_json())
 
 
 def test_an_upload_keeps_the_voices_of_its_header():

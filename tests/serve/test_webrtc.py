@@ -13,7 +13,7 @@ from sordino import examples
 from sordino.denoiser import Denoiser
 from sordino.errors import SordinoError
 from sordino.serve.server import Server
-from sordino.serve.settings import Settings
+from sordino.serve.settings import ServerSettings
 from support.fences import fenced, run
 from support.webrtc_peers import (
     FRAME,
@@ -266,7 +266,7 @@ def test_a_client_that_names_no_address_is_found_by_its_first_packet():
 @pytest.mark.parametrize("url", ["stun:", "http://example.org", "turn:example.org", "stun:a b"])
 def test_a_stun_server_is_one(url):
     with pytest.raises(SordinoError, match="no STUN server"):
-        Settings(stun_servers=(url,))
+        ServerSettings(stun_servers=(url,))
 
 
 def test_candidates_may_come_later():
@@ -418,7 +418,7 @@ def test_the_quick_start_runs(noisy, tmp_path):
     soundfile.write(before, noisy, RATE)
 
     async def talk():
-        server = Server(Settings(port=0, calibrate=False), log_level="warning")
+        server = Server(ServerSettings(port=0, calibrate=False), log_level="warning")
         serving = asyncio.create_task(server.serve())
         await until(lambda: server.started)
         for seconds in (2.5, 6, 15, 40):  # a busy machine takes its time to connect

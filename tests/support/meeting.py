@@ -7,7 +7,7 @@ import time
 from contextlib import closing, contextmanager
 
 from sordino.live.backends import choose_backend
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from sordino.live.session import Session
 from support.sound_servers import RATE, Listener, Player, wait_for
 from support.speech import aligned, example, si_sdr
@@ -20,7 +20,10 @@ GOOD_DB = 10.0  # SI-SDR of denoised clean speech; a gap or a repeated block cos
 @contextmanager
 def live(**settings):
     """Run a session and wait until it is active."""
-    with closing(choose_backend()) as backend, Session(Settings(**settings), backend) as session:
+    with (
+        closing(choose_backend()) as backend,
+        Session(LiveSettings(**settings), backend) as session,
+    ):
         wait_active(session)
         yield session
 

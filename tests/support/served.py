@@ -10,7 +10,7 @@ import soundfile
 
 from sordino import examples
 from sordino.serve.server import Server
-from sordino.serve.settings import Settings
+from sordino.serve.settings import ServerSettings
 
 TOKEN = "a-token-that-nobody-guesses"
 DEADLINE = 180  # seconds, for whatever should take a moment
@@ -48,7 +48,7 @@ def serving(log_level="warning", access_log=False, **settings):
     chosen |= {"requests_per_second": 1e6, "request_burst": 10**6, "drain_seconds": 0}
     started = Event()
     server = Server(
-        Settings(**(chosen | settings)),
+        ServerSettings(**(chosen | settings)),
         lambda _: started.set(),
         log_level=log_level,
         access_log=access_log,

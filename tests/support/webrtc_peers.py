@@ -14,7 +14,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import AudioFrame, CodecContext, Packet
 
 from sordino.serve.app import create_app
-from sordino.serve.settings import Settings
+from sordino.serve.settings import ServerSettings
 
 RATE = 48000
 FRAME = RATE // 50
@@ -29,7 +29,7 @@ opened = []  # clients that `serving` closes at its end
 @asynccontextmanager
 async def serving(**settings):
     """Run the application with its lifespan; yield what it shares, and an HTTP client."""
-    app = create_app(Settings(calibrate=False, requests_per_second=1e6, **settings))
+    app = create_app(ServerSettings(calibrate=False, requests_per_second=1e6, **settings))
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from sordino.examples import FOLDER
-from sordino.train.data.corpus import Corpus, CorpusConfig, Source
+from sordino.train.data.corpus import Corpus, CorpusConfig, CorpusSource
 from sordino.train.data.mixing import MixConfig
 from sordino.train.finetune import corpus_of
 from sordino.train.loop import train
@@ -66,9 +66,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """The bundled clips."""
     train = FOLDER / "train"
     config = CorpusConfig(
-        speech=(Source(str(train / "speech")),),
-        noise=(Source(str(train / "noise")),),
-        rirs=(Source(str(train / "rir")),),
+        speech=(CorpusSource(str(train / "speech")),),
+        noise=(CorpusSource(str(train / "noise")),),
+        rirs=(CorpusSource(str(train / "rir")),),
         cache=str(tmp_path_factory.mktemp("cache")),
     )
     return Corpus.open(config, progress=False)

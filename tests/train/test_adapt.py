@@ -14,10 +14,10 @@ import torch
 from typer.testing import CliRunner
 
 from sordino import examples
-from sordino.batch.track import Settings
+from sordino.batch.track import DenoiseSettings
 from sordino.denoiser import denoise
 from sordino.errors import SordinoError
-from sordino.live.config import Settings as LiveSettings
+from sordino.live.config import LiveSettings
 from sordino.model import available_models, load_model, read_model
 from sordino.serve.scheduler import live_model
 from sordino.train import adapt as adapting
@@ -50,14 +50,14 @@ def untrained(tmp_path_factory, office) -> Path:
     """A checkpoint that has learnt nothing yet."""
     folder = tmp_path_factory.mktemp("base")
     from sordino.examples import FOLDER
-    from sordino.train.data.corpus import CorpusConfig, Source
+    from sordino.train.data.corpus import CorpusConfig, CorpusSource
     from sordino.train.data.mixing import MixConfig
 
     recipe = Recipe(
         name="base",
         data=CorpusConfig(
-            speech=(Source(str(FOLDER / "train" / "speech")),),
-            noise=(Source(str(office)),),
+            speech=(CorpusSource(str(FOLDER / "train" / "speech")),),
+            noise=(CorpusSource(str(office)),),
             cache=str(folder / "cache"),
         ),
         mix=MixConfig(seconds=1.0, rates={RATE: 1.0}, codec=0.0),
@@ -141,7 +141,7 @@ def found_everywhere(folder: Path) -> None:
     assert answer.status_code == 200, answer.text
     uploaded, _ = sf.read(io.BytesIO(answer.content), dtype="float32")
     assert np.array_equal(uploaded, by_file)
-    Settings(model="my-office").loaded()  # what workers of a cluster are sent
+    DenoiseSettings(model="my-office").loaded()  # what workers of a cluster are sent
     assert agreement_db(expected[5 * rate :], by_file[5 * rate :]) > 30  # files are warmed up
 
 

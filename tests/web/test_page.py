@@ -12,7 +12,7 @@ import soundfile
 import sordino
 from sordino import examples
 from sordino.batch.process import denoise_file
-from sordino.batch.track import Settings
+from sordino.batch.track import DenoiseSettings
 from sordino.voice import Voice
 from sordino.voice.encoder import SIZE, VoiceEncoder
 from support.browsers import Visitor, without_gaps
@@ -267,7 +267,7 @@ def test_what_is_no_sound_is_refused_in_words(visit):
 @pytest.mark.parametrize("name", ["office_48k", "music_44k", "phone_8k"])
 def test_noise_taken_is_what_the_command_says(visit, name, tmp_path):
     visit.drop(name)
-    settings = Settings("default")  # which the page has
+    settings = DenoiseSettings("default")  # which the page has
     report = denoise_file(examples.path(name), tmp_path / "clean.wav", settings)
     assert report.noise_taken_db > 5
     assert visit.text("taken") == f"{report.noise_taken_db:.1f} dB"

@@ -34,10 +34,11 @@ from sordino.batch.plan import (
     same_source,
     write_origin,
 )
-from sordino.batch.track import Settings, TrackDenoiser
+from sordino.batch.track import DenoiseSettings, TrackDenoiser
+from sordino.deprecated import renamed_names
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write, is_special, remove_stale_parts
-from sordino.io.audiofile import PipeInput, Sink, Source, explain, open_sink, open_source
+from sordino.io.audiofile import AudioSink, AudioSource, PipeInput, explain, open_sink, open_source
 from sordino.io.decoder import ContainerSource
 from sordino.io.formats import CONTAINERS, EXTENSIONS, VIDEOS, Readable, SoundInfo
 from sordino.io.loudness import LoudnessMeter
@@ -48,6 +49,7 @@ from sordino.voice import VoiceChoice, load_voices
 
 Progress = Callable[[Job, float, float | None], None]
 """Called with a job, the seconds of sound that are done, and how many there are if known."""
+__getattr__ = renamed_names(__name__, {"Settings": "DenoiseSettings"})
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class FileReport:
 def denoise_file(
     source: str | Path | bytes | Readable,
     target: str | Path | BinaryIO | None = None,
-    settings: Settings | None = None,
+    settings: DenoiseSettings | None = None,
     *,
     extension: str | None = None,
     noise_out: str | Path | None = None,
@@ -130,7 +132,7 @@ def denoise_file(
 
 def denoise_files(
     jobs: Sequence[Job],
-    settings: Settings | None = None,
+    settings: DenoiseSettings | None = None,
     *,
     workers: int = 1,
     overwrite: bool = False,
@@ -156,7 +158,7 @@ def denoise_files(
         SordinoError: the settings cannot be used, or a picture is asked for without matplotlib.
         KeyboardInterrupt: after what was half done has been cleared away.
     """
-    chosen = (settings or Settings()).loaded()
+    chosen = (settings or DenoiseSettings()).loaded()
     chosen.check()
     if any(job.picture for job in jobs):
         check_plotting()
@@ -182,18 +184,18 @@ def denoise_files(
     return [reports[job] for job in jobs]
 
 
-def denoise_job(job: Job, settings: Settings, *, overwrite: bool = False) -> FileReport:
+def denoise_job(job: Job, settings: DenoiseSettings, *, overwrite: bool = False) -> FileReport:
     """Denoise one file in this thread, as `denoise_files` does; its caller clears the folders.
 
     Args:
         job: see `plan`.
-        settings: see `Settings.loaded`.
+        settings: see `DenoiseSettings.loaded`.
         overwrite: do it even if the target is there already.
     """
     return _Task(job, settings, overwrite, None, Event(), (None, None)).run()
 
 
-def check_done(job: Job, settings: Settings) -> tuple[str, ...]:
+def check_done(job: Job, settings: DenoiseSettings) -> tuple[str, ...]:
     """Check that an output that is there may count as done.
 
     Args:
@@ -225,7 +227,7 @@ def check_done(job: Job, settings: Settings) -> tuple[str, ...]:
     return ()
 
 
-def _origin(job: Job, settings: Settings) -> Origin:
+def _origin(job: Job, settings: DenoiseSettings) -> Origin:
     values = {
         "model": settings.denoiser(48000, 1).model.info.name,
         "strength": settings.strength,
@@ -253,7 +255,7 @@ class _Task:
     def __init__(
         self,
         job: Job,
-        settings: Settings,
+        settings: DenoiseSettings,
         overwrite: bool,
         on_progress: Progress | None,
         stop: Event,
@@ -319,7 +321,7 @@ class _Task:
             with atomic_write(job.picture) as part:
                 self._tracks[0].draw(part, job.source.name)
 
-    def _write(self, source: Source, target: Path | BinaryIO) -> None:
+    def _write(self, source: AudioSource, target: Path | BinaryIO) -> None:
         job, settings = self._job, self._settings
         container, encoder = (CONTAINERS | VIDEOS).get(job.extension, ("", ""))
         is_video = isinstance(source, ContainerSource) and source.has_pictures
@@ -348,7 +350,7 @@ class _Task:
         if isinstance(target, Path):
             write_origin(target, _origin(job, settings))
 
-    def _convert(self, source: Source, target: Path | BinaryIO, tags: dict[str, str]) -> None:
+    def _convert(self, source: AudioSource, target: Path | BinaryIO, tags: dict[str, str]) -> None:
         job, settings = self._job, self._settings
         raw = job.raw if job.raw_target else None
         info = settings.part_of(source.info)
@@ -422,7 +424,7 @@ def _first(queue: "SimpleQueue[Future[FileReport]]") -> Future[FileReport]:
 
 
 @contextmanager
-def _closing(sink: Sink) -> Generator[Sink]:
+def _closing(sink: AudioSink) -> Generator[AudioSink]:
     """Close a sink; if something went wrong before, that is what is reported."""
     try:
         yield sink

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from sordino.arrays import Interleaved
 from sordino.denoiser import Denoiser, warm_up_samples
+from sordino.deprecated import renamed_names
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write
-from sordino.io.audiofile import Sink, explain, open_source
+from sordino.io.audiofile import AudioSink, explain, open_source
 from sordino.io.formats import SoundInfo
 from sordino.io.loudness import check_loudness
 from sordino.levels import NoiseMeter, noise_taken
@@ -24,6 +25,7 @@ from sordino.voice.stream import FALLBACK_SECONDS
 
 WARM_UP = 5.0  # seconds; scores rise with up to three
 PANELS = ("Noisy", "Noise taken", "Speech left")
+__getattr__ = renamed_names(__name__, {"Settings": "DenoiseSettings"})
 
 
 class StreamDenoiser(Protocol):
@@ -40,7 +42,7 @@ class StreamDenoiser(Protocol):
 
 
 @dataclass(frozen=True)
-class Settings:
+class DenoiseSettings:
     """How to denoise a recording.
 
     Args:
@@ -158,8 +160,8 @@ class TrackDenoiser:
     def __init__(
         self,
         info: SoundInfo,
-        settings: Settings,
-        noise: Sink | None = None,
+        settings: DenoiseSettings,
+        noise: AudioSink | None = None,
         gain: float = 1.0,
         has_picture: bool = False,
         report: Callable[[float], None] | None = None,
@@ -252,7 +254,7 @@ class TrackDenoiser:
         return clean if self._gain == 1 else clean * self._gain
 
 
-def draw_file(source: Path, picture: Path, settings: Settings | None) -> None:
+def draw_file(source: Path, picture: Path, settings: DenoiseSettings | None) -> None:
     """Draw spectrograms of a file.
 
     Args:

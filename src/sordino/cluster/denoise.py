@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from sordino.batch.track import Settings
+from sordino.batch.track import DenoiseSettings
 from sordino.cluster import storage
 from sordino.cluster.ledger import JOIN, WHOLE, Key, Ledger, Result
 from sordino.cluster.plan import Work, find_work
@@ -83,7 +83,7 @@ class ClusterOptions:
 def denoise_on_cluster(
     inputs: Sequence[str],
     output: str,
-    settings: Settings | None = None,
+    settings: DenoiseSettings | None = None,
     options: ClusterOptions | None = None,
     *,
     extension: str | None = None,
@@ -108,13 +108,13 @@ def denoise_on_cluster(
         SordinoError: the run cannot begin or go on; the message says why.
         KeyboardInterrupt: after the ledger was written.
     """
-    settings, options = settings or Settings(), options or ClusterOptions()
+    settings, options = settings or DenoiseSettings(), options or ClusterOptions()
     loaded = settings.loaded()
     loaded.check()
     works = find_work(inputs, output, extension)
     address = options.ledger or storage.joined(output, LEDGER)
     ledger = Ledger(address, _options(loaded, options, extension), overwrite)
-    run = _Run(works, ledger, options, ClusterDisplay(works, quiet, options.price))
+    run = _ClusterRun(works, ledger, options, ClusterDisplay(works, quiet, options.price))
     tasks = run.outstanding(storage.list_files(output))
     folders = {path.parent for work in works if (path := storage.local_path(work.target))}
     make = MakeWorker(loaded, ledger.overwrites, options.section_seconds, ledger.sections)
@@ -134,7 +134,9 @@ def denoise_on_cluster(
     return run.failures
 
 
-def _options(settings: Settings, options: ClusterOptions, extension: str | None) -> dict[str, Any]:
+def _options(
+    settings: DenoiseSettings, options: ClusterOptions, extension: str | None
+) -> dict[str, Any]:
     """Return what decides on the content of the outputs, in words of the command line."""
     assert isinstance(settings.model, Model)
     voices = [
@@ -159,7 +161,7 @@ def _options(settings: Settings, options: ClusterOptions, extension: str | None)
     }
 
 
-class _Run:
+class _ClusterRun:
     """A run while it is going on."""
 
     def __init__(

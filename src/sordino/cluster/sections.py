@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sordino.arrays import Interleaved
-from sordino.batch.track import Settings, StreamDenoiser, TrackDenoiser
+from sordino.batch.track import DenoiseSettings, StreamDenoiser, TrackDenoiser
 from sordino.cluster import storage
 from sordino.errors import SordinoError
-from sordino.io.audiofile import Sink, open_sink, open_source
+from sordino.io.audiofile import AudioSink, open_sink, open_source
 from sordino.io.decoder import ContainerSource
 from sordino.io.formats import SoundInfo
 from sordino.model import Model
@@ -83,7 +83,7 @@ def sections_of(seconds: float, length: int) -> list[Section]:
     ]
 
 
-def is_long(path: Path, settings: Settings, length: int) -> bool:
+def is_long(path: Path, settings: DenoiseSettings, length: int) -> bool:
     """Whether a recording is at least two sections long, and fit to be cut.
 
     It is not if it has a second audio track, or if a voice is kept in it: whether that voice is
@@ -99,7 +99,7 @@ def is_long(path: Path, settings: Settings, length: int) -> bool:
     return seconds is not None and seconds >= 2 * length and is_single
 
 
-def cut(path: Path, settings: Settings, length: int, folder: str) -> tuple[int, float]:
+def cut(path: Path, settings: DenoiseSettings, length: int, folder: str) -> tuple[int, float]:
     """Decode a recording and write each section, with the overlap that its denoiser needs.
 
     Args:
@@ -115,7 +115,7 @@ def cut(path: Path, settings: Settings, length: int, folder: str) -> tuple[int, 
         info = replace(settings.part_of(source.info), layout="", tags={})
         waiting = sections_of(info.seconds or 0.0, length)
         count, samples = len(waiting), 0
-        opened: list[tuple[Section, Sink, ExitStack]] = []
+        opened: list[tuple[Section, AudioSink, ExitStack]] = []
         blocks = settings.parts(source.blocks(), info.sample_rate)
         for second, block in enumerate(_whole_seconds(blocks, info.sample_rate)):
             samples += len(block)
@@ -134,7 +134,7 @@ def cut(path: Path, settings: Settings, length: int, folder: str) -> tuple[int, 
     return min(count, max(1, ceil(seconds / length))), seconds
 
 
-def denoise_section(number: int, length: int, settings: Settings, folder: str) -> None:
+def denoise_section(number: int, length: int, settings: DenoiseSettings, folder: str) -> None:
     """Denoise a section that was cut, and write what is joined of it."""
     # Section, channel and loudness are matters of the whole recording.
     settings = replace(settings, loudness=None, begin=0.0, end=None, channel=None, track=None)
@@ -173,8 +173,8 @@ class Seams:
 
 
 @dataclass(frozen=True)
-class JoinedSettings(Settings):
-    """Settings of a recording whose clean sections are there.
+class JoinedSettings(DenoiseSettings):
+    """DenoiseSettings of a recording whose clean sections are there.
 
     Args:
         folder: address of the sections.
@@ -274,7 +274,7 @@ def _whole_seconds(blocks: Iterator[Interleaved], rate: int) -> Iterator[Interle
         yield rest
 
 
-def _sink(address: str, info: SoundInfo, files: ExitStack) -> Sink:
+def _sink(address: str, info: SoundInfo, files: ExitStack) -> AudioSink:
     """Open a section for writing; it appears when `files` is closed."""
     part = files.enter_context(storage.stored(address))
     sink = open_sink(part, "w64", replace(info, subtype="FLOAT", seconds=None, tags={}, layout=""))

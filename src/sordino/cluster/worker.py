@@ -12,7 +12,7 @@ from time import perf_counter
 
 from sordino.batch.plan import Job
 from sordino.batch.process import FileReport, denoise_job
-from sordino.batch.track import Settings
+from sordino.batch.track import DenoiseSettings
 from sordino.cluster import storage
 from sordino.cluster.ledger import JOIN, WHOLE, Result
 from sordino.cluster.plan import Work
@@ -49,14 +49,14 @@ class MakeWorker:
     """Makes a worker in a process of the cluster.
 
     Args:
-        settings: how to denoise; see `Settings.loaded`.
+        settings: how to denoise; see `DenoiseSettings.loaded`.
         overwrite: write outputs that are there already.
         section_seconds: length of the sections of recordings that are at least twice as long;
             None cuts none.
         sections: address of the folder for sections.
     """
 
-    settings: Settings
+    settings: DenoiseSettings
     overwrite: bool
     section_seconds: int | None
     sections: str
@@ -72,7 +72,7 @@ class MakeWorker:
 class Worker:
     """Does tasks; each ends with the results that go into the ledger."""
 
-    def __init__(self, made: MakeWorker, settings: Settings) -> None:
+    def __init__(self, made: MakeWorker, settings: DenoiseSettings) -> None:
         self._made = made
         self._settings = settings
         self._host = socket.gethostname()
@@ -130,7 +130,7 @@ class Worker:
         except Exception:  # denoising it says what is wrong
             return False
 
-    def _file(self, work: Work, source: Path, settings: Settings) -> Result:
+    def _file(self, work: Work, source: Path, settings: DenoiseSettings) -> Result:
         """Denoise a whole file by the pipeline that `sordino denoise` has on one machine."""
         with ExitStack() as stack:
             target = storage.local_path(work.target)

@@ -24,7 +24,7 @@ from sordino.corpora.download import (
     remote_size,
     storage_error,
 )
-from sordino.corpora.registry import Corpus, Part, RemoteFile
+from sordino.corpora.registry import CorpusEntry, CorpusPart, RemoteFile
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write
 
@@ -72,8 +72,8 @@ class Record:
 
 
 def fetch(
-    corpus: Corpus,
-    parts: Sequence[Part],
+    corpus: CorpusEntry,
+    parts: Sequence[CorpusPart],
     folder: Path,
     *,
     jobs: int = 2,
@@ -193,7 +193,7 @@ def _unpack(whole: str, parts: Sequence[Path], folder: Path, record: Record) -> 
     record.write(folder)
 
 
-def describe(corpus: Corpus, parts: Sequence[Part]) -> str:
+def describe(corpus: CorpusEntry, parts: Sequence[CorpusPart]) -> str:
     """Return the licence of a corpus and what would be fetched, to be shown before it is."""
     count = sum(len(part.files) for part in parts)
     names = ", ".join(part.name for part in parts)

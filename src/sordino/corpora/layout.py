@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from sordino.corpora.fetch import AUDIO
-from sordino.corpora.registry import Corpus, Rule
+from sordino.corpora.registry import CorpusEntry, Rule
 from sordino.errors import SordinoError
 from sordino.train.data.decode import AUDIO_SUFFIXES
 
@@ -58,7 +58,7 @@ class Details:
     excluded: str = ""
 
 
-def find_items(corpus: Corpus, folder: Path) -> list[Item]:
+def find_items(corpus: CorpusEntry, folder: Path) -> list[Item]:
     """Say what the files of a corpus are, by the rules of the registry.
 
     Args:
@@ -107,7 +107,7 @@ def _match(layout: Iterable[Rule], name: str) -> tuple[Rule, dict[str, str]] | N
 
 
 def _item(
-    corpus: Corpus,
+    corpus: CorpusEntry,
     rule: Rule,
     groups: Mapping[str, str],
     path: str,

@@ -26,7 +26,7 @@ from sordino.corpora.fingerprint import find_duplicates
 from sordino.corpora.layout import Item, find_items
 from sordino.corpora.manifest import Row, write_manifest
 from sordino.corpora.measure import Measurement, measure
-from sordino.corpora.registry import Corpus
+from sordino.corpora.registry import CorpusEntry
 from sordino.io.atomic import atomic_write
 
 MEASURED = "measured"  # folder of the pieces
@@ -51,7 +51,7 @@ class Choice:
 
 
 def prepare(
-    corpus: Corpus, folder: Path, choice: Choice, jobs: int = 1, progress: bool = True
+    corpus: CorpusEntry, folder: Path, choice: Choice, jobs: int = 1, progress: bool = True
 ) -> list[Row]:
     """Measure a corpus and write its manifest.
 
@@ -80,7 +80,9 @@ def prepare(
     return rows
 
 
-def _row(corpus: Corpus, item: Item, found: Measurement, choice: Choice, duplicate_of: str) -> Row:
+def _row(
+    corpus: CorpusEntry, item: Item, found: Measurement, choice: Choice, duplicate_of: str
+) -> Row:
     return Row(
         corpus=corpus.name,
         path=item.path,

@@ -33,7 +33,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Part:
+class CorpusPart:
     """What can be fetched on its own.
 
     Attributes:
@@ -61,7 +61,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class CorpusEntry:
     """A corpus of the registry.
 
     Attributes:
@@ -82,7 +82,7 @@ class Corpus:
     title: str
     home: str
     licence: str
-    parts: tuple[Part, ...]
+    parts: tuple[CorpusPart, ...]
     layout: tuple[Rule, ...]
     language: str = ""
     manual: str = ""
@@ -90,7 +90,7 @@ class Corpus:
     checksum_source: str = ""
     held_out: Mapping[str, tuple[str, ...]] | None = None
 
-    def choose(self, names: tuple[str, ...]) -> tuple[Part, ...]:
+    def choose(self, names: tuple[str, ...]) -> tuple[CorpusPart, ...]:
         """Return the parts of these names; without names, those that training needs.
 
         Raises:
@@ -107,7 +107,7 @@ class Corpus:
         return tuple(p for p in self.parts if p.split != "test" and not p.optional)
 
 
-def load_registry(extra: Path | None = None) -> dict[str, Corpus]:
+def load_registry(extra: Path | None = None) -> dict[str, CorpusEntry]:
     """Read the registry of the package, and a file of the user's that adds to it.
 
     Args:
@@ -126,7 +126,7 @@ def load_registry(extra: Path | None = None) -> dict[str, Corpus]:
     return {name: _corpus(name, tree, held_out) for name in tree}
 
 
-def find_corpus(registry: Mapping[str, Corpus], name: str) -> Corpus:
+def find_corpus(registry: Mapping[str, CorpusEntry], name: str) -> CorpusEntry:
     """Return a corpus by its name.
 
     Raises:
@@ -141,14 +141,14 @@ def find_corpus(registry: Mapping[str, Corpus], name: str) -> Corpus:
 
 def _corpus(
     name: str, tree: Mapping[str, Mapping[str, Any]], held_out: Mapping[str, tuple[str, ...]]
-) -> Corpus:
+) -> CorpusEntry:
     entry = tree[name]
     try:
         base, sums = entry.get("base", ""), entry.get("checksums", {})
         parts = tuple(_part(each, base, sums) for each in entry["parts"])
         layout = tree[entry.get("layout_of", name)]["layout"]
         keys = ("language", "manual", "metadata", "checksum_source")
-        return Corpus(
+        return CorpusEntry(
             name=name,
             title=entry["title"],
             home=entry["home"],
@@ -162,14 +162,16 @@ def _corpus(
         raise SordinoError(f"registry: {name}: {error!r}; see corpora.toml for the keys") from error
 
 
-def _part(entry: Mapping[str, Any], base: str, checksums: Mapping[str, str]) -> Part:
+def _part(entry: Mapping[str, Any], base: str, checksums: Mapping[str, str]) -> CorpusPart:
     base = entry.get("base", base)
     names = [name for pattern in entry["files"] for name in braceexpand(pattern)]
     remote = tuple(
         RemoteFile(Path(name).name, f"{base}/{name}", checksums.get(Path(name).name, ""))
         for name in names
     )
-    return Part(entry["name"], remote, _one_of(SPLITS, entry.get("split", "")), "optional" in entry)
+    return CorpusPart(
+        entry["name"], remote, _one_of(SPLITS, entry.get("split", "")), "optional" in entry
+    )
 
 
 def _rule(entry: Mapping[str, str]) -> Rule:

@@ -15,7 +15,7 @@ from sordino.arrays import Mono
 from sordino.errors import SordinoError
 from sordino.evaluate.dataset import MIXTURE, ROOM, Clip
 from sordino.evaluate.metrics import level_dbfs, resample
-from sordino.evaluate.results import Key, rows_of
+from sordino.evaluate.results import RecordKey, rows_of
 from sordino.evaluate.scores import MEASURES, NARROW_RATE, Row
 from sordino.evaluate.statistics import Interval, bootstrap
 
@@ -214,7 +214,7 @@ class Goal:
         """Title of the figure."""
         return MEASURES[self.measure].title + (", change" if self.change else "")
 
-    def result(self, records: Mapping[Key, Row], system: str) -> Interval | None:
+    def result(self, records: Mapping[RecordKey, Row], system: str) -> Interval | None:
         """Return the mean with its interval; None if nothing was measured."""
         rows = rows_of(records, system, self.condition.name)
         plain = rows_of(records, system) if self.change else {}

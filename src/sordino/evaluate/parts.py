@@ -27,7 +27,7 @@ MIN_CLIPS = 5  # for a verdict
 
 
 @dataclass(frozen=True)
-class Part:
+class SetPart:
     """Clips of a set that are compared together, and the figures that matter for them.
 
     Args:
@@ -87,34 +87,35 @@ def compared(evaluation: Evaluation, versus: str | None = None) -> list[Comparis
     return found
 
 
-def parts(clips: Sequence[Clip]) -> list[Part]:
+def parts(clips: Sequence[Clip]) -> list[SetPart]:
     """Return the parts of a set, as far as META.csv tells them apart."""
     by_part = {
         name: {clip.name: clip.traits for clip in clips if clip.part == name}
         for name in (MIXTURE, CLEAN_PART, NOISE_PART, HIGH_VOICE)
     }
     mixtures = by_part[MIXTURE]
-    found = [Part("mixtures", list(mixtures), QUALITY, warm=True)]
+    found = [SetPart("mixtures", list(mixtures), QUALITY, warm=True)]
     snr = "snr_db" if any("snr_db" in each for each in mixtures.values()) else "snr"
     by_snr = groups(mixtures, snr)
     high = [clip for clip, each in mixtures.items() if _number(each.get(snr, "")) >= HIGH_SNR_DB]
     if len(by_snr) > 1:
-        found += [Part(f"mixtures at {value} dB", by_snr[value], OF_GROUPS) for value in by_snr]
-        found.append(Part(f"mixtures at {HIGH_SNR_DB:g} dB and above", high, OF_GROUPS))
+        found += [SetPart(f"mixtures at {value} dB", by_snr[value], OF_GROUPS) for value in by_snr]
+        found.append(SetPart(f"mixtures at {HIGH_SNR_DB:g} dB and above", high, OF_GROUPS))
     by_kind = groups(mixtures, "noise_kind")
     found += [
-        Part(f"mixtures, {kind} noise", by_kind[kind], (*OF_GROUPS, "att_db")) for kind in by_kind
+        SetPart(f"mixtures, {kind} noise", by_kind[kind], (*OF_GROUPS, "att_db"))
+        for kind in by_kind
     ]
     found += [
-        Part("clean speech", list(by_part[CLEAN_PART]), ("pesq", "att_db"), warm=True),
-        Part("clean references", list(mixtures), ("pesq",), conditions=(CLEAN, WARM_CLEAN)),
-        Part(
+        SetPart("clean speech", list(by_part[CLEAN_PART]), ("pesq", "att_db"), warm=True),
+        SetPart("clean references", list(mixtures), ("pesq",), conditions=(CLEAN, WARM_CLEAN)),
+        SetPart(
             "noise of the mixtures", list(mixtures), ("level_db",), np.median, conditions=(NOISE,)
         ),
     ]
     noises = {"": list(by_part[NOISE_PART]), **groups(by_part[NOISE_PART], "noise_kind")}
     found += [
-        Part(
+        SetPart(
             f"noise alone, {kind}" if kind else "noise alone", noise, ("level_db",), np.median, True
         )
         for kind, noise in noises.items()
@@ -124,11 +125,11 @@ def parts(clips: Sequence[Clip]) -> list[Part]:
         for level in sorted(set(levels.values()), key=_number, reverse=True):
             name = f"high voices {band} Hz, {f'{level} dB' if level else 'clean'}"
             chosen = [clip for clip in voices if levels[clip] == level]
-            found.append(Part(name, chosen, ("level_loss_db",), warm=True))
+            found.append(SetPart(name, chosen, ("level_loss_db",), warm=True))
     return [part for part in found if part.clips]
 
 
-def _starts(evaluation: Evaluation, part: Part) -> Iterator[tuple[str, str]]:
+def _starts(evaluation: Evaluation, part: SetPart) -> Iterator[tuple[str, str]]:
     """Name the starts under which a part was measured, with the condition's name in records."""
     first = evaluation.conditions[0]
     for condition in evaluation.conditions:
@@ -145,7 +146,7 @@ def _starts(evaluation: Evaluation, part: Part) -> Iterator[tuple[str, str]]:
 
 def _compare(
     evaluation: Evaluation,
-    part: Part,
+    part: SetPart,
     start: str,
     condition: str,
     measure: str,

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from sordino.deprecated import renamed_names
 from sordino.errors import SordinoError, install_command
 from sordino.evaluate.scores import MEASURES, Row
 from sordino.io.atomic import atomic_write
@@ -20,9 +21,10 @@ from sordino.io.atomic import atomic_write
 SYSTEM_COLUMNS = ("system", "peer")
 VERSION = "version"
 PARQUET = ".parquet"
+__getattr__ = renamed_names(__name__, {"Key": "RecordKey"})
 
 
-class Key(NamedTuple):
+class RecordKey(NamedTuple):
     """System, clip and condition that a row of figures belongs to."""
 
     system: str
@@ -30,10 +32,10 @@ class Key(NamedTuple):
     condition: str = ""
 
 
-Records = dict[Key, Row]
+Records = dict[RecordKey, Row]
 
 
-def rows_of(records: Mapping[Key, Row], system: str, condition: str = "") -> dict[str, Row]:
+def rows_of(records: Mapping[RecordKey, Row], system: str, condition: str = "") -> dict[str, Row]:
     """Return the figures of one system under one condition, by clip."""
     return {
         key.clip: row
@@ -44,7 +46,7 @@ def rows_of(records: Mapping[Key, Row], system: str, condition: str = "") -> dic
 
 def write_records(
     path: Path,
-    records: Mapping[Key, Row],
+    records: Mapping[RecordKey, Row],
     traits: Mapping[str, Mapping[str, str]] | None = None,
     versions: Mapping[str, str] | None = None,
 ) -> None:
@@ -92,7 +94,7 @@ def read_records(path: Path) -> Records:
         raise SordinoError(f"{path} has no columns 'system' and 'file': not figures per clip.")
     system = _system_column(columns)
     return {
-        Key(row[system], row["file"], row.get("condition") or ""): _figures(path, row)
+        RecordKey(row[system], row["file"], row.get("condition") or ""): _figures(path, row)
         for row in rows
     }
 
@@ -218,7 +220,7 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
         raise SordinoError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
-_KEYS = ("system", "file", "condition")  # in the order of Key
+_KEYS = ("system", "file", "condition")  # in the order of RecordKey
 
 
 def _known(row: Row) -> Row:

@@ -40,7 +40,7 @@ from sordino.evaluate.dataset import (
     find_clips,
 )
 from sordino.evaluate.metrics import RATE, resample
-from sordino.evaluate.results import Key, Records, rows_of, write_records
+from sordino.evaluate.results import RecordKey, Records, rows_of, write_records
 from sordino.evaluate.scores import FAST, MEASURES, Row, check_metrics, score
 from sordino.evaluate.statistics import Interval, Summary, summarize
 from sordino.evaluate.systems import Enhancer, Function, Process, System
@@ -59,15 +59,15 @@ class ScoringTask(NamedTuple):
     condition: Condition = AS_IS
 
     @property
-    def key(self) -> Key:
+    def key(self) -> RecordKey:
         """Key of its row of figures."""
-        return Key(self.system.name, self.clip.name, self.condition.name)
+        return RecordKey(self.system.name, self.clip.name, self.condition.name)
 
 
 class ScoringResult(NamedTuple):
     """Figures of a task, or the reason why there are none."""
 
-    key: Key
+    key: RecordKey
     row: Row
     error: str = ""
 

@@ -28,6 +28,7 @@ import soundfile  # pyright: ignore[reportMissingTypeStubs]
 from av.error import DecoderNotFoundError, FFmpegError, InvalidDataError
 
 from sordino.arrays import Interleaved
+from sordino.deprecated import renamed_names
 from sordino.errors import SordinoError, with_whole_addresses
 from sordino.io.atomic import TEMPORARY, is_special
 from sordino.io.decoder import ContainerSource
@@ -81,9 +82,10 @@ _POLL_SECONDS = 0.2  # how soon a read of a pipe can be ended
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 _sf = cast(Any, soundfile)  # it has no types
+__getattr__ = renamed_names(__name__, {"Source": "AudioSource", "Sink": "AudioSink"})
 
 
-class Source(Protocol):
+class AudioSource(Protocol):
     """Sound that comes in blocks."""
 
     info: SoundInfo
@@ -96,7 +98,7 @@ class Source(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-class Sink(Protocol):
+class AudioSink(Protocol):
     """Where blocks of sound go."""
 
     notes: list[str]
@@ -110,7 +112,7 @@ def open_source(
     raw: RawFormat | None = None,
     track: int | None = None,
     stop: Event | None = None,
-) -> Source:
+) -> AudioSource:
     """Open sound for reading, whatever its format; the content decides, not the name.
 
     Args:
@@ -127,7 +129,7 @@ def open_source(
     return _StreamSource(PipeInput(file, stop) if isinstance(file, Path) else file, raw, track)
 
 
-def _open_file(path: Path, raw: RawFormat | None, track: int | None) -> Source:
+def _open_file(path: Path, raw: RawFormat | None, track: int | None) -> AudioSource:
     if raw is not None:
         return ContainerSource(path, raw, track)
     with path.open("rb") as opened:
@@ -165,7 +167,7 @@ def _open_file(path: Path, raw: RawFormat | None, track: int | None) -> Source:
 
 def open_sink(
     file: Path | BinaryIO, extension: str, info: SoundInfo, raw: RawFormat | None = None
-) -> Sink:
+) -> AudioSink:
     """Open a new file of sound for writing.
 
     Args:

@@ -125,10 +125,10 @@ def live(
 
     Keys while it runs: b bypass, + and - strength, m mute, r record the next minute, q quit.
     """
-    from sordino.live.config import Settings
+    from sordino.live.config import LiveSettings
     from sordino.voice import read_fallback
 
-    settings = Settings(
+    settings = LiveSettings(
         input=input,
         channel=channel,
         output=output,
@@ -209,10 +209,10 @@ def doctor(
     """
     from dataclasses import asdict
 
-    from sordino.live.config import Settings
+    from sordino.live.config import LiveSettings
     from sordino.live.doctor import Check, examine
 
-    checks = examine(Settings(input=input, model=model, sample_rate=rate))
+    checks = examine(LiveSettings(input=input, model=model, sample_rate=rate))
     if as_json:
         report = list(checks)
         typer.echo(json.dumps([asdict(each) for each in report], indent=2))
@@ -259,7 +259,7 @@ def tray(
 
     Options that are left out keep the values chosen last. If a tray runs already, its window opens.
     """
-    from sordino.live.config import Settings
+    from sordino.live.config import LiveSettings
     from sordino.live.tray import run
 
     options: dict[str, Any] = {
@@ -271,7 +271,7 @@ def tray(
         "sample_rate": rate,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    Settings(
+    LiveSettings(
         **given
     )  # an option that is out of range is an error wherever there is no desktop, too
     run(given, toggle.value if toggle else None)

@@ -5,6 +5,7 @@ from math import inf
 from pathlib import Path
 
 from sordino.denoiser import HIGHEST_RATE, LOWEST_RATE
+from sordino.deprecated import renamed_names
 from sordino.errors import SordinoError
 from sordino.levels import checked_attenuation_limit, checked_strength
 from sordino.live.backends.base import LOUDSPEAKER, MICROPHONE
@@ -20,10 +21,11 @@ from sordino.voice import (
 from sordino.voice.stream import FALLBACK_SECONDS
 
 LIGHTER_MODEL = "small"
+__getattr__ = renamed_names(__name__, {"Settings": "LiveSettings"})
 
 
 @dataclass(frozen=True)
-class Settings:
+class LiveSettings:
     """How a live session is to run; what may change while it runs is changed on the session.
 
     Args:
@@ -55,7 +57,7 @@ class Settings:
     Raises:
         SordinoError: a value is out of range.
 
-    >>> Settings(strength=0.8).model
+    >>> LiveSettings(strength=0.8).model
     'default'
     """
 

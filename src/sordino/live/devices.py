@@ -14,7 +14,7 @@ from sordino.live.backends.base import (
     Source,
     UnheardError,
 )
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from sordino.live.ring_buffer import RingBuffer
 
 STALL_SECONDS = 1.0  # without sound, after which a device counts as lost
@@ -69,7 +69,7 @@ class AudioIO:
         backend: where they are.
     """
 
-    def __init__(self, settings: Settings, backend: Backend) -> None:
+    def __init__(self, settings: LiveSettings, backend: Backend) -> None:
         self.input = settings.input
         """Name or label of the microphone; None: the default.  It may be changed at any time
         and takes effect at the next `connect`; `loss` says when that is due."""

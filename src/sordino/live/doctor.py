@@ -16,7 +16,7 @@ from sordino.benchmark import COMFORTABLE, LIVE_LATENCY, STEP_SECONDS, bench
 from sordino.errors import SordinoError
 from sordino.live.backends import MICROPHONE, Backend, Device, choose_backend
 from sordino.live.backends.base import DeviceLost
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from sordino.live.latency import loop_latency
 from sordino.live.monitor import SILENCE_DBFS, Status
 from sordino.live.session import Session
@@ -59,7 +59,7 @@ class Check:
     advice: str = ""
 
 
-def examine(settings: Settings) -> Iterator[Check]:
+def examine(settings: LiveSettings) -> Iterator[Check]:
     """Check everything that `sordino live` with these settings needs, one by one.
 
     It takes some ten seconds, most of them to count xruns and to time the model.
@@ -93,7 +93,7 @@ def _version(package: str) -> str:
         return ""
 
 
-def _model(settings: Settings) -> Check:
+def _model(settings: LiveSettings) -> Check:
     """Can the model be loaded, and how much of the processor does it take?"""
     try:
         model = settings.load_models()[0]
@@ -148,7 +148,7 @@ def _realtime_allowed() -> bool:
     return bool(allowed)
 
 
-def _sound(backend: Backend, settings: Settings) -> Iterator[Check]:
+def _sound(backend: Backend, settings: LiveSettings) -> Iterator[Check]:
     try:
         backend.devices()
     except DeviceLost as error:
@@ -159,7 +159,7 @@ def _sound(backend: Backend, settings: Settings) -> Iterator[Check]:
     yield from _virtual_microphone(backend, settings)
 
 
-def _devices(backend: Backend, settings: Settings) -> Iterator[Check]:
+def _devices(backend: Backend, settings: LiveSettings) -> Iterator[Check]:
     try:
         microphone = backend.find_input(settings.input)
         yield Check("microphone", "ok", _described(microphone))
@@ -186,13 +186,13 @@ def _described(device: Device) -> str:
     return f"{device.label}, {device.rate} Hz, {channels}"
 
 
-def _conversion(microphone: Device, settings: Settings) -> str:
+def _conversion(microphone: Device, settings: LiveSettings) -> str:
     if microphone.rate == settings.sample_rate:
         return f"{microphone.rate} Hz everywhere, nothing is converted"
     return f"{microphone.rate} Hz is converted to {settings.sample_rate} Hz"
 
 
-def _virtual_microphone(backend: Backend, settings: Settings) -> Iterator[Check]:
+def _virtual_microphone(backend: Backend, settings: LiveSettings) -> Iterator[Check]:
     """Make the virtual microphone for a while, and run a session into it."""
     name = "virtual microphone"
     there = False
@@ -217,7 +217,7 @@ def _virtual_microphone(backend: Backend, settings: Settings) -> Iterator[Check]
         yield from _session(backend, replace(settings, output=feed, virtual_mic=False))
 
 
-def _session(backend: Backend, settings: Settings) -> Iterator[Check]:
+def _session(backend: Backend, settings: LiveSettings) -> Iterator[Check]:
     """Run the real thing for some seconds; what it cannot start with was reported before."""
     try:
         backend.find_input(settings.input)

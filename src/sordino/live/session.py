@@ -18,7 +18,7 @@ from sordino.live.backends.base import (
     UnheardError,
     UnknownDevice,
 )
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from sordino.live.devices import AudioIO
 from sordino.live.engine import Controls, Engine
 from sordino.live.monitor import Monitor, ProcessorUse, Recent, State, Status
@@ -48,7 +48,7 @@ class Session:
         SordinoError: the model cannot be loaded, or cannot do what is wanted.
     """
 
-    def __init__(self, settings: Settings, backend: Backend) -> None:
+    def __init__(self, settings: LiveSettings, backend: Backend) -> None:
         self.settings, self.backend = settings, backend
         self._wanted = settings  # with the model and the voices that the user has chosen meanwhile
         self._voices = settings.load_voices()
@@ -115,7 +115,7 @@ class Session:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the session has ended by itself; return whether it has.
 
-        It does so after `Settings.seconds`, or at the end of a file.
+        It does so after `LiveSettings.seconds`, or at the end of a file.
 
         Args:
             timeout: in seconds; None: as long as it takes.
@@ -267,7 +267,7 @@ class Session:
         """Change over to other voices; the virtual device stays.
 
         Args:
-            voice: see `Settings`; None keeps everybody.
+            voice: see `LiveSettings`; None keeps everybody.
 
         Raises:
             SordinoError: there is no such profile, or the model cannot single out a voice.

@@ -10,7 +10,7 @@ from shutil import which
 
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from sordino.voice import AUTO, saved_voices
 
 UNIT = "sordino.service"
@@ -31,12 +31,12 @@ WantedBy=default.target
 """
 
 
-def arguments(settings: Settings) -> list[str]:
+def arguments(settings: LiveSettings) -> list[str]:
     """Return the options of `sordino live` that lead to these settings.
 
     Paths are made absolute: a service runs in another folder.
 
-    >>> arguments(Settings(strength=0.8, virtual_mic=False))
+    >>> arguments(LiveSettings(strength=0.8, virtual_mic=False))
     ['--strength=0.8', '--no-virtual-mic']
     """
     options = {

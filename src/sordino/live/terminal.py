@@ -29,7 +29,7 @@ from sordino.errors import SordinoError
 from sordino.levels import noise_taken
 from sordino.live.backends import choose_backend
 from sordino.live.backends.base import DeviceLost, virtual_end
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from sordino.live.keys import Keys
 from sordino.live.latency import loop_latency
 from sordino.live.monitor import Status
@@ -346,7 +346,7 @@ class KeyBindings:
         self._session.set_strength(min(1.0, max(0.0, strength)))
 
 
-def run_live(settings: Settings, as_json: bool) -> None:
+def run_live(settings: LiveSettings, as_json: bool) -> None:
     """Run a session until a key, a signal or its own end stops it.
 
     Args:

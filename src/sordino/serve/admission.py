@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sordino.denoiser import Denoiser
 from sordino.model import Model
 from sordino.serve.errors import Overloaded, Refusal
-from sordino.serve.settings import Settings
+from sordino.serve.settings import ServerSettings
 from sordino.stft import FRAMES_PER_SECOND, hop, native_rate
 
 BUDGET_SECONDS = 0.010  # a hop must be answered before the next one comes
@@ -201,7 +201,7 @@ class Pace:
             whoever waits outlasts the slow.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self.least = f"send or read at least {settings.min_upload_rate:g} bytes a second"
         self._rates = (settings.min_upload_rate, settings.fair_upload_rate)
         stall = settings.stall_seconds
@@ -267,7 +267,7 @@ class UploadAdmission:
         settings: `max_uploads` places, and `upload_wait_seconds` to wait for one.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self._places = settings.max_uploads
         self._wait_seconds = settings.upload_wait_seconds
         self._uploads: set[Upload] = set()

@@ -34,7 +34,7 @@ from sordino.serve.security import (
     SecurityMiddleware,
     route_path,
 )
-from sordino.serve.settings import Settings
+from sordino.serve.settings import ServerSettings
 
 PAGE_FOLDER = FilePath(__file__).parent / "page"
 """The built page, which web/ makes."""
@@ -45,13 +45,13 @@ _SWAGGER_PATH = "/docs/assets"
 router = APIRouter()
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: ServerSettings | None = None) -> FastAPI:
     """Return the server as an ASGI application.
 
     Args:
-        settings: see `Settings`.
+        settings: see `ServerSettings`.
     """
-    settings = settings or Settings()
+    settings = settings or ServerSettings()
     state = State(settings)
 
     @asynccontextmanager

@@ -136,7 +136,7 @@ def serve(
     """Serve the page, uploads, WebSocket streams and WebRTC peers."""
     from sordino.serve.server import Server
     from sordino.serve.settings import (
-        Settings,
+        ServerSettings,
         read_ports,
         read_token,
         read_turn_credentials,
@@ -146,7 +146,7 @@ def serve(
     choice = VoiceChoice(load_voices(voice), others, read_fallback(voice_fallback))
     if choice.voices:
         load_voice_model("default")  # to say now what is missing
-    settings = Settings(
+    settings = ServerSettings(
         host=host,
         port=port,
         token=read_token(token_file),

@@ -15,7 +15,7 @@ from sordino.serve.errors import Refusal
 from sordino.serve.metrics import Metrics
 from sordino.serve.scheduler import Scheduler
 from sordino.serve.security import AccessRules
-from sordino.serve.settings import Settings
+from sordino.serve.settings import ServerSettings
 from sordino.voice import VoiceChoice, check_voice_options, read_fallback, voices_from_texts
 from sordino.voice.stream import FALLBACK_SECONDS
 
@@ -30,7 +30,7 @@ class State:
         settings: of the server.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.scheduler = Scheduler(settings, self.metrics)

@@ -15,13 +15,13 @@ from aioice.ice import Connection, StunProtocol, server_reflexive_candidate
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpTransceiver
 
 from sordino.serve.errors import Overloaded
-from sordino.serve.settings import Settings
+from sordino.serve.settings import ServerSettings
 
 RECEIVE_BUFFER = 1 << 20  # bytes of a socket
 STUN_SECONDS = 5.0
 
 
-def new_connection(settings: Settings) -> RTCPeerConnection:
+def new_connection(settings: ServerSettings) -> RTCPeerConnection:
     """Return a connection that asks the STUN and TURN servers of the settings, and no others."""
     servers = [RTCIceServer(url) for url in settings.stun_servers]
     if settings.turn_server is not None:
@@ -30,7 +30,7 @@ def new_connection(settings: Settings) -> RTCPeerConnection:
     return RTCPeerConnection(RTCConfiguration(servers))
 
 
-def set_addresses(transceiver: RTCRtpTransceiver, settings: Settings) -> None:
+def set_addresses(transceiver: RTCRtpTransceiver, settings: ServerSettings) -> None:
     """Let a connection use the UDP ports and announce the public addresses of the settings.
 
     aiortc has no option for either, so this replaces the one method of its ICE connection that

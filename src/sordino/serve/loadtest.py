@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from sordino.serve.client import AsyncStream, connect_async
-from sordino.serve.settings import Settings
+from sordino.serve.settings import ServerSettings
 
 BLOCK_SECONDS = 0.010
 DEADLINE_MS = 10.0
@@ -143,8 +143,8 @@ class LoadedServer:
         settings: None takes settings that refuse nobody.
     """
 
-    def __init__(self, threads: int = 1, settings: Settings | None = None) -> None:
-        self._settings = settings or Settings(
+    def __init__(self, threads: int = 1, settings: ServerSettings | None = None) -> None:
+        self._settings = settings or ServerSettings(
             port=0,
             threads=threads,
             calibrate=False,
@@ -229,7 +229,7 @@ def measure(server: LoadedServer, streams: int, sample_rate: int, seconds: float
     return replace(load, processor=share)
 
 
-def _serve(settings: Settings, address: Connection) -> None:
+def _serve(settings: ServerSettings, address: Connection) -> None:
     """Run the server; the body of its process."""
     from sordino.serve.server import Server
 

@@ -16,7 +16,7 @@ from aiortc.sdp import MediaDescription, SessionDescription, candidate_from_sdp
 from sordino.serve.errors import Refusal
 from sordino.serve.ice import new_connection, set_addresses
 from sordino.serve.scheduler import LiveStream, Scheduler
-from sordino.serve.settings import Settings
+from sordino.serve.settings import ServerSettings
 from sordino.serve.tracks import CleanTrack
 
 MAX_SDP_BYTES = 32 << 10  # browsers send 2 to 6 kB
@@ -72,7 +72,7 @@ class PeerConnection:
         stream: live stream that is closed at the end, if the client's audio is cleaned.
     """
 
-    def __init__(self, settings: Settings, stream: LiveStream | None = None) -> None:
+    def __init__(self, settings: ServerSettings, stream: LiveStream | None = None) -> None:
         self.id = token_urlsafe(18)
         """Identifies the connection in its URL; anybody who knows it may end it."""
         self.stream = stream

@@ -27,7 +27,7 @@ from sordino.model import available_models, load_model
 from sordino.serve.admission import Reservation, StreamAdmission
 from sordino.serve.errors import Draining, Refusal
 from sordino.serve.metrics import Metrics
-from sordino.serve.settings import Settings
+from sordino.serve.settings import ServerSettings
 from sordino.stft import FRAMES_PER_SECOND
 from sordino.voice import EVERYBODY, VoiceChoice, load_voice_model
 
@@ -59,7 +59,7 @@ class Scheduler:
         metrics: of the server.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
         self.metrics = metrics
         self.admission = StreamAdmission(
             settings.inference_threads, settings.max_streams, settings.late_share

@@ -27,7 +27,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from sordino.serve.errors import Refusal, handle_error
 from sordino.serve.metrics import Metrics
-from sordino.serve.settings import LOOPBACK_NAMES, ROOT_PATH, Settings
+from sordino.serve.settings import LOOPBACK_NAMES, ROOT_PATH, ServerSettings
 
 UPLOAD_PATH = "/v1/denoise"
 MAX_BODY_BYTES = 1 << 20  # for every route but uploads, which count their own
@@ -100,7 +100,7 @@ class AccessRules:
         metrics: counts what is refused.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
         self.metrics = metrics
         self._digest = None if settings.token is None else _digest(settings.token)
         self._origins = frozenset(each.lower() for each in settings.origins)

@@ -14,7 +14,7 @@ from sordino.serve.app import create_app
 from sordino.serve.dependencies import State
 from sordino.serve.errors import Overloaded, error_response
 from sordino.serve.protocol import MAX_BLOCK_BYTES
-from sordino.serve.settings import Settings
+from sordino.serve.settings import ServerSettings
 
 REQUEST_TIMEOUT = 10  # seconds for the head of a request
 CLOSE_TIMEOUT = 5  # seconds for the last bytes of a connection
@@ -135,14 +135,14 @@ class Server(uvicorn.Server):
     """A uvicorn server that lets live streams end before it does.
 
     Args:
-        settings: see `Settings`.
+        settings: see `ServerSettings`.
         on_started: called when it accepts connections.
         options: further arguments of `uvicorn.Config`.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ServerSettings,
         on_started: Callable[["Server"], None] = lambda _: None,
         **options: Any,
     ) -> None:

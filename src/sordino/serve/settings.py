@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sordino.deprecated import renamed_names
 from sordino.errors import SordinoError
 from sordino.voice import EVERYBODY, VoiceChoice, check_voice_options
 
@@ -14,10 +15,11 @@ DEFAULT_PORT = 8765
 MIN_TOKEN_LENGTH = 16  # characters; shorter ones can be guessed
 ROOT_PATH = r"(/[A-Za-z0-9._~-]+)+"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+__getattr__ = renamed_names(__name__, {"Settings": "ServerSettings"})
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """Settings of the server.
 
     Args:
@@ -114,7 +116,7 @@ class Settings:
 
     @property
     def decoder_limits(self) -> dict[str, Any]:
-        """The limits on a `sordino.serve.worker.Task`."""
+        """The limits on a `sordino.serve.worker.UploadTask`."""
         return {
             "max_sound_seconds": self.max_sound_seconds,
             "max_output_bytes": self.max_output_bytes,

@@ -23,7 +23,7 @@ from sordino.model import LIVE_MODEL, RECORDING_MODEL, available_models
 from sordino.serve.admission import Pace
 from sordino.serve.dependencies import State, Voices, state_of
 from sordino.serve.errors import Draining, Refusal
-from sordino.serve.worker import ENROL, MAX_CHANNELS, Task
+from sordino.serve.worker import ENROL, MAX_CHANNELS, UploadTask
 
 MAX_STDERR = 1 << 14  # bytes of a worker's standard error that are kept
 PIECE_BYTES = 1 << 16
@@ -122,7 +122,7 @@ async def denoise(
     settings = state.settings
     extension, raw_format = extension.lower(), raw_format.lower()
     model = (model or (RECORDING_MODEL if raw_rate is None else LIVE_MODEL)).lower()
-    upload = Upload(request, state, extension)
+    upload = UploadResponse(request, state, extension)
     try:
         if extension not in EXTENSIONS:
             raise Refusal(400, "bad_request", f"there is no format {extension!r}: see /docs")
@@ -132,7 +132,7 @@ async def denoise(
             choice = ", ".join(available_models())
             raise Refusal(404, "not_found", f"no model is called {model!r}: choose one of {choice}")
         upload.check()
-        task = Task(
+        task = UploadTask(
             extension=extension,
             model=model,
             strength=strength,
@@ -185,10 +185,10 @@ async def enrol(request: Request) -> Response:
     """
     state = state_of(request)
     settings = state.settings
-    upload = Upload(request, state, "json")
+    upload = UploadResponse(request, state, "json")
     try:
         upload.check()
-        task = Task(
+        task = UploadTask(
             extension=ENROL,
             model="default",
             strength=1.0,
@@ -204,7 +204,7 @@ async def enrol(request: Request) -> Response:
     return upload
 
 
-class Upload(Response):
+class UploadResponse(Response):
     """One recording on its way through a worker; as a response it sends what comes out.
 
     Args:
@@ -251,7 +251,7 @@ class Upload(Response):
         if self._state.scheduler.draining_until is not None:
             raise Draining
 
-    async def start(self, task: Task) -> None:
+    async def start(self, task: UploadTask) -> None:
         """Take a place, start the worker, and wait for its first byte or its end.
 
         Raises:

@@ -23,7 +23,7 @@ from sordino.serve.protocol import (
 )
 from sordino.serve.scheduler import LiveStream, Scheduler
 from sordino.serve.security import AccessRules, RateLimit, bearer_token
-from sordino.serve.settings import Settings
+from sordino.serve.settings import ServerSettings
 
 TICK_SECONDS = 1.0
 
@@ -54,7 +54,7 @@ class _Connection:
         self._websocket = websocket
         self._rules: AccessRules = state.rules
         self._scheduler: Scheduler = state.scheduler
-        self._settings: Settings = state.settings
+        self._settings: ServerSettings = state.settings
         self._input, self._output, self._times = LevelMeter(), LevelMeter(), BlockTimes()
         self._started = self._received_at = perf_counter()
         self._controls = RateLimit(self._settings.requests_per_second, self._settings.request_burst)

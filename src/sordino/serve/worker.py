@@ -25,9 +25,9 @@ from av.error import FFmpegError
 from sordino.arrays import Interleaved
 from sordino.batch.plan import Job
 from sordino.batch.process import denoise_files
-from sordino.batch.track import Settings, TrackDenoiser
+from sordino.batch.track import DenoiseSettings, TrackDenoiser
 from sordino.errors import SordinoError
-from sordino.io.audiofile import Sink, explain, open_sink, open_source
+from sordino.io.audiofile import AudioSink, explain, open_sink, open_source
 from sordino.io.formats import RawFormat, SoundInfo
 from sordino.model import MODELS_VARIABLE, user_models
 from sordino.voice import Voice, voices_from_texts
@@ -52,7 +52,7 @@ _UNREADABLE, _TOO_LARGE = "unreadable_media", "too_large"
 
 
 @dataclass(frozen=True)
-class Task:
+class UploadTask:
     """One recording to denoise, and the limits on it.
 
     Args:
@@ -60,7 +60,7 @@ class Task:
         model: name of a packaged one.
         strength: share of the noise to take.
         attenuation_limit_db: see `sordino.denoiser.Denoiser`.
-        warm_up: seconds, see `sordino.batch.track.Settings`.
+        warm_up: seconds, see `sordino.batch.track.DenoiseSettings`.
         voices: profiles of the voices to keep, as texts; () keeps everybody.
         others_db, voice_fallback: see `sordino.denoiser.Denoiser`.
         raw: encoding, rate in Hz and channels of headerless samples; None if there is a header.
@@ -102,7 +102,7 @@ class Task:
         return known | {MODELS_VARIABLE: models, VARIABLE: self.to_json()}
 
     @classmethod
-    def from_json(cls, text: str) -> "Task":
+    def from_json(cls, text: str) -> "UploadTask":
         """Read what `to_json` wrote."""
         values: dict[str, Any] = json.loads(text)
         raw, voices = values.pop("raw"), tuple(values.pop("voices"))
@@ -138,7 +138,7 @@ class _Peeked:
 
 def main() -> None:
     """Run the task in the environment."""
-    task = Task.from_json(os.environ.pop(VARIABLE))
+    task = UploadTask.from_json(os.environ.pop(VARIABLE))
     _limit(task)
     try:
         with open(0, "rb", buffering=0) as source, open(1, "wb", closefd=False) as target:
@@ -153,7 +153,7 @@ def main() -> None:
         sys.exit(2)
 
 
-def _limit(task: Task) -> None:
+def _limit(task: UploadTask) -> None:
     with suppress(AttributeError, OSError):
         os.nice(_NICENESS)
     if resource is None:
@@ -170,7 +170,7 @@ def _limit(task: Task) -> None:
             resource.setrlimit(limit, (value, value))
 
 
-def _enrol(task: Task, source: BinaryIO, target: BinaryIO) -> None:
+def _enrol(task: UploadTask, source: BinaryIO, target: BinaryIO) -> None:
     """Answer with the profile of the voice in a recording, of which nothing is kept."""
     with TemporaryDirectory(prefix="sordino-") as folder:
         recording = Path(folder, NAME)
@@ -186,7 +186,7 @@ def _enrol(task: Task, source: BinaryIO, target: BinaryIO) -> None:
     target.write(json.dumps(answer).encode())
 
 
-def _denoise(task: Task, source: BinaryIO, target: BinaryIO) -> None:
+def _denoise(task: UploadTask, source: BinaryIO, target: BinaryIO) -> None:
     peeked = _Peeked(source)
     if not peeked.head:
         raise SordinoError("the body is empty: send the file itself")
@@ -197,7 +197,7 @@ def _denoise(task: Task, source: BinaryIO, target: BinaryIO) -> None:
         _spool(task, peeked, target)
 
 
-def _stream(task: Task, source: _Peeked, target: BinaryIO) -> None:
+def _stream(task: UploadTask, source: _Peeked, target: BinaryIO) -> None:
     raw = None if task.raw is None else RawFormat(*task.raw)
     with open_source(source, raw) as sound:
         _check(task, sound.info)
@@ -205,7 +205,9 @@ def _stream(task: Task, source: _Peeked, target: BinaryIO) -> None:
             sound.info, _settings(task), report=lambda done: _check_length(task, done)
         )
         with ExitStack() as stack:
-            sink: Sink | None = None  # not before there is audio, so that garbage gets no answer
+            sink: AudioSink | None = (
+                None  # not before there is audio, so that garbage gets no answer
+            )
             for clean in _clean(track, sound.blocks()):
                 if sink is None and len(clean):
                     sink = stack.enter_context(
@@ -223,7 +225,7 @@ def _clean(track: TrackDenoiser, blocks: Iterator[Interleaved]) -> Iterator[Inte
     yield track.flush()
 
 
-def _spool(task: Task, source: _Peeked, target: BinaryIO) -> None:
+def _spool(task: UploadTask, source: _Peeked, target: BinaryIO) -> None:
     raw = None if task.raw is None else RawFormat(*task.raw)
     with TemporaryDirectory(prefix="sordino-") as folder:
         noisy, clean = Path(folder, NAME), Path(folder, f"clean.{task.extension}")
@@ -244,8 +246,8 @@ def _spool(task: Task, source: _Peeked, target: BinaryIO) -> None:
             shutil.copyfileobj(file, target)
 
 
-def _settings(task: Task) -> Settings:
-    return Settings(
+def _settings(task: UploadTask) -> DenoiseSettings:
+    return DenoiseSettings(
         task.model,
         task.strength,
         task.attenuation_limit_db,
@@ -256,18 +258,18 @@ def _settings(task: Task) -> Settings:
     )
 
 
-def _check(task: Task, info: SoundInfo) -> None:
+def _check(task: UploadTask, info: SoundInfo) -> None:
     if info.channels > MAX_CHANNELS:
         raise SordinoError(f"it has {info.channels} channels: at most {MAX_CHANNELS} are possible")
     _check_length(task, info.seconds or 0.0)  # what the header says; the audio is counted too
 
 
-def _check_length(task: Task, seconds: float) -> None:
+def _check_length(task: UploadTask, seconds: float) -> None:
     if seconds > task.max_sound_seconds:
         raise _too_long(task)
 
 
-def _too_long(task: Task) -> TooLongError:
+def _too_long(task: UploadTask) -> TooLongError:
     return TooLongError(f"there is more sound in it than {task.max_sound_seconds:g} s: cut it")
 
 

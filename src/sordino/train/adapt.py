@@ -27,7 +27,7 @@ from sordino.evaluate.systems import Network, Unprocessed
 from sordino.examples import FOLDER
 from sordino.model import Model, user_models
 from sordino.train.checkpoint import Checkpoint, Progress, load_pretrained
-from sordino.train.data.corpus import Corpus, CorpusConfig, Source
+from sordino.train.data.corpus import Corpus, CorpusConfig, CorpusSource
 from sordino.train.data.decode import UNREADABLE, audio_files, decode, warn_skipped
 from sordino.train.data.mixing import MixConfig, Mixer
 from sordino.train.export import register
@@ -147,9 +147,9 @@ def _recipe(
     own, general = data / TRAIN, FOLDER / "train"
     speech = [own / "speech"] if (data / OURS).exists() else [own / "speech", general / "speech"]
     corpus = CorpusConfig(
-        speech=tuple(Source(str(folder)) for folder in speech),
-        noise=(Source(str(own / "noise"), OWN_NOISE), Source(str(general / "noise"))),
-        rirs=(Source(str(general / "rir")),),
+        speech=tuple(CorpusSource(str(folder)) for folder in speech),
+        noise=(CorpusSource(str(own / "noise"), OWN_NOISE), CorpusSource(str(general / "noise"))),
+        rirs=(CorpusSource(str(general / "rir")),),
         cache=str(work / "cache"),
     )
     tuned = gentle(recipe)
@@ -222,8 +222,8 @@ def held_out_mix(config: MixConfig) -> MixConfig:
 def open_part(folder: Path, work: Path) -> Corpus:
     """Open the sounds of a part."""
     config = CorpusConfig(
-        speech=(Source(str(folder / "speech")),),
-        noise=(Source(str(folder / "noise")),),
+        speech=(CorpusSource(str(folder / "speech")),),
+        noise=(CorpusSource(str(folder / "noise")),),
         cache=str(work / "cache"),
     )
     return Corpus.open(config, progress=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sordino.errors import SordinoError
 from sordino.train.checkpoint import load_pretrained
-from sordino.train.data.corpus import CorpusConfig, Source
+from sordino.train.data.corpus import CorpusConfig, CorpusSource
 from sordino.train.recipe import Recipe, from_tree, load_recipe, override, to_tree
 
 
@@ -54,14 +54,14 @@ def corpus_of(folder: Path) -> CorpusConfig:
             f"or pairs of equal names into {folder}/noisy and {folder}/clean"
         )
 
-    def sources(name: str, wanted: bool) -> tuple[Source, ...]:
-        return (Source(str(folder / name)),) if wanted else ()
+    def sources(name: str, wanted: bool) -> tuple[CorpusSource, ...]:
+        return (CorpusSource(str(folder / name)),) if wanted else ()
 
     return CorpusConfig(
         speech=sources("speech", mixable),
         noise=sources("noise", mixable),
         rirs=sources("rir", mixable and has["rir"]),
-        pairs=(Source(str(folder)),) if paired else (),
+        pairs=(CorpusSource(str(folder)),) if paired else (),
     )
 
 

@@ -210,7 +210,9 @@ def train(
             model = DistributedDataParallel(objective)
         mixer = make_mixer(recipe, Corpus.open(recipe.data, progress=place.rank == 0))
         share = share_batch(config, place.rank, place.world, kept)
-        run = _Run(recipe, folder, place, share, model, objective, average, optimizer, progress)
+        run = _TrainingRun(
+            recipe, folder, place, share, model, objective, average, optimizer, progress
+        )
         return run(mixer, watch)
 
 
@@ -222,7 +224,7 @@ def _same_batch(before: Recipe, now: Recipe) -> bool:
     )
 
 
-class _Run:
+class _TrainingRun:
     """The state of a run between two steps."""
 
     def __init__(
@@ -387,7 +389,7 @@ def _processes() -> Generator[Place]:
 
 
 @contextmanager
-def _stop_signals(run: _Run) -> Generator[None]:
+def _stop_signals(run: _TrainingRun) -> Generator[None]:
     """Let Ctrl-C and SIGTERM end the run after the current step, with a checkpoint."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

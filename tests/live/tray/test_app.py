@@ -34,7 +34,7 @@ from PySide6.QtWidgets import QApplication, QLabel, QSystemTrayIcon  # noqa: E40
 from sordino import examples  # noqa: E402
 from sordino.errors import SordinoError, install_command  # noqa: E402
 from sordino.live.backends import MICROPHONE, choose_backend  # noqa: E402
-from sordino.live.config import Settings  # noqa: E402
+from sordino.live.config import LiveSettings  # noqa: E402
 from sordino.live.monitor import Status  # noqa: E402
 from sordino.live.tray import run  # noqa: E402
 from sordino.live.tray.app import Tray  # noqa: E402
@@ -66,7 +66,7 @@ def server():
 @pytest.fixture(scope="module")
 def running(server):
     application()
-    controller = Controller(Settings(), choose_backend(), Preferences())
+    controller = Controller(LiveSettings(), choose_backend(), Preferences())
     tray = Tray(controller, Event())
     try:
         controller.start()
@@ -366,7 +366,7 @@ def test_a_hidden_window_catches_up_when_it_is_opened(tray):
 def test_ends_with_its_session(tmp_path):
     app = application()
     backend = FileBackend(examples.path("phone_8k"), tmp_path / "clean.wav", speed=None)
-    controller = Controller(Settings(), backend)
+    controller = Controller(LiveSettings(), backend)
     tray = Tray(controller, Event())
     controller.start()
     tray.start()

@@ -11,7 +11,7 @@ from support.desktop import application, require_qt, spin_until
 
 require_qt()
 
-from sordino.live.config import Settings  # noqa: E402
+from sordino.live.config import LiveSettings  # noqa: E402
 from sordino.live.monitor import Status  # noqa: E402
 from sordino.live.tray.app import Tray  # noqa: E402
 from sordino.live.tray.controller import Controller  # noqa: E402
@@ -36,7 +36,7 @@ def tray(tmp_path, monkeypatch, voices_folder):
         stack.enter_context(packaged_voice_model(tmp_path / "weights"))
         backend = FileBackend(microphone, tmp_path / "clean.wav", speed=None, loops=None)
         preferences = Preferences(tmp_path / "tray.ini")
-        controller = Controller(Settings(sample_rate=16000), backend, preferences)
+        controller = Controller(LiveSettings(sample_rate=16000), backend, preferences)
         stack.callback(controller.stop)
         tray = Tray(controller, Event())
         stack.callback(tray.close)

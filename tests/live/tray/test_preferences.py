@@ -12,7 +12,7 @@ from support.desktop import require_qt
 require_qt()
 
 from sordino.errors import SordinoError  # noqa: E402
-from sordino.live.config import Settings  # noqa: E402
+from sordino.live.config import LiveSettings  # noqa: E402
 from sordino.live.tray.preferences import Autostart, Preferences  # noqa: E402
 
 
@@ -30,7 +30,7 @@ def test_what_was_chosen_is_there_at_the_next_start(path):
     }
     for name, value in chosen.items():
         Preferences(path).remember(name, value)
-    assert Preferences(path).settings({}) == Settings(**chosen)
+    assert Preferences(path).settings({}) == LiveSettings(**chosen)
 
 
 def test_options_of_the_command_line_win(path):
@@ -43,7 +43,7 @@ def test_options_of_the_command_line_win(path):
 def test_nothing_is_remembered_of_a_default(path):
     Preferences(path).remember("input", "headset")
     Preferences(path).remember("input", None)
-    assert Preferences(path).settings({}) == Settings()
+    assert Preferences(path).settings({}) == LiveSettings()
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ def test_nothing_is_remembered_of_a_default(path):
 def test_what_is_not_valid_any_more_is_forgotten(path, name, value):
     Preferences(path).remember(name, value)
     Preferences(path).remember("input", "headset")
-    assert Preferences(path).settings({}) == Settings(input="headset")
+    assert Preferences(path).settings({}) == LiveSettings(input="headset")
     assert name not in path.read_text()
 
 
 def test_a_file_that_is_not_readable_is_as_none(path):
     path.write_bytes(b"\xff\x00[broken\n=\n%%%")
-    assert Preferences(path).settings({}) == Settings()
+    assert Preferences(path).settings({}) == LiveSettings()
 
 
 def test_an_option_that_is_not_valid_is_an_error(path):

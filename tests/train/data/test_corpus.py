@@ -12,7 +12,14 @@ import soundfile as sf
 
 from sordino.errors import SordinoError
 from sordino.train.data import corpus
-from sordino.train.data.corpus import BASE_RATE, WIDE_RATE, ClipPool, Corpus, CorpusConfig, Source
+from sordino.train.data.corpus import (
+    BASE_RATE,
+    WIDE_RATE,
+    ClipPool,
+    Corpus,
+    CorpusConfig,
+    CorpusSource,
+)
 from sordino.train.data.decode import decode, find_events, measure_bandwidth, resample
 from support.media import rumble, write_sound
 from support.signals import noise, tone
@@ -34,7 +41,7 @@ def config(tmp_path, **kinds):
 
 
 def open_speech(tmp_path, folder):
-    return Corpus.open(config(tmp_path, speech=(Source(str(folder)),)), progress=False).speech
+    return Corpus.open(config(tmp_path, speech=(CorpusSource(str(folder)),)), progress=False).speech
 
 
 def test_all_that_is_denoised_is_trained_on(tmp_path, folder):
@@ -130,17 +137,19 @@ def test_user_errors_say_what_to_mend(tmp_path, folder):
     with pytest.raises(SordinoError, match="none of its audio"):
         open_speech(tmp_path, tmp_path / "empty")
     with pytest.raises(SordinoError, match="noisy and clean"):
-        Corpus.open(config(tmp_path, pairs=(Source(str(folder)),)), progress=False)
+        Corpus.open(config(tmp_path, pairs=(CorpusSource(str(folder)),)), progress=False)
     (tmp_path / "file").touch()
     with pytest.raises(SordinoError, match="another cache"):
-        Corpus.open(CorpusConfig(speech=(Source(str(folder)),), cache=str(tmp_path / "file" / "c")))
+        Corpus.open(
+            CorpusConfig(speech=(CorpusSource(str(folder)),), cache=str(tmp_path / "file" / "c"))
+        )
 
 
 def test_drawing_follows_duration_temper_and_weight(tmp_path):
     for name, seconds in (("rain", 4.0), ("bell", 1.0)):
         (tmp_path / "noise").mkdir(exist_ok=True)
         sf.write(tmp_path / "noise" / f"{name}.wav", noise(int(16000 * seconds)), 16000)
-    source = (Source(str(tmp_path / "noise")),)
+    source = (CorpusSource(str(tmp_path / "noise")),)
     pool = Corpus.open(config(tmp_path, noise=source), progress=False).noise
 
     def share(pool):

@@ -11,7 +11,7 @@ from scipy.signal import correlate
 
 from sordino.errors import SordinoError
 from sordino.examples import FOLDER
-from sordino.train.data.corpus import Corpus, CorpusConfig, Source
+from sordino.train.data.corpus import Corpus, CorpusConfig, CorpusSource
 from sordino.train.data.mixing import MixConfig, Mixer, mix
 from sordino.train.data.noise import excerpt, scatter
 from sordino.train.data.signal import active_level, frame_power
@@ -167,7 +167,9 @@ def test_target_has_less_of_the_background_of_its_recording(corpus, tmp_path):
     hiss *= np.abs(speech).max() * 10 ** (-55 / 20)
     (tmp_path / "speech").mkdir()
     sf.write(tmp_path / "speech" / "a-1.flac", speech + hiss, rate)
-    config = CorpusConfig(speech=(Source(str(tmp_path / "speech")),), cache=str(tmp_path / "cache"))
+    config = CorpusConfig(
+        speech=(CorpusSource(str(tmp_path / "speech")),), cache=str(tmp_path / "cache")
+    )
     hissing = replace(corpus, speech=Corpus.open(config, progress=False).speech)
     alone = {"seconds": 5.0, "speech_only": 1.0, "expand_db": 12.0}
     left, taken, less = (
@@ -207,7 +209,7 @@ def test_short_clips_fill_an_excerpt(tmp_path):
     (tmp_path / "keys").mkdir()
     for i in range(3):
         sf.write(tmp_path / "keys" / f"stroke-{i}.wav", noise(1600, i, 0.5), 16000)
-    source = (Source(str(tmp_path / "keys")),)
+    source = (CorpusSource(str(tmp_path / "keys")),)
     pool = Corpus.open(CorpusConfig(noise=source, cache=str(tmp_path / "cache")), False).noise
     assert pool.kin(0) == [0, 1, 2]
     rng = np.random.default_rng(0)

@@ -5,7 +5,7 @@ import pytest
 import soundfile as sf
 
 from sordino.errors import SordinoError
-from sordino.train.data.corpus import Corpus, CorpusConfig, Source
+from sordino.train.data.corpus import Corpus, CorpusConfig, CorpusSource
 from sordino.train.data.decode import write_shards
 from support.signals import noise
 
@@ -27,7 +27,7 @@ def bucket(tmp_path):
 
 
 def open_speech(path, cache):
-    config = CorpusConfig(speech=(Source(str(path)),), cache=str(cache))
+    config = CorpusConfig(speech=(CorpusSource(str(path)),), cache=str(cache))
     return Corpus.open(config, progress=False).speech
 
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile as sf
 
 from sordino.errors import SordinoError
-from sordino.train.data.corpus import Corpus, CorpusConfig, Source
+from sordino.train.data.corpus import Corpus, CorpusConfig, CorpusSource
 from sordino.train.data.decode import write_shards
 from sordino.train.data.mixing import MixConfig, Mixer
 from support.signals import noise, tone
@@ -36,7 +36,7 @@ def pairs(tmp_path):
 
 
 def open_corpus(tmp_path, **kinds):
-    sources = {kind: (Source(str(folder)),) for kind, folder in kinds.items()}
+    sources = {kind: (CorpusSource(str(folder)),) for kind, folder in kinds.items()}
     return Corpus.open(CorpusConfig(cache=str(tmp_path / "cache"), **sources), progress=False)
 
 

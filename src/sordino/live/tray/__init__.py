@@ -19,7 +19,7 @@ def run(options: Mapping[str, Any], toggle: str | None = None) -> None:
     If a tray runs already, its window is opened instead.
 
     Args:
-        options: fields of `Settings`; for those that are not there, what the user chose last.
+        options: fields of `LiveSettings`; for those that are not there, what the user chose last.
         toggle: "mute" or "noise": only switch that on the tray that runs.
 
     Raises:

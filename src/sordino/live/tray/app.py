@@ -132,7 +132,7 @@ def run(options: Mapping[str, Any]) -> None:
     """Run a session with its tray until the user or the system ends it.
 
     Args:
-        options: fields of `Settings`; for those that are not there, what the user chose last.
+        options: fields of `LiveSettings`; for those that are not there, what the user chose last.
 
     Raises:
         SordinoError: the session cannot begin, or something went wrong inside.

@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, QStandardPaths, Signal
 from sordino.errors import SordinoError
 from sordino.live.backends import MICROPHONE, Backend, Device
 from sordino.live.backends.base import DeviceLost, Sink, virtual_end
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from sordino.live.monitor import Status
 from sordino.live.session import Session
 from sordino.live.tray.preferences import Preferences
@@ -33,7 +33,7 @@ class Controller(QObject):
     """Name of a new profile, or "" and why there is none."""
 
     def __init__(
-        self, settings: Settings, backend: Backend, preferences: Preferences | None = None
+        self, settings: LiveSettings, backend: Backend, preferences: Preferences | None = None
     ) -> None:
         super().__init__()
         self.backend = backend

@@ -11,7 +11,7 @@ from PySide6.QtCore import QSettings, QStandardPaths
 
 from sordino.errors import SordinoError
 from sordino.io.atomic import atomic_write
-from sordino.live.config import Settings
+from sordino.live.config import LiveSettings
 from sordino.live.systemd import program_path
 
 REMEMBERED = (
@@ -21,7 +21,7 @@ REMEMBERED = (
     "attenuation_limit_db",
     "voice",
     "on_demand",
-)  # fields of Settings
+)  # fields of LiveSettings
 
 _WINDOWS_RUN = "HKEY_CURRENT_USER\\Software\\Microsoft\\Windows\\CurrentVersion\\Run"
 _DESKTOP_ENTRY = """\
@@ -46,26 +46,26 @@ class Preferences:
         self._store = QSettings(str(path), QSettings.Format.IniFormat)
 
     def remember(self, name: str, value: object) -> None:
-        """Keep the value of a field of `Settings`; None: forget it."""
+        """Keep the value of a field of `LiveSettings`; None: forget it."""
         if value is None:
             self._store.remove(name)
         else:
             self._store.setValue(name, str(value))
         self._store.sync()
 
-    def settings(self, options: Mapping[str, Any]) -> Settings:
+    def settings(self, options: Mapping[str, Any]) -> LiveSettings:
         """Return how a session is to begin: options of the command line, then what is remembered.
 
         A remembered value that is not valid any more, such as the path of a model that is gone, is
         forgotten.
 
         Args:
-            options: fields of `Settings`.
+            options: fields of `LiveSettings`.
 
         Raises:
             SordinoError: an option is not valid.
         """
-        settings = Settings(**options)
+        settings = LiveSettings(**options)
         settings.load_models()
         for name in REMEMBERED:
             if name in options or not self._store.contains(name):

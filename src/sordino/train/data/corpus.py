@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sordino.arrays import from_int16
+from sordino.deprecated import renamed_names
 from sordino.errors import SordinoError
 from sordino.train.data.decode import (
     audio_files,
@@ -38,6 +39,7 @@ CACHE_FORMAT = 2  # part of the key: raise it when what is stored changes
 BASE_RATE = 16000  # every clip is kept at this rate,
 WIDE_RATE = 48000  # and at this one too when the file's own rate is above BASE_RATE
 PEAK = 0.9  # peak of a stored clip: quiet files keep their resolution in int16
+__getattr__ = renamed_names(__name__, {"Source": "CorpusSource"})
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ def _write(file: BinaryIO, signals: Sequence[FloatArray], rate: int, to: int, le
 
 
 @dataclass(frozen=True)
-class Source:
+class CorpusSource:
     """A folder of audio and how often it is drawn: its weight multiplies its share.
 
     `path` may be the address of a folder of tar shards in object storage, such as
@@ -223,10 +225,10 @@ class CorpusConfig:
     with files of equal names.
     """
 
-    speech: tuple[Source, ...] = ()
-    noise: tuple[Source, ...] = ()
-    rirs: tuple[Source, ...] = ()
-    pairs: tuple[Source, ...] = ()
+    speech: tuple[CorpusSource, ...] = ()
+    noise: tuple[CorpusSource, ...] = ()
+    rirs: tuple[CorpusSource, ...] = ()
+    pairs: tuple[CorpusSource, ...] = ()
     cache: str = "cache"  # folder for the decoded audio, about 0.2 GB per hour at 16 kHz
     speech_temper: float = 1.0  # a speaker's share is seconds ** this: 1 = by duration
     noise_temper: float = 0.5  # a category's share is seconds ** this: rare ones are heard
@@ -375,7 +377,7 @@ class Corpus:
 
 
 def _plan(
-    kind: str, sources: Sequence[Source], cache: Path
+    kind: str, sources: Sequence[CorpusSource], cache: Path
 ) -> list[tuple[Path, list[Path], float]]:
     entries: list[tuple[Path, list[Path], float]] = []
     for source in sources:
