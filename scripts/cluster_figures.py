@@ -234,14 +234,19 @@ def watched(name, *arguments):
 
 
 def watch(pid, peaks, done):
-    """Note the largest resident memory of a process and of all workers, in kB."""
+    """Note the largest memory of a process and of all workers, in kB.
+
+    Without mapped files: a long recording is mapped once, to look for others joined to it, and the
+    system drops such pages when it needs them.
+    """
     while not done.wait(0.5):
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, StopIteration):
                 if int(folder.name) == pid or b"ray::_Actor" in (folder / "cmdline").read_bytes():
                     lines = (folder / "status").read_text().splitlines()
-                    line = next(each for each in lines if each.startswith("VmHWM"))
-                    peaks[int(folder.name)] = int(line.split()[1])
+                    line = next(each for each in lines if each.startswith("RssAnon"))
+                    process, size = int(folder.name), int(line.split()[1])
+                    peaks[process] = max(size, peaks.get(process, 0))
 
 
 def load():
