@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sordino.errors import SordinoError
 from sordino.live.backends import choose_backend
 from sordino.live.backends.base import DeviceLost
 from support.sound_servers import Server, wait_for
@@ -83,19 +84,49 @@ def test_names_that_were_seen(server):
         with pulsectl.Pulse("test") as pulse:
             number = pulse.module_load("module-null-sink", f'sink_name="{name}" channels=1')
         check(server, name)
-        check_canceller_plays_to(server, name)
         server.remove(number)
 
 
-def check_canceller_plays_to(server, name):
-    make_default(server, "room")  # where a stream goes whose device is not understood
-    with closing(choose_backend()) as backend, backend.echo_canceller("room.monitor", name):
+def test_the_canceller_takes_devices_of_any_name(server):
+    others = {"pulseaudio": ("x_1.y-z",), "pipewire": ('a "b" c', "back\\slash x", "a=b", "#1")}
+    names = SEEN[server.kind] + others[server.kind]
+    numbers = [add_sink(server, name) for name in names]
+    # Where a stream goes whose device is not understood: to the default, or what is best or last.
+    numbers.append(add_sink(server, "decoy", "sink_properties=priority.session=9000"))
+    make_default(server, "decoy")
+    for heard, played in zip(names, (*names[1:], names[0]), strict=True):
+        check_canceller_links(server, f"{heard}.monitor", played)
+    for number in numbers:
+        server.remove(number)
+
+
+def add_sink(server, name, properties=""):
+    sign = "'" if '"' in name else '"'
+    return server.load(
+        "module-null-sink", f"sink_name={sign}{name}{sign} channels=1 {properties}", name
+    )
+
+
+def check_canceller_links(server, microphone, loudspeaker):
+    with closing(choose_backend()) as backend, backend.echo_canceller(microphone, loudspeaker):
         listed = subprocess.run(["pactl", "list", "modules"], capture_output=True)
         assert (listed.returncode, listed.stderr) == (0, b"")
-        device = server.sinks()[name].index
+        ends = server.sources()[microphone].index, server.sinks()[loudspeaker].index
 
         def is_linked():
             with pulsectl.Pulse("test") as pulse:
-                return device in {stream.sink for stream in pulse.sink_input_list()}
+                heard = [stream.source for stream in pulse.source_output_list()]
+                played = [stream.sink for stream in pulse.sink_input_list()]
+                return (*heard, *played) == ends
 
-        wait_for(is_linked, f"a stream into {name!r}")
+        wait_for(is_linked, f"streams from {microphone!r} and into {loudspeaker!r}")
+
+
+@pytest.mark.parametrize("name", ["both \" and '", "end\\"])
+def test_a_name_that_no_quotes_can_hold_is_refused(server, name):
+    with (
+        closing(choose_backend()) as backend,
+        pytest.raises(SordinoError, match="cannot be told of a device with the name"),
+        backend.echo_canceller("room.monitor", name),
+    ):
+        pass

@@ -273,7 +273,8 @@ def echo_canceller(source: str, sink: str, before: Defaults) -> Generator[str]:
 
     Raises:
         DeviceLost: the server does not answer.
-        SordinoError: another process has a canceller, or the server has none.
+        SordinoError: another process has a canceller, the server has none, or it cannot be told
+            the name of a device.
     """
     mark = _mark(before)
     label = 'device.description="Sordino Echo Canceller'
@@ -290,9 +291,21 @@ def echo_canceller(source: str, sink: str, before: Defaults) -> Generator[str]:
 
 
 def _quoted(name: str) -> str:
-    """Return a name, which on PipeWire may hold anything, as an argument of a module."""
-    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    """Return the name of a device, which on PipeWire may be any text, as an argument of a module.
+
+    PipeWire takes what is between the quotes as it is: it knows no escapes but passes over
+    the character after a backslash.
+
+    Raises:
+        SordinoError: no quotes can hold the name.
+    """
+    sign = "'" if '"' in name else '"'
+    if sign in name or name.endswith("\\"):
+        raise SordinoError(
+            f"the canceller cannot be told of a device with the name {name!r}: choose another "
+            "one, or leave out --echo-cancel"
+        )
+    return f"{sign}{name}{sign}"
 
 
 def _make_default(sink: str) -> None:
