@@ -106,6 +106,16 @@ def test_options_reach_the_engine(sordino, talk, half, tmp_path):
         assert err.endswith(f"noise taken {taken}\n")
 
 
+def test_execution_providers(sordino, talk, half, tmp_path):
+    arguments = ("denoise", talk, "-o", tmp_path / "y.wav", "-m", half)
+    code, _, err = sordino(*arguments, "--provider", "quantum")
+    assert code == 2
+    assert "no execution provider 'quantum': choose from cpu" in err
+    assert sordino(*arguments, "--provider", "cpu")[0] == 0
+    code, _, err = sordino(*arguments, "--provider", "cpu", "--cluster", "local")
+    assert (code, "--provider does not go with --cluster" in err) == (2, True)
+
+
 def test_format(sordino, talk, half):
     assert sordino("denoise", talk, "-m", half, "--format", "flac")[0] == 0
     assert soundfile.info(talk.with_name("talk.clean.flac")).subtype == "PCM_16"

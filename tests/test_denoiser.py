@@ -399,7 +399,7 @@ def test_a_bad_block_is_refused_and_the_stream_goes_on(rate, channels):
         ([[0.0], [0.0, 1.0]], "cannot be read as an array"),
         (np.zeros((4, 0), np.float32), r"shape \(4, 0\)"),
         (np.zeros((4, 1, 1), np.float32), r"shape \(4, 1, 1\)"),
-        ({"sound": 1}, "shape"),
+        ({"sound": 1}, "sound is {'sound': 1}: expected an array"),
     ],
 )
 def test_what_is_not_sound_is_named(sound, message):

@@ -66,13 +66,16 @@ def as_array(sound: ArrayLike) -> NDArray[Any]:
     if given is None:
         raise SordinoError("sound is None: expected an array of samples")
     try:
-        return np.asarray(given)
+        array = np.asarray(given)
     except Exception as error:  # PyTorch and others raise what they like
         reason = " ".join(str(error).split())
         raise SordinoError(
             f"sound cannot be read as an array ({reason:.120}): of a PyTorch tensor pass "
             "x.detach().cpu().float().numpy()"
         ) from error
+    if array.dtype == object and not array.ndim:  # open files, generators, dictionaries
+        raise SordinoError(f"sound is {given!r:.60}: expected an array of samples")
+    return array
 
 
 def to_float32(array: NDArray[Any]) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from sordino.commands import (
     CommandGroup,
     FallbackOption,
     OthersOption,
+    ProviderOption,
     VoiceOption,
     examples,
     needing,
@@ -135,6 +136,7 @@ def denoise(
     voice: VoiceOption = None,
     others: OthersOption = None,
     voice_fallback: FallbackOption = "6",
+    provider: ProviderOption = None,
     loudness: Annotated[
         float | None,
         typer.Option(
@@ -313,9 +315,11 @@ def denoise(
         load_voices(voice),
         others,
         read_fallback(voice_fallback),
+        tuple(provider or ()),
     )
     if cluster is not None:
-        given = {"--noise-out": noise_out, "--plot": plot, "--raw-rate": raw_rate}
+        given: dict[str, object] = {"--noise-out": noise_out, "--plot": plot}
+        given |= {"--raw-rate": raw_rate, "--provider": provider}
         if unfit := [option for option, value in given.items() if value is not None]:
             raise SordinoError(f"{unfit[0]} does not go with --cluster: leave it out")
         if output is None:
@@ -464,17 +468,10 @@ def bench(
     model: Model = "default",
     rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate.")] = 48000,
     seconds: Annotated[float, typer.Option(help="Length of the sound that is processed.")] = 10.0,
-    provider: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Execution provider of ONNX Runtime, such as cuda; if left out, all that are "
-            "installed. May be given several times.",
-        ),
-    ] = None,
+    provider: ProviderOption = None,
 ) -> None:
     """Measure whether a model fits this machine, on one thread, live (one step every 10 ms) and
-    on files."""
+    on files; on every execution provider that is there, if none is named."""
     from sordino.benchmark import bench as measure
     from sordino.model import available_providers
 

@@ -19,6 +19,15 @@ from sordino.errors import SordinoError, install_command
 _BENCH = "bench"
 _VOICE: dict[str, Any] = {"rich_help_panel": "One voice only"}
 
+ProviderOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--provider",
+        metavar="NAME",
+        help="Execution provider of ONNX Runtime, such as cuda. May be given several times, the "
+        "preferred one first.",
+    ),
+]
 VoiceOption = Annotated[
     list[str] | None,
     typer.Option(

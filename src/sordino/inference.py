@@ -450,7 +450,10 @@ def checked_providers(wanted: str | Sequence[str] | None) -> tuple[str, ...]:
         SordinoError: one is not there.
     """
     there = available_providers()
-    names = [wanted] if isinstance(wanted, str) else list(wanted or ())
+    try:
+        names = [wanted] if isinstance(wanted, str) else list(wanted or ())
+    except TypeError:
+        names = [wanted]
     chosen: list[str] = []
     for name in names:
         short = str(name).lower().removesuffix("executionprovider")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
@@ -558,13 +558,31 @@ def test_a_named_pipe_is_read(recording, tmp_path):
 def test_bytes_and_open_files(recording, tmp_path):
     expected = 0.5 * read(recording)
     clean = BytesIO()
-    denoise_file(recording.read_bytes(), clean, HALF)
+    denoise_file(memoryview(recording.read_bytes()), clean, HALF)
     assert np.abs(read(BytesIO(clean.getvalue())) - expected).max() < 1e-3
     with recording.open("rb") as file:
         denoise_file(file, tmp_path / "y.flac", HALF)
     assert np.abs(read(tmp_path / "y.flac") - expected).max() < 1e-3
     with pytest.raises(SordinoError, match="give a target"):
         denoise_file(recording.read_bytes(), settings=HALF)
+
+
+@pytest.mark.parametrize("source", [None, 5, np.zeros((3, 2)), StringIO("text"), {}], ids=repr)
+def test_what_is_no_file_is_refused_in_words(tmp_path, source):
+    with pytest.raises(SordinoError, match=r"^the source is .*: expected a path, the bytes"):
+        denoise_file(source, tmp_path / "y.wav", HALF)
+
+
+def test_files_that_are_text_or_closed_are_refused_in_words(recording, tmp_path):
+    closed = BytesIO(recording.read_bytes())
+    closed.close()
+    with pytest.raises(SordinoError, match=r"the source is .*expected a path"):
+        denoise_file(closed, tmp_path / "y.wav", HALF)
+    for target in (StringIO(), closed, 5):
+        with pytest.raises(SordinoError, match=r"the target is .*expected a path"):
+            denoise_file(recording, target, HALF)
+    with pytest.raises(SordinoError, match=r"^sound in memory: this is not audio"):
+        denoise_file(b"Dear Sir, " * 50, tmp_path / "y.wav", HALF)
 
 
 def test_a_failure_leaves_no_empty_folders(tmp_path):

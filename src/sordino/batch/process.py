@@ -17,12 +17,13 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from io import BytesIO
+from io import BytesIO, TextIOBase
+from os import PathLike
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event
 from time import perf_counter
-from typing import BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 
 from sordino.batch.plan import (
     PIPE,
@@ -76,8 +77,8 @@ class FileReport:
 
 
 def denoise_file(
-    source: str | Path | bytes | Readable,
-    target: str | Path | BinaryIO | None = None,
+    source: str | PathLike[str] | bytes | bytearray | memoryview | Readable,
+    target: str | PathLike[str] | BinaryIO | None = None,
     settings: DenoiseSettings | None = None,
     *,
     extension: str | None = None,
@@ -108,12 +109,9 @@ def denoise_file(
     >>> denoise_file(examples.path("phone_8k").read_bytes(), clean).status
     'done'
     """
-    given: Readable | None = None
-    if isinstance(source, bytes | bytearray):
-        given = BytesIO(source)
-    elif not isinstance(source, str | Path):
-        given = source
-    taker = None if isinstance(target, str | Path | None) else target
+    source = Path(source) if isinstance(source, PathLike) else source
+    target = Path(target) if isinstance(target, PathLike) else target
+    given, taker = _readable(source), _writable(target)
     if given is not None and target is None:
         raise SordinoError("sound in memory has no place beside it: give a target")
     (job,) = plan(
@@ -128,6 +126,37 @@ def denoise_file(
     if report.status == "failed":
         raise SordinoError(report.error)
     return report
+
+
+def _readable(source: Any) -> Readable | None:
+    """Return bytes and open files as what can be read; None of a path."""
+    if isinstance(source, str | Path):
+        return None
+    if isinstance(source, bytes | bytearray | memoryview):
+        return BytesIO(cast(bytes, source))
+    if _is_open(source, "read"):
+        return source
+    what = repr(source).splitlines()[0]
+    raise SordinoError(
+        f"the source is {what:.60}: expected a path, the bytes of a file, or a file opened with "
+        "'rb'; sordino.denoise takes arrays"
+    )
+
+
+def _writable(target: Any) -> BinaryIO | None:
+    """Return an open file; None of a path."""
+    if target is None or isinstance(target, str | Path):
+        return None
+    if _is_open(target, "write"):
+        return target
+    what = repr(target).splitlines()[0]
+    raise SordinoError(f"the target is {what:.60}: expected a path, or a file opened with 'wb'")
+
+
+def _is_open(file: Any, method: str) -> bool:
+    """Tell an open binary file from a text file, a closed one and what is no file."""
+    is_binary = callable(getattr(file, method, None)) and not isinstance(file, TextIOBase)
+    return is_binary and not getattr(file, "closed", False)
 
 
 def denoise_files(
@@ -284,7 +313,9 @@ class _Task:
             with self._stack:
                 self._denoise()
         except Exception as error:  # whatever it is, the other files go on
-            message = explain(error, job.source_name, job.target_name)
+            source = job.source_name if self._given is None else "sound in memory"
+            target = job.target_name if self._taker is None else "the open file"
+            message = explain(error, source, target)
             return FileReport(job, "failed", elapsed=perf_counter() - begin, error=message)
         first = self._tracks[0]
         self._notes += first.notes
@@ -305,7 +336,7 @@ class _Task:
             job.target.stat()  # a name that is too long fails now and not at the end
         if self._settings.loudness is not None:
             self._measure_loudness(self._settings.loudness)
-        sources = given or job.source
+        sources = job.source if given is None else given
         with open_source(sources, job.raw, self._settings.track, self._stop) as source:
             target: Path | BinaryIO
             if job.target == PIPE:

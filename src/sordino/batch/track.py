@@ -1,6 +1,6 @@
 """One track of sound while it is denoised: what is taken, measured, drawn and kept."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -54,7 +54,7 @@ class DenoiseSettings:
         begin, end: the section to take, in seconds; an end of None is that of the recording.
         channel: the only channel to take, from 1; None is all.
         track: the only audio track to denoise, from 1; None is the first one, and of videos all.
-        voice, others_db, voice_fallback: see `sordino.denoiser.Denoiser`.
+        voice, others_db, voice_fallback, providers: see `sordino.denoiser.Denoiser`.
     """
 
     model: str | Path | Model = RECORDING_MODEL
@@ -69,6 +69,7 @@ class DenoiseSettings:
     voice: AnyVoices = None
     others_db: float | None = None
     voice_fallback: float | None = FALLBACK_SECONDS
+    providers: str | Sequence[str] | None = None
 
     @property
     def takes_part(self) -> bool:
@@ -86,6 +87,8 @@ class DenoiseSettings:
             model = load_voice_model(self.model)
         else:
             model = self.model if isinstance(self.model, Model) else load_model(self.model)
+        if self.providers:
+            model = model.on(self.providers)
         return replace(self, model=model, voice=voices)
 
     def check(self) -> None:
