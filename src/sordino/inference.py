@@ -433,7 +433,7 @@ def available_providers() -> dict[str, str]:
     >>> available_providers()["cpu"]
     'CPUExecutionProvider'
     """
-    # Azure's runs models on other machines, which nobody here wants.
+    # Azure's provider sends sound to other machines.
     names = [name for name in _ort.get_available_providers() if not name.startswith("Azure")]
     found = {name.removesuffix("ExecutionProvider").lower(): name for name in names}
     return {"directml" if short == "dml" else short: name for short, name in found.items()}

@@ -25,7 +25,7 @@ def said(*arguments, code=2):
         (["--cluster", "local"], "--cluster needs -o OUT"),
         (["--cluster", "local", "-o", "out", "--plot", "x"], "--plot does not go with --cluster"),
         (["--cluster", "local", "-o", "out", "--section", "2"], "sections overlap by 120 s"),
-        (["--cluster", "local", "-o", "out", "--workers", "0"], "leaves nobody to work"),
+        (["--cluster", "local", "-o", "out", "--workers", "0"], "leaves no worker"),
         (["--cluster", "nowhere", "-o", "out"], "expected local, auto, HOST:PORT or ray://"),
         (["--cluster", "127.0.0.1:99999", "-o", "out"], "expected local, auto, HOST:PORT"),
     ],

@@ -30,7 +30,7 @@ def test_the_microphone_is_taken_while_somebody_listens(server):
     ):
         for _ in range(2):
             wait_for(lambda: session.status().state == "idle", "an idle session")
-            assert "nobody listens" in session.status().reason
+            assert "no program records" in session.status().reason
             assert not is_recorded(server, "microphone")
             assert NAME in server.sources()
             with Recorder(NAME) as meeting:

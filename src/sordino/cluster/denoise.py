@@ -65,7 +65,7 @@ class ClusterOptions:
                 " so give 3 minutes or more, or 0 to cut nothing"
             )
         if self.workers == 0 and not self.gpu_workers:
-            raise SordinoError("--workers 0 leaves nobody to work: give --gpu-workers, too")
+            raise SordinoError("--workers 0 leaves no worker: give --gpu-workers, too")
 
     @property
     def local_cores(self) -> int | None:

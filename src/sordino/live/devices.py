@@ -96,7 +96,7 @@ class AudioIO:
 
         Raises:
             DeviceLost: something is not there yet; then nothing is open but the virtual device.
-            UnheardError: the same, because nobody listens.
+            UnheardError: the same, because no program records the virtual microphone.
             RefusedDeviceError: a device is not fit for it, until the user chooses another one.
             SordinoError: something will not come by itself.
         """
@@ -188,7 +188,7 @@ class AudioIO:
         if not self.on_demand or self._backend.is_heard():
             self._heard = now
         elif now - self._heard >= timeout:
-            raise UnheardError(f"nobody listens to {MICROPHONE!r}, so the microphone is off")
+            raise UnheardError(f"no program records {MICROPHONE!r}, so the microphone is off")
 
     def check_input(self, name: str | None) -> None:
         """Raise RefusedDeviceError if a microphone of this name is there but must not be used."""

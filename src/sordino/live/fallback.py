@@ -2,7 +2,7 @@
 
 When a model is too slow, the next one takes over; after the last, no model runs and the sound
 passes as it is.  After a while the better one is tried again, in a thread of its own whose
-output nobody hears.  Each failed trial doubles the time to the next one, so that the sound does
+output is not used.  Each failed trial doubles the time to the next one, so that the sound does
 not change to and fro.
 """
 

@@ -30,7 +30,7 @@ CHECK_SECONDS = 0.1  # between two checks whether all is well
 GRACE_SECONDS = 0.5  # that sound may come late without being cut off
 RETRY_SECONDS = 0.5  # between two attempts to open what is not there
 
-IDLE_SECONDS = 2.0  # the same where nobody listens, unless a recording begins
+IDLE_SECONDS = 2.0  # the same while no program records, unless a recording begins
 
 
 class Session:

@@ -52,7 +52,7 @@ class StreamError(SordinoError):
 
 
 class _Talk:
-    """What is said on a stream, by whichever connection."""
+    """The messages of a stream, for either kind of connection."""
 
     def __init__(self, hello: Hello) -> None:
         self.hello = hello

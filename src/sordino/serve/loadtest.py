@@ -140,7 +140,7 @@ class LoadedServer:
 
     Args:
         threads: for inference.
-        settings: None takes settings that refuse nobody.
+        settings: None takes settings without limits.
     """
 
     def __init__(self, threads: int = 1, settings: ServerSettings | None = None) -> None:

@@ -161,7 +161,7 @@ def save_small(path: Path, checkpoint: Checkpoint) -> None:
 
 def _public(recipe: Recipe) -> dict[str, Any]:
     about = to_tree(recipe)
-    about.pop("data")  # where it lay on the machine that trained is nobody's business
+    about.pop("data")  # paths of the machine that trained are private
     return about
 
 

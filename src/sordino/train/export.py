@@ -212,7 +212,7 @@ def export_checkpoint(
     network.eval()
     graph = _GRAPHS[recipe.kind](network)
     training_recipe = to_tree(recipe)
-    # Where the data lay on the machine that trained is nobody's business.
+    # Paths of the machine that trained are private.
     training_recipe.pop("data")
     with atomic_write(path) as part:
         _write(graph, part)

@@ -119,7 +119,7 @@ def similarity(
         str, typer.Argument(metavar="NAME|FILE", help="Another profile, or a recording.")
     ],
 ) -> None:
-    """Say how alike two voices are: 1 is the same, 0 is nobody alike.
+    """Print how similar two voices are: 1 is the same voice, 0 a quite different one.
 
     The second one may be a recording: that tells whether a profile fits a voice.
     """
