@@ -617,6 +617,7 @@ def test_a_section_and_a_channel(tmp_path):
     for changed, message in (
         (DenoiseSettings(HALF.model, channel=3), "there is no channel 3: it has 2"),
         (DenoiseSettings(HALF.model, begin=3, end=2), "no section from 3 s to 2 s"),
+        (DenoiseSettings(HALF.model, begin=9), "it ends before 9 s: begin earlier"),
         (DenoiseSettings(HALF.model, track=2), "there is no audio track 2: it has 1"),
     ):
         with pytest.raises(SordinoError, match=message):

@@ -346,6 +346,8 @@ class _Task:
             else:
                 target = self._stack.enter_context(atomic_write(job.target))
             self._write(source, target)
+        if not self._tracks[0].seconds and self._settings.begin:
+            raise SordinoError(f"it ends before {self._settings.begin:g} s: begin earlier")
         if not self._tracks[0].seconds:
             raise SordinoError("there is no sound in it, not a single sample: record it again")
         if job.picture is not None:
