@@ -49,12 +49,12 @@ class Job:
 
     @property
     def source_name(self) -> str:
-        """What messages call the source."""
+        """Name of the source in messages."""
         return "standard input" if self.source == PIPE else with_whole_addresses(str(self.source))
 
     @property
     def target_name(self) -> str:
-        """What messages call the target."""
+        """Name of the target in messages."""
         return "standard output" if self.target == PIPE else str(self.target)
 
     @property

@@ -113,7 +113,7 @@ def denoise_file(
     target = Path(target) if isinstance(target, PathLike) else target
     given, taker = _readable(source), _writable(target)
     if given is not None and target is None:
-        raise SordinoError("sound in memory has no place beside it: give a target")
+        raise SordinoError("sound in memory has no folder to write into: give a target")
     (job,) = plan(
         [PIPE if given is not None else cast(str | Path, source)],
         PIPE if taker is not None else cast(str | Path | None, target),

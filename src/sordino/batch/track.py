@@ -47,8 +47,8 @@ class DenoiseSettings:
 
     Args:
         model, strength, attenuation_limit_db: see `sordino.denoiser.Denoiser`.
-        warm_up: seconds of a track that the network hears first, so that its first words come
-            out as clean as later ones; 0 is as in live use.
+        warm_up: seconds of a track that the network processes first, so that its first words
+            come out as clean as later ones; 0 is a cold start.
         loudness: integrated loudness of the output in LUFS (EBU R 128), with the true peak held
             below -1 dBTP; None leaves the level alone.
         begin, end: the section to take, in seconds; an end of None is that of the recording.

@@ -433,7 +433,7 @@ def _rounded(samples: Interleaved, bits: int) -> Any:
 
 
 def explain(error: Exception, source: str | Path, target: str | Path) -> str:
-    """Say in one line what went wrong with a file and how to mend it."""
+    """Say in one line what went wrong with a file and how to fix it."""
     return with_whole_addresses(_explain(error, source, target))
 
 

@@ -152,7 +152,8 @@ class PortAudioBackend:
     def is_heard(self) -> bool:
         """See `Backend`; a cable does not tell."""
         raise SordinoError(
-            "--on-demand needs PulseAudio or PipeWire: this system does not tell who listens"
+            "--on-demand needs PulseAudio or PipeWire: this system does not report which programs "
+            "record"
         )
 
     def clean_up(self) -> list[str]:
