@@ -1,6 +1,8 @@
 """Tags, covers and chunks: kept where the format can hold them, named where it cannot."""
 
+import os
 import struct
+import time
 
 import av
 import mutagen
@@ -10,7 +12,7 @@ from mutagen.flac import FLAC, Picture
 
 from sordino.batch.process import denoise_file
 from sordino.batch.track import DenoiseSettings
-from sordino.io.tags import readable_tags
+from sordino.io.tags import read_metadata, readable_tags
 from support import models
 from support.media import rumble, write_sound
 
@@ -126,6 +128,25 @@ def test_chunks_of_wav_files_are_kept(tmp_path):
         "flac cannot hold, so left out: the chunk bext, the chunk cue, the chunk iXML, "
         "the chunk adtl"
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs sparse files")
+@pytest.mark.parametrize("size", [0, 12_000, 0xFFFFFFFF])
+def test_no_chunks_are_looked_for_in_the_sound(tmp_path, size):
+    source, target = tmp_path / "in.wav", tmp_path / "out.wav"
+    form = struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16)
+    head = b"RIFF" + struct.pack("<I", (36 + size) & 0xFFFFFFFF) + b"WAVE" + chunk(b"fmt ", form)
+    with source.open("wb") as file:
+        file.write(head + b"data" + struct.pack("<I", size))
+        file.seek(44 + size % 0xFFFFFFFF)
+        file.write(chunk(b"iXML", b"sound that looks like a chunk"))
+        file.truncate((1 << 32) + 44 + 12_000)
+    write_sound(target, rumble(8000), 8000, "pcm_s16le", "wav")
+    before = target.read_bytes()
+    begin = time.process_time()
+    assert read_metadata(source).complete(target, "wav") == []
+    assert time.process_time() - begin < 10  # minutes, if all of it is walked through
+    assert target.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ from sordino.io.formats import (
     Readable,
     SoundInfo,
     one_second_blocks,
+    outgrows_header,
     truncation_notes,
 )
 from sordino.io.joined import JoinedSource, recordings_in, size_notes
@@ -137,8 +138,7 @@ def _open_file(path: Path, raw: RawFormat | None, track: int | None) -> AudioSou
         if not head:
             raise SordinoError("the file is empty (0 bytes): copy or record it again")
         size = opened.seek(0, os.SEEK_END)
-        is_wav = head[:4] == b"RIFF" and head[8:] == b"WAVE"
-        if is_wav and size >= 1 << 32:  # its header cannot say how long it is
+        if outgrows_header(head, size):
             # As a stream: FFmpeg would look for more chunks in the middle of the sound.
             return ContainerSource(PipeInput(path), track=track, ignores_length=True)
         notes = size_notes(opened, head, size)

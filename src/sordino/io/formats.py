@@ -88,6 +88,10 @@ RAW_ENCODINGS = (
 """FFmpeg's names for samples without a header."""
 
 
+RIFF_BYTES = 1 << 32
+"""What the size of a wav file stays below."""
+
+
 class Readable(Protocol):
     """Where bytes come from; it need not be seekable."""
 
@@ -141,6 +145,16 @@ def one_second_blocks(parts: Iterable[Interleaved], sample_rate: int) -> Iterato
             waiting, count = [], 0
     if count:
         yield np.concatenate(waiting)
+
+
+def outgrows_header(head: bytes, size: int) -> bool:
+    """Tell a wav file of 4 GiB or more, of which the header cannot say how long it is.
+
+    Args:
+        head: its first 12 bytes or more.
+        size: of the file in bytes.
+    """
+    return head[:4] == b"RIFF" and head[8:12] == b"WAVE" and size >= RIFF_BYTES
 
 
 def truncation_notes(reached: float, promised: float | None) -> list[str]:

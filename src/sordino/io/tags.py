@@ -25,6 +25,8 @@ from mutagen.mp4 import MP4Cover, MP4Tags
 from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 
+from sordino.io.formats import RIFF_BYTES, outgrows_header
+
 _VORBIS_PICTURE = "metadata_block_picture"
 _FREEFORM = "----:com.apple.iTunes:"
 _STALE = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps")
@@ -38,7 +40,6 @@ _SAME |= {"unsyncedlyrics": "lyrics", "uslt": "lyrics", "organization": "publish
 _OWN_CHUNKS = {b"fmt ", b"data", b"fact", b"PEAK", b"JUNK", b"junk", b"FLLR", b"PAD ", b"ds64"}
 _OWN_CHUNKS |= {b"id3 ", b"ID3 ", b"COMM", b"SSND", b"FVER", b"CHAN"}
 _CHUNK_BYTES = 64_000_000  # larger ones are left out
-_RIFF_BYTES = 1 << 32
 
 
 def readable_tags(tags: dict[str, str]) -> dict[str, str]:
@@ -112,6 +113,9 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def _has_chapters(path: Path) -> bool:
+    with path.open("rb") as file:
+        if outgrows_header(file.read(12), file.seek(0, 2)):
+            return False  # FFmpeg would look for them through all of the sound
     with suppress(FFmpegError), av.open(path, metadata_errors="surrogateescape") as container:
         return bool(container.chapters())
     return False
@@ -320,7 +324,8 @@ def _walk(file: BinaryIO, order: Any) -> Iterator[_Chunk]:
             return
         if name == b"ds64":
             wide = int.from_bytes(file.read(16)[8:], "little")
-        if name == b"data" and size == _RIFF_BYTES - 1:
+        # Of a file that was never completed, or is too long for its header, the rest is sound.
+        if name == b"data" and (size in (0, RIFF_BYTES - 1) or end >= RIFF_BYTES):
             size = wide or end
         if name == b"LIST":
             name = file.read(4)  # INFO holds tags, adtl the names of cue points
@@ -339,7 +344,7 @@ def _copy_chunks(source: Path, target: Path) -> list[str]:
         is_same = kind and (kind_kept == b"FORM") == (kind == b"FORM") and kind_kept
         lost = [each for each in extra if not is_same or each.size > _CHUNK_BYTES]
         end = kept.seek(0, 2)
-        if kind_kept == b"RIFF" and end + sum(each.size + 9 for each in extra) >= _RIFF_BYTES:
+        if kind_kept == b"RIFF" and end + sum(each.size + 9 for each in extra) >= RIFF_BYTES:
             lost = extra
         for each in extra if lost != extra else ():
             if each in lost:
