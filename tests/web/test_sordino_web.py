@@ -228,22 +228,22 @@ def test_a_short_recording_keeps_its_length(page, site, count, rate):
 
 
 def test_a_microphone_is_denoised_as_in_python(speaking):
-    result = speaking.evaluate(LIVE, [4, 0.8])
-    noisy, removed, heard = (floats(result[name]) for name in ("noisy", "noise", "heard"))
-    clean = noisy - np.float32(0.8) * removed
-    assert np.sqrt(np.mean(noisy**2)) > 0.01
-    joined, estimated = without_gaps(noisy, clean, 48000)
-    expected = sordino.denoise(joined, 48000, "default", strength=0.8)
-    expected = expected[: -2 * 480]  # what follows is not known
-    assert agreement_db(expected, estimated[: len(expected)]) >= LEAST_DB
-    assert result["shared"] == speaking.evaluate("crossOriginIsolated")
-    assert result["states"][-1] == result["end"] == "closed"
     deadline = monotonic() + TIMEOUT_MS / 1000  # while the machine is busy, noise comes through
-    while heard_db(clean, heard) < LEAST_DB and monotonic() < deadline:
+    while True:
         result = speaking.evaluate(LIVE, [4, 0.8])
         noisy, removed, heard = (floats(result[name]) for name in ("noisy", "noise", "heard"))
         clean = noisy - np.float32(0.8) * removed
+        joined, estimated = without_gaps(noisy, clean, 48000)
+        expected = sordino.denoise(joined, 48000, "default", strength=0.8)
+        expected = expected[: -2 * 480]  # what follows is not known
+        agreement = agreement_db(expected, estimated[: len(expected)])
+        if min(agreement, heard_db(clean, heard)) >= LEAST_DB or monotonic() > deadline:
+            break
+    assert np.sqrt(np.mean(noisy**2)) > 0.01
+    assert agreement >= LEAST_DB
     assert heard_db(clean, heard) >= LEAST_DB
+    assert result["shared"] == speaking.evaluate("crossOriginIsolated")
+    assert result["states"][-1] == result["end"] == "closed"
 
 
 def heard_db(clean: np.ndarray, heard: np.ndarray) -> float:
