@@ -84,6 +84,7 @@ def test_latency_is_20_ms_at_native_rates(rate):
     assert denoiser.latency_samples == rate // 50
 
 
+@pytest.mark.slow
 @given(rate=all_rates, share=st.floats(0, 1))
 def test_causality(rate, share):
     x = noise(rate // 2)
@@ -570,6 +571,7 @@ def test_speech_probability_and_model_by_path(tmp_path):
     assert denoiser.speech_probability == 0
 
 
+@pytest.mark.slow
 def test_a_constant_offset_of_the_microphone_costs_nothing():
     """0.1 of full scale cost 2.8 dB of SI-SDR before the network stopped hearing it."""
     noisy, rate = soundfile.read(examples.path("cafe_16k"), dtype="float32")

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 SOURCES = Path(__file__).parents[1] / "src" / "sordino"
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 ARRAY = re.compile(r"\b(NDArray|ndarray|ArrayLike|Tensor|Array|FloatArray|ComplexArray)\b")
@@ -42,6 +44,7 @@ def test_a_function_without_a_shape_is_found() -> None:
     assert not lacking("def f(x: Mono):\n    '''Of x.'''")
 
 
+@pytest.mark.slow
 def test_functions_that_take_arrays_say_their_shape() -> None:
     found = {
         path.relative_to(SOURCES).as_posix(): names

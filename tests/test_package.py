@@ -43,6 +43,7 @@ def test_importing_sordino_imports_nothing_heavy() -> None:
     assert not HEAVY & set(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_nothing_is_reported_about_its_use(tmp_path: Path) -> None:
     """ONNX Runtime keeps an identifier of the device and a queue of reports in a cache."""
     code = "import numpy as np, sordino; sordino.denoise(np.zeros(1600, np.float32), 16000)"

@@ -263,6 +263,7 @@ def test_the_packaged_recipe_is_the_proof_of_concept():
     assert chosen.mix.seconds * RATE % PICTURE == 0
 
 
+@pytest.mark.slow
 def test_the_packaged_model_takes_noise_and_leaves_speech():
     assert available_models()[TRAINED].kind == SLICE_MAGNITUDE
     hiss = noise(3 * RATE, level=0.01)

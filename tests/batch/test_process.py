@@ -136,6 +136,7 @@ def test_the_sound_of_a_video_alone(tmp_path):
     assert soundfile.info(target).subtype == "PCM_16"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", examples.names())
 def test_bundled_recordings_get_cleaner(tmp_path, name):
     target = tmp_path / f"{name}.flac"
@@ -680,6 +681,7 @@ def test_a_rerun_says_what_differs(recording, tmp_path):
     assert denoise_file(other, target, HALF, overwrite=True).status == "done"
 
 
+@pytest.mark.slow
 def test_ogg_is_written_from_one_large_block(tmp_path):
     """A minute at once: libsndfile's encoder has what it is given on its stack."""
     script = (

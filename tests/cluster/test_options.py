@@ -55,6 +55,7 @@ def test_a_dry_run_needs_no_cluster(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_missing_extra_is_told_in_one_line(tmp_path):
     code = (
         "import sys; sys.modules['ray'] = None; sys.argv[0] = 'sordino'; "

@@ -14,10 +14,11 @@ from support import corpora
 from support.corpora import sordino_data as sordino
 from support.downloads import DownloadSite
 
+pytestmark = pytest.mark.slow
+
 NAME = "voicebank-demand"
 
 
-@pytest.mark.slow
 def test_the_manifest_says_what_is_kept_and_why_not(home):
     rows = {Path(row.path).stem: row for row in read_manifest(home / "data" / NAME)}
     assert len(rows) == 7

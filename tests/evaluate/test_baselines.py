@@ -19,6 +19,7 @@ def baseline(request):
     return request.param
 
 
+@pytest.mark.slow
 def test_a_baseline_removes_noise_and_keeps_speech(baseline):
     clean, _, rate = example("cafe_16k.flac")
     hiss = noise(len(clean), level=0.01)

@@ -63,6 +63,7 @@ def test_a_system_that_is_not_installed_is_skipped_with_one_line(dataset, half, 
     assert "half - noisy" in result.stdout
 
 
+@pytest.mark.slow
 def test_figures_are_kept_and_resumed(dataset, half, theirs, tmp_path):
     out = tmp_path / "out.csv"
     call = (dataset, "--model", half, "--baseline", "RNNoise", "--metrics", QUICK, "--csv", out)
@@ -91,6 +92,7 @@ def test_the_curve_is_drawn_with_all_systems_on_it(dataset, half, theirs, tmp_pa
         assert len(set(picture.convert("L").get_flattened_data())) > 20
 
 
+@pytest.mark.slow
 def test_figures_from_elsewhere_are_chosen_and_renamed(dataset, half, tmp_path, monkeypatch):
     texts = annotations(monkeypatch)
     figures = tmp_path / "figures"

@@ -132,6 +132,7 @@ def test_one_command_prints_every_check(dataset, half):
     assert found["half", "silence only"]["holds"] is True
 
 
+@pytest.mark.slow
 def test_a_whole_set_may_have_a_warm_up(dataset):
     call = (dataset, "--model", "small", "--metrics", "pesq")
     first, second = report(*call), report(*call, "--warm-up", 1)

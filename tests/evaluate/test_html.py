@@ -12,6 +12,8 @@ from PIL import Image
 from sordino.evaluate.html import player
 from support.evaluation import EXAMPLES, command, example
 
+pytestmark = pytest.mark.slow
+
 META = "clip,snr_db,noise\ncafe_16k,6,babble\nphone_8k,5,printer\nmusic_44k,5,printer\n"
 
 
@@ -51,7 +53,6 @@ class Tags(HTMLParser):
         self.text.append(data)
 
 
-@pytest.mark.slow
 def test_the_page_needs_nothing_from_elsewhere(page):
     seen = Tags(page)
     links = [value for name, value in seen.attributes if name in ("src", "href", "srcset")]
@@ -92,7 +93,6 @@ def test_pictures_can_be_seen(page):
         assert pixels.std() > 20
 
 
-@pytest.mark.slow
 def test_long_sounds_are_cut_and_packed():
     x = 0.1 * np.sin(2 * np.pi * 440 * np.arange(60 * 48000) / 48000)
     (data,) = uris(player(x, 48000), "audio/ogg")
@@ -102,7 +102,6 @@ def test_long_sounds_are_cut_and_packed():
     assert len(data) < 0.6e6
 
 
-@pytest.mark.slow
 def test_a_page_that_cannot_be_written_is_one_clear_line(dataset, half):
     call = (dataset, "--model", half, "--metrics", "sisdr", "--report", "no/where.html")
     assert "cannot be written" in str(command(*call).exception)

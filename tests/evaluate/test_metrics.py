@@ -27,6 +27,7 @@ def test_si_sdr_of_orthogonal_noise_is_the_ratio_of_energies():
     assert m.si_sdr(voice, voice + hum) == pytest.approx(20.0, abs=1e-3)
 
 
+@pytest.mark.slow
 @given(gain=st.floats(1e-3, 1e3), offset=st.floats(-0.5, 0.5))
 def test_si_sdr_knows_neither_scale_nor_offset(gain, offset):
     expected = m.si_sdr(CLEAN, NOISY)

@@ -83,6 +83,7 @@ def test_unknown_measures_and_missing_libraries_are_named(monkeypatch):
         score(x, x, x, 16000)
 
 
+@pytest.mark.slow
 def test_narrowband_pesq_equals_the_library_and_does_not_mind_the_telephone():
     clean, noisy, rate = example("phone_8k.flac")
     row = score(clean, noisy, noisy, rate, ["pesq_nb", "pesq"])

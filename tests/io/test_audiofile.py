@@ -160,6 +160,7 @@ def test_depth_of_lossless_containers_is_kept(tmp_path):
         assert np.abs(x - y).max() < (1e-6 if subtype == "PCM_24" else 2e-5)
 
 
+@pytest.mark.slow
 def test_lossy_bit_rate_never_falls(tmp_path):
     for extension, before, least in (("mp3", 256_000, 256_000), ("m4a", 32_000, 60_000)):
         path = tmp_path / f"x.{extension}"

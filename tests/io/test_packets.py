@@ -90,6 +90,7 @@ def test_a_change_of_the_sample_rate_loses_no_time_and_is_noted(tmp_path):
     assert "its sample rate changes to 24000 Hz after 2." in note
 
 
+@pytest.mark.slow
 def test_a_leap_of_an_hour_is_closed_and_noted(tmp_path):
     source_path, target = tmp_path / "in.ts", tmp_path / "out.ts"
     write_video(source_path, "mpeg2video", "aac", "mpegts", gap=(1.0, 3600.0), gap_in_pictures=True)
@@ -103,6 +104,7 @@ def test_a_leap_of_an_hour_is_closed_and_noted(tmp_path):
     assert any("leap ahead" in each for each in source.notes)
 
 
+@pytest.mark.slow
 def test_whole_files_without_a_length_in_the_header_are_not_called_short(tmp_path):
     for name, codec, container in (("x.aac", "aac", "adts"), ("x.mp3", "libmp3lame", "mp3")):
         path = tmp_path / name
@@ -176,6 +178,7 @@ def test_the_bit_rate_of_joined_recordings_is_measured(tmp_path):
         assert source.info.bit_rate > 50_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "codec", "container"),
     [

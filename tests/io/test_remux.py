@@ -171,6 +171,7 @@ def test_recordings_keep_cover_chapters_and_tags(tmp_path, name, codec, containe
     assert lag(sound_of(source)[1], sound_of(target)[1]) == 0
 
 
+@pytest.mark.slow
 def test_rotation_is_kept(tmp_path):
     source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"
     write_video(source, "libx264", "aac")

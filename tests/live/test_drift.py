@@ -244,6 +244,7 @@ def test_unsteady_devices_get_a_larger_margin():
     assert simulation.compensator.delay < 0.045
 
 
+@pytest.mark.slow
 def test_latency_returns_after_a_stall_without_a_click():
     frequency, amplitude = 100, 0.5
     simulation = Simulation(tone(frequency, RATE, amplitude=amplitude), 0)

@@ -93,6 +93,7 @@ def test_failed_trials_become_rare():
     assert max(pauses) == MAX_PAUSE
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("clock")
 def test_a_better_model_that_fails_at_once_is_not_tried_again_soon():
     best = SlowModel(0.012)

@@ -35,6 +35,7 @@ def echoes(mode):
     return bool(mode[3] & termios.ECHO), bool(mode[3] & termios.ICANON)
 
 
+@pytest.mark.slow
 def test_keys_come_at_once_and_are_not_echoed():
     with Terminal(COMMAND) as terminal:
         end = terminal.expect("works")
@@ -49,6 +50,7 @@ def test_keys_come_at_once_and_are_not_echoed():
         assert terminal.mode() == terminal.mode_before
 
 
+@pytest.mark.slow
 def test_arrows_and_letters_beyond_ascii_do_no_harm():
     with Terminal(COMMAND) as terminal:
         end = terminal.expect("works")
@@ -79,6 +81,7 @@ def test_the_terminal_is_restored(how, code):
         assert terminal.mode() == terminal.mode_before
 
 
+@pytest.mark.slow
 def test_ctrl_c_interrupts():
     with Terminal(INTERRUPTED) as terminal:
         terminal.expect("works")

@@ -31,6 +31,7 @@ def test_the_noise_taken_is_that_of_the_last_seconds(monkeypatch):
         assert watching.taken_db == pytest.approx(taken, abs=0.1)
 
 
+@pytest.mark.slow
 @given(sizes=block_sizes(3000))
 def test_the_last_seconds_at_any_block_size(sizes):
     watching, sound = Monitor(100), noise(round(2.2 * KEPT_SECONDS * 100))

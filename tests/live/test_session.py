@@ -78,6 +78,7 @@ def test_an_hour_in_constant_memory(tmp_path, identity, record_property):
     assert agreement_db(sound, last) > 100, "a sample was lost or repeated"
 
 
+@pytest.mark.slow
 def test_the_same_sound_as_offline(tmp_path):
     noisy, recording = examples.path("office_48k"), tmp_path / "clean.wav"
     with Session(LiveSettings(), FileBackend(noisy, recording, speed=None)) as session:
@@ -243,6 +244,7 @@ def test_a_server_that_comes_back_gets_its_virtual_device_again(backend, setting
         assert session.status().output_name == "virtual"
 
 
+@pytest.mark.slow
 def test_it_may_start_before_its_devices(backend, settings):
     backend.inputs.clear()
     with Session(settings, backend) as session:
@@ -304,6 +306,7 @@ def test_the_rate_shown_is_the_devices_own(backend, settings):
         assert (session.status().input_rate, session.status().output_rate) == (16000, RATE)
 
 
+@pytest.mark.slow
 def test_a_device_that_was_named_is_kept(backend, identity):
     settings = LiveSettings(model=identity, input="usb")
     with Session(settings, backend) as session:
@@ -394,6 +397,7 @@ def voices(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_voices_are_chosen_while_it_runs(tmp_path, voices):
     low, high = tone(300, RATE, 1, 0.1), tone(3000, RATE, 1, 0.3)
     backend = SimulatedBackend(np.tile(low + high, 60))

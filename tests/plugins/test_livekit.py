@@ -222,6 +222,7 @@ def test_the_event_loop_never_waits_for_the_frame_that_it_brings(processor, size
                 gate.set()
 
 
+@pytest.mark.slow
 def test_each_track_starts_afresh_and_a_renewed_token_does_not(processor):
     def news(identity="ada", sid="TR_1"):
         processor._on_stream_info_updated(

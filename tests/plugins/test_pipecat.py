@@ -167,6 +167,7 @@ def inference_threads(monkeypatch):
     return names
 
 
+@pytest.mark.slow
 def test_a_transport_hears_what_the_engine_makes_of_a_file(inference_threads):
     sound, rate = clip("cafe_16k")
     assert rate == RATE
@@ -252,6 +253,7 @@ def test_a_wrong_setting_is_reported_and_changes_nothing(settings, message):
     assert np.abs(joined(heard)[DELAY:] - offline(sound)[:-DELAY]).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_filter_starts_again_at_another_rate():
     sound, rate = clip("phone_8k")
 

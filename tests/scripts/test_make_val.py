@@ -101,6 +101,7 @@ def call(module, monkeypatch, *arguments):
     module.main()
 
 
+@pytest.mark.slow
 def test_corpus_holds_the_split_train_and_refuses_other_files(
     scripts, recordings, tmp_path, monkeypatch, capsys
 ):
@@ -179,6 +180,7 @@ def test_set_is_the_same_each_time_and_told_apart_from_another(
     assert stop.value.code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "leak",
     [

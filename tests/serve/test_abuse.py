@@ -33,6 +33,7 @@ def is_ended(sock):
     return True
 
 
+@pytest.mark.slow
 def test_half_a_second_request_does_not_hold_a_connection(monkeypatch):
     """Slow Loris by way of keep-alive: the timeout of the first request applies to later ones."""
     monkeypatch.setattr(server_module, "REQUEST_TIMEOUT", 0.5)

@@ -35,6 +35,7 @@ async def answered(http, client):
     return await http.post(PATH, content=await client.offer(), headers=SDP)
 
 
+@pytest.mark.slow
 def test_sound_comes_through_the_one_port_that_is_open():
     port = free_port()
 

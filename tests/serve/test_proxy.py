@@ -105,6 +105,7 @@ def check_pages(base):
     assert httpx.get(urljoin(base, "v1/nothing")).json()["code"] == "not_found"
 
 
+@pytest.mark.slow
 def test_a_prefix_is_only_believed_of_a_trusted_proxy():
     said = {"X-Forwarded-Prefix": "/elsewhere"}
     with serving(trusted_proxies=("10.0.0.1",)) as served:

@@ -134,6 +134,7 @@ def test_guessing_is_slow():
         assert int(wrong.headers["Retry-After"]) > 0
 
 
+@pytest.mark.slow
 def test_right_tokens_are_no_failures():
     with serving(token=TOKEN, failures_per_minute=2) as served:
         for _ in range(6):
@@ -141,6 +142,7 @@ def test_right_tokens_are_no_failures():
             assert answer.status_code == 200
 
 
+@pytest.mark.slow
 def test_rate_limit():
     with serving(requests_per_second=0.5, request_burst=3) as served:
         codes = [get(served, "/v1/models").status_code for _ in range(5)]
@@ -164,6 +166,7 @@ def test_errors_have_one_shape(served):
 ALLOWED = {"Origin": "https://meet.example.org"}
 
 
+@pytest.mark.slow
 def test_refusals_tell_allowed_pages_what_is_wrong():
     """Without CORS headers a page only learns that its request failed."""
     with serving(

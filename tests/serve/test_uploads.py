@@ -132,6 +132,7 @@ def test_the_answer_begins_before_the_body_ends(served):
     assert len(answer) > 5 * len(second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -221,6 +222,7 @@ def test_media_that_grow_in_the_decoder():
         post(served, sound, raw_rate=8000)
 
 
+@pytest.mark.slow
 def test_more_channels_than_anyone_has(served):
     wide = io.BytesIO()
     with wave.open(wide, "wb") as file:
@@ -415,6 +417,7 @@ def test_a_free_place_goes_to_the_client_that_has_the_fewest():
     assert sorted(order[2:]) == ["bulk", "bulk"]
 
 
+@pytest.mark.slow
 def test_words_of_options_in_any_case(served):
     sound = np.zeros(1600, "<i2").tobytes()
     answer = post(served, sound, format="FLAC", model="Default", raw_format="S16LE", raw_rate=16000)

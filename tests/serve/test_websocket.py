@@ -252,6 +252,7 @@ def test_a_message_beyond_any_block_ends_the_stream(served):
         assert ended.value.rcvd is None or ended.value.rcvd.code == 1009
 
 
+@pytest.mark.slow
 def test_nobody_who_says_nothing_stays():
     with (
         serving(hello_seconds=0.3) as served,

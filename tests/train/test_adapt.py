@@ -179,6 +179,7 @@ def test_the_best_weights_count_not_the_last(office, untrained, tmp_path):
     assert all(torch.isfinite(weight).all() for weight in weights.values())
 
 
+@pytest.mark.slow
 def test_the_parts_share_no_sound(office, tmp_path):
     split_sounds(office, None, tmp_path)
     pieces = {
@@ -195,6 +196,7 @@ def test_the_parts_share_no_sound(office, tmp_path):
     assert sum(map(len, speech)) == len(set().union(*speech))
 
 
+@pytest.mark.slow
 def test_bad_input_is_told_in_one_line(office, untrained, models, tmp_path):
     (tmp_path / "short").mkdir()
     sf.write(tmp_path / "short" / "a.wav", np.ones(RATE) * 0.1, RATE)

@@ -90,6 +90,7 @@ def test_voices_of_a_batch_do_not_mix() -> None:
         torch.testing.assert_close(both.target[i : i + 1], alone.target, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 @given(cuts=st.lists(st.integers(1, 29), min_size=1, max_size=6, unique=True).map(sorted))
 @settings(max_examples=10, deadline=None)
 def test_pieces_equal_the_whole(cuts: list[int]) -> None:
@@ -141,6 +142,7 @@ def test_format_2_has_the_target_and_equals_the_network(tmp_path: Path) -> None:
     np.testing.assert_allclose(step.mask, run(same, x, voice).mask, atol=5e-4)
 
 
+@pytest.mark.slow
 def test_a_network_without_a_target_stays_format_1(tmp_path: Path) -> None:
     net = UNet(replace(SMALL, voice_units=0, voice_blocks=0, target=0))
     model = load_model(exported(net, tmp_path))

@@ -93,6 +93,7 @@ def test_it_does_not_learn_and_is_not_in_the_checkpoint(recipe, checkpoint, batc
     assert last.part("network").keys() == objective.network.state_dict().keys()
 
 
+@pytest.mark.slow
 def test_fine_tuning_a_student_does_not_ask_for_its_teacher(recipe, checkpoint, tmp_path):
     teacher = shutil.copy(checkpoint, tmp_path / checkpoint.name)
     last = train(taught(recipe, teacher), tmp_path / "student")

@@ -49,6 +49,7 @@ def test_bins_that_a_rate_lacks_are_as_good_as_empty() -> None:
     )
 
 
+@pytest.mark.slow
 @given(cut=st.integers(1, 19), seed=st.integers(0, 99))
 @settings(max_examples=20)
 def test_the_future_changes_nothing(cut: int, seed: int) -> None:

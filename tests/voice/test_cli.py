@@ -22,6 +22,7 @@ def sordino(monkeypatch, capsys, voices_folder):
     return caller(monkeypatch, capsys)
 
 
+@pytest.mark.slow
 def test_a_voice_is_enrolled_listed_compared_renamed_and_deleted(sordino, voices_folder):
     code, out, _ = sordino("enroll", *recordings("allison", 2), "--name", "me")
     path = voices_folder / "me.voice"
@@ -37,6 +38,7 @@ def test_a_voice_is_enrolled_listed_compared_renamed_and_deleted(sordino, voices
     assert "no voices in" in sordino("voices")[1]
 
 
+@pytest.mark.slow
 def test_a_name_is_not_taken_twice_by_mistake(sordino):
     files = recordings("allison", 2)
     assert sordino("enroll", files[0], "--name", "me")[0] == 0

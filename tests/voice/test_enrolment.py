@@ -17,6 +17,7 @@ def allison():
     return recording("allison", 12)
 
 
+@pytest.mark.slow
 def test_files_and_samples_are_taken(allison, tmp_path):
     sound, rate = allison
     stereo = tmp_path / "me.wav"
@@ -29,6 +30,7 @@ def test_files_and_samples_are_taken(allison, tmp_path):
     assert from_file.embedding @ from_samples.embedding > 0.99
 
 
+@pytest.mark.slow
 def test_several_recordings_are_averaged():
     files = recordings("allison", 3)
     one, three = enrol(files[:1], ENCODER), enrol(files, ENCODER)

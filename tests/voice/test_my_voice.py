@@ -25,6 +25,7 @@ def test_a_profile_is_of_its_person(voices):
         assert own > strange + 0.2, (person, own, strange)
 
 
+@pytest.mark.slow
 def test_the_model_knows_whether_the_enrolled_voice_speaks(voices):
     sound, rate = recording("allison", 8.0)
     heard = {}

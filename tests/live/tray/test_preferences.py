@@ -80,6 +80,7 @@ def autostart(tmp_path, monkeypatch):
     return Autostart()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such entry")
 @pytest.mark.parametrize("program", [None, '/opt/so "$di`no\\ 100%/bin/true'])
 def test_starts_at_login_with_the_program_that_runs_now(autostart, program):

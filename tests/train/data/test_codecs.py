@@ -8,6 +8,7 @@ from support.mixtures import batch
 from support.signals import noise, tone
 
 
+@pytest.mark.slow
 def test_automatic_gain_is_the_same_for_mixture_and_target(corpus):
     fixed = {"level_dbfs": (-20.0, -20.0), "coloured": 1.0, "pause": 1.0, "snr_db": (15.0, 15.0)}
     plain = batch(corpus, **fixed)

@@ -56,6 +56,7 @@ def test_shapes_and_limits_with_everything_on(corpus, rate):
     assert set(np.unique(drawn.speech)) <= {0.0, 1.0}
 
 
+@pytest.mark.slow
 def test_rates_are_drawn_by_weight(corpus):
     mixer = Mixer(replace(PLAIN, seconds=0.2, rates={16000: 3.0, 8000: 1.0}), corpus)
     rates = [mixer.batch(0, index, 1).sample_rate for index in range(200)]
@@ -229,6 +230,7 @@ def test_mixer_says_what_is_missing(corpus):
         Mixer(replace(PLAIN, rates={44100: 1.0}), corpus)
 
 
+@pytest.mark.slow
 def test_picture_of_a_batch(corpus, tmp_path):
     pytest.importorskip("matplotlib")
     draw_batch(batch(corpus, size=2), tmp_path / "batch.png")

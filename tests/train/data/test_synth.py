@@ -15,6 +15,7 @@ def draw(kind, seed, rate=16000, seconds=3.0):
     return kind(np.random.default_rng(seed), round(seconds * rate), rate)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rate", [8000, 48000])
 def test_each_draw_is_its_own_and_repeatable(kind, rate):

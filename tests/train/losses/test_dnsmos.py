@@ -9,13 +9,14 @@ from sordino.evaluate import dnsmos
 from sordino.examples import FOLDER
 from sordino.train.losses.dnsmos import RATE, Dnsmos, lowered
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def opinion():
     return Dnsmos()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["noisy", "clean"])
 def test_it_equals_the_network_of_speechmos(opinion, folder):
     x, rate = sf.read(FOLDER / folder / "cafe_16k.flac", dtype="float32")
