@@ -360,23 +360,19 @@ class _Task:
         is_video = isinstance(source, ContainerSource) and source.has_pictures
         keeps_pictures = job.extension in VIDEOS and not settings.takes_part
         is_file = isinstance(target, Path) and job.source != PIPE and not is_special(job.source)
-        metadata = read_metadata(job.source) if is_file and not job.raw else None
         is_copied = container and not settings.takes_part and (keeps_pictures or not is_video)
-        if (
-            isinstance(source, ContainerSource)
-            and isinstance(target, Path)
-            and is_file
-            and is_copied
-        ):
+        is_remuxed = isinstance(source, ContainerSource) and is_file and is_copied
+        # Into a video, FFmpeg copies the tags.
+        is_read = is_file and not job.raw and not (is_remuxed and job.extension in VIDEOS)
+        metadata = read_metadata(job.source) if is_read else None
+        if is_remuxed and isinstance(source, ContainerSource) and isinstance(target, Path):
             self._notes += remux(source, target, container, encoder, self._track, settings.track)
-            has_tags = job.extension in VIDEOS  # FFmpeg has copied them
         else:
             self._convert(source, target, metadata.names if metadata else {})
-            has_tags = False
             was_chosen = extension_of(job.source) in EXTENSIONS and job.extension not in VIDEOS
             if is_video and not was_chosen:
                 self._notes.append("its pictures are left out: --format mkv keeps them")
-        if isinstance(target, Path) and metadata and not has_tags:
+        if isinstance(target, Path) and metadata:
             if metadata.has_cover:  # it is kept now, or among what `complete` names
                 self._notes = [each for each in self._notes if each not in COVER_NOTES]
             self._notes += metadata.complete(target, job.extension)

@@ -10,7 +10,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -399,7 +399,7 @@ def _plan(
 
 
 def _factor(label: str, weights: Mapping[str, float]) -> float:
-    return next((weight for pattern, weight in weights.items() if fnmatch(label, pattern)), 1.0)
+    return next((weight for pattern, weight in weights.items() if fnmatchcase(label, pattern)), 1.0)
 
 
 def _speaker(path: Path) -> str:
