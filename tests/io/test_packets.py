@@ -79,7 +79,7 @@ def test_a_second_wav_in_a_file_is_noted(tmp_path):
     sound, source = read(path)
     assert len(sound) == 8000
     (note,) = source.notes
-    assert "another recording is joined to it" in note
+    assert f"another recording is joined to it after {path.stat().st_size // 2:,} bytes" in note
 
 
 def test_a_change_of_the_sample_rate_loses_no_time_and_is_noted(tmp_path):
@@ -199,17 +199,59 @@ def test_what_cannot_be_read_behind_a_join_is_noted(tmp_path, name, codec, conta
     assert "another recording is joined to it after" in note
 
 
-@pytest.mark.parametrize(("form", "extension"), [("RF64", "wav"), ("W64", "w64"), ("VOC", "voc")])
-def test_joined_files_of_libsndfile_are_read_to_the_end(tmp_path, form, extension):
+@pytest.mark.parametrize(
+    ("form", "extension", "endian"),
+    [
+        ("RF64", "wav", "FILE"),
+        ("W64", "w64", "FILE"),
+        ("VOC", "voc", "FILE"),
+        ("NIST", "sph", "FILE"),
+        ("NIST", "sph", "BIG"),
+        ("IRCAM", "sf", "LITTLE"),
+        ("IRCAM", "sf", "BIG"),
+        ("AVR", "avr", "FILE"),
+        ("PAF", "paf", "BIG"),
+        ("PAF", "paf", "LITTLE"),
+        ("PVF", "pvf", "FILE"),
+    ],
+)
+def test_joined_files_of_libsndfile_are_read_to_the_end(tmp_path, form, extension, endian):
     path, data = tmp_path / f"x.{extension}", b""
     for number in range(2):
-        soundfile.write(path, rumble(2 * 48000, seed=number), 48000, format=form)
+        soundfile.write(path, rumble(2 * 48000, seed=number), 48000, None, endian, form)
         data += path.read_bytes()
     path.write_bytes(data)
     sound, source = read(path)
     assert len(sound) == 4 * 48000
-    assert np.allclose(sound[-48000:], rumble(2 * 48000, seed=1)[-48000:], atol=1e-4)
+    wanted = np.concatenate([rumble(2 * 48000, seed=number) for number in range(2)])
+    assert np.allclose(sound, wanted, atol=1e-4)
     assert source.notes == []
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "container"), [("x.sf", "pcm_s16le", "ircam"), ("x.sox", "pcm_s32le", "sox")]
+)
+def test_joined_headers_of_raw_samples_are_not_heard(tmp_path, name, codec, container):
+    sound, source = read(parts_of(tmp_path, name, codec, container, [(48000, 1), (24000, 1)]))
+    assert len(sound) == 4 * 48000
+    assert np.allclose(sound[: 2 * 48000], rumble(2 * 48000), atol=1e-4)
+    assert np.abs(sound[2 * 48000 :]).max() < 1.1 * np.abs(rumble(2 * 24000, seed=1)).max()
+    (note,) = source.notes
+    assert "its sample rate changes to 24000 Hz after 2.0 s" in note
+
+
+def test_a_second_svx_in_a_file_is_noted(tmp_path):
+    path = tmp_path / "x.svx"
+    soundfile.write(path, rumble(2 * 16000), 16000, format="SVX")
+    assert read(path)[1].notes == []
+    end = path.stat().st_size
+    path.write_bytes(2 * path.read_bytes())
+    sound, source = read(path)
+    assert np.allclose(sound, rumble(2 * 16000), atol=1e-4)
+    assert source.notes == [
+        f"another recording is joined to it after {end:,} bytes, which is left out: "
+        "split the file there"
+    ]
 
 
 def test_joined_amr_is_read_to_the_end(tmp_path):

@@ -1,12 +1,13 @@
 """Recordings that were joined end to end in one file, as `cat a.ogg b.ogg` does.
 
-Chained Ogg and joined FLAC, WavPack, TTA, AMR, VOC, RF64 and W64 are read recording by recording,
-so that each may have a rate and channels of its own.  What cannot be read behind a first recording
-is said.
+Chained Ogg and joined FLAC, WavPack, TTA, AMR, VOC, RF64, W64, NIST SPHERE, IRCAM, AVR, PAF, PVF
+and SoX are read recording by recording, so that each may have a rate and channels of its own.  What
+cannot be read behind a first recording is said.
 """
 
 import mmap
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from sordino.resample import Resampler
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")  # of its header
 _FLV, _FLV_TAGS = b"FLV\1", (8, 9, 18)  # sound, pictures, data
+_CHUNKED = (b"WAVE", b"AIFF", b"AIFC", b"8SVX", b"16SV", b"MAUD")
 _LEAST_BYTES = 64  # of another recording
 _WAVPACK_INITIAL = 0x800  # flag of the first block of some samples; others add channels
 
@@ -60,14 +62,14 @@ def size_notes(file: BinaryIO, head: bytes, size: int) -> list[str]:
         head: its first bytes.
         size: of the file in bytes.
     """
-    if head[:4] in (b"RIFF", b"FORM") and head[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
+    if head[:4] in (b"RIFF", b"FORM") and head[8:12] in _CHUNKED:
         promised = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big") + 8
         if promised >= 1 << 32 or promised <= len(head):  # written to a pipe, size unknown
             return []
         if size < promised:
             return [f"the file is cut short: only {size:,} of {promised:,} bytes"]
-        file.seek(promised + promised % 2)
-        end = file.tell() if file.read(4) == head[:4] else 0
+        begin = file.seek(promised + promised % 2)
+        end = begin if file.read(4) == head[:4] else 0
     elif size > _LEAST_BYTES:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             end = _second_header(data, head)
@@ -178,10 +180,20 @@ def _same_mark(data: mmap.mmap, begin: int, end: int) -> int:
     return end if end > begin and data[end : end + 4] == data[begin : begin + 4] else -1
 
 
-def _finder(mark: bytes) -> Callable[[mmap.mmap, int], int]:
-    return lambda data, begin: data.find(mark, begin + 4)
+def _finder(header: bytes) -> Callable[[mmap.mmap, int], int]:
+    """Search for a regular expression, long enough not to occur in sound by chance."""
+    pattern = re.compile(header, re.DOTALL)
+
+    def following(data: mmap.mmap, begin: int) -> int:
+        found = pattern.search(data, begin + 4)
+        return found.start() if found else -1
+
+    return following
 
 
+_next_ircam = _finder(
+    b"(?:\x64\xa3[\1-\4]\0|\0[\1-\4]\xa3\x64).{4}(?:[\1-\x40]\0{3}|\0{3}[\1-\x40])"
+)
 _FOLLOWING = {
     b"OggS": _next_ogg,
     b"fLaC": _next_flac,
@@ -191,6 +203,15 @@ _FOLLOWING = {
     b"Crea": _finder(b"Creative Voice File\x1a"),
     b"RF64": _next_rf64,
     b"riff": _next_w64,
+    **{bytes([0x64, 0xA3, number, 0]): _next_ircam for number in range(1, 5)},
+    **{bytes([0, number, 0xA3, 0x64]): _next_ircam for number in range(1, 5)},
+    b"NIST": _finder(b"NIST_1A\n *[0-9]+\n"),
+    b"2BIT": _finder(b"2BIT.{8}(?:\0\0|\xff\xff)\0[\x08\x10](?:\0\0|\xff\xff)"),
+    b" paf": _finder(b" paf\0{7}[\0\1]"),
+    b"fap ": _finder(b"fap \0{4}[\0\1]\0{3}"),
+    b"PVF1": _finder(b"PVF1\n[0-9]+ [0-9]+ [0-9]+\n"),
+    b".SoX": _finder(b"[.]SoX.{2}\0\0.{5}\0{3}"),
+    b"XoS.": _finder(b"XoS[.]\0\0.{2}\0{3}"),
 }
 """First bytes -> function that finds the recording after the one that begins at an offset."""
 
