@@ -36,6 +36,26 @@ def test_settings_override_the_file(tmp_path: Path) -> None:
         ("[train]\nsteps = 'many'\n", "train.steps must be int"),
         ("[train]\nsteps = true\n", "train.steps must be int"),
         ("train = 3\n", "train must be"),
+        ("[train]\nclip = nan\n", "train.clip must be a finite number, not nan"),
+        (
+            "[data]\nnoise_weights = { 'cat*' = -2.0 }\n",
+            r"data.noise_weights: the weight of cat\* must be 0 or more, not -2$",
+        ),
+        ("[data]\nnoise_weights = { dog = inf }\n", "data.noise_weights must be a finite number"),
+        (
+            "[data]\nspeech = [{ path = 'a', weight = 1 }, { path = 'a', weight = -1 }]\n",
+            "data.speech: the weight of a must be 0 or more, not -1$",
+        ),
+        ("[data]\nrirs = [{ path = 'a', weight = 0 }]\n", "data.rirs: no weight is more than 0"),
+        ("[mix]\nrates = { 8000 = 2.0, 16000 = -1.0 }\n", "mix.rates: the weight of 16000 Hz must"),
+        ("[mix]\nrates = { 8000 = 0.0 }\n", "mix.rates: no weight is more than 0"),
+        ("[mix]\nnoises = []\n", "mix.noises: no weight is more than 0"),
+        ("[mix]\nnoises = [0.5, -0.1]\n", r"mix.noises: the weight of 2 noise\(s\) must"),
+        ("[talkers]\nalone = -0.1\n", "talkers: the weight of alone must be 0 or more"),
+        (
+            "[talkers]\nswapped = true\ntalkers = 0\ntalkers_noise = 0\n",
+            "talkers.swapped: no weight is more than 0",
+        ),
         ("[train\n", "cannot read the recipe"),
     ],
 )

@@ -4,6 +4,7 @@ The sections of the file are the frozen dataclasses below; unknown keys and wron
 are refused with the name of the nearest known key.
 """
 
+import math
 import tomllib
 import warnings
 from collections.abc import Mapping
@@ -215,6 +216,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if len(args) == len(items):
             return tuple(_convert(a, v, where) for a, v in zip(args, items, strict=True))
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise SordinoError(f"recipe: {where} must be a finite number, not {value}")
         return float(value)
     elif origin is None and isinstance(hint, type) and type(value) is hint:
         return value

@@ -162,6 +162,8 @@ def test_drawing_follows_duration_temper_and_weight(tmp_path):
     weights = {"be*": 4.0, "bell": 9.0}  # the first that matches counts
     favoured = Corpus.open(config(tmp_path, noise=source, noise_weights=weights), progress=False)
     assert share(favoured.noise) == pytest.approx(2 / 6, abs=0.03)
+    with pytest.raises(SordinoError, match="all categories of the noise have weight 0"):
+        Corpus.open(config(tmp_path, noise=source, noise_weights={"*": 0.0}), progress=False)
     twice = ClipPool([*pool.folders, *pool.folders], [3.0, 1.0], temper=1.0)
     rng = np.random.default_rng(0)
     first = [twice.draw(rng) < 2 for _ in range(4000)]

@@ -1,6 +1,31 @@
 """The configuration of mixing: every probability and range, with its unit."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from sordino.errors import SordinoError
+
+
+def check_weights(where: str, weights: Iterable[tuple[str, float]]) -> None:
+    """Refuse weights by which nothing can be drawn.
+
+    Args:
+        where: name of the key in the recipe.
+        weights: pairs of what is weighted and its weight.
+
+    Raises:
+        SordinoError: a weight is negative or not finite, or none is more than 0.
+    """
+    known: list[float] = []
+    for name, weight in weights:
+        if not (math.isfinite(weight) and weight >= 0):
+            raise SordinoError(
+                f"recipe: {where}: the weight of {name} must be 0 or more, not {weight:g}"
+            )
+        known.append(weight)
+    if not any(known):
+        raise SordinoError(f"recipe: {where}: no weight is more than 0: raise one")
 
 
 @dataclass(frozen=True)
@@ -116,3 +141,9 @@ class MixConfig:
 
     active_range_db: float = 35.0  # dB, frames this far below the loudest one count as silence
     active_floor_dbfs: float = -85.0  # dBFS, frames below this level count as silence
+
+    def __post_init__(self) -> None:
+        """Refuse weights by which nothing can be drawn."""
+        check_weights("mix.rates", [(f"{rate} Hz", each) for rate, each in self.rates.items()])
+        counts = enumerate(self.noises, 1)
+        check_weights("mix.noises", [(f"{count} noise(s)", each) for count, each in counts])

@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sordino.arrays import from_int16
 from sordino.deprecated import renamed_names
 from sordino.errors import SordinoError
+from sordino.train.data.config import check_weights
 from sordino.train.data.decode import (
     audio_files,
     fetch_shards,
@@ -237,6 +238,14 @@ class CorpusConfig:
     matches counts."""
     unknown_speakers: tuple[str, ...] = ()  # labels that stand for many speakers, not for one
 
+    def __post_init__(self) -> None:
+        """Refuse weights by which nothing can be drawn."""
+        for kind in ("speech", "noise", "rirs", "pairs"):
+            sources: tuple[CorpusSource, ...] = getattr(self, kind)
+            if sources:
+                check_weights(f"data.{kind}", [(each.path, each.weight) for each in sources])
+        check_weights("data.noise_weights", [*self.noise_weights.items(), ("the others", 1.0)])
+
 
 class ClipPool:
     """Clips of one kind with the probability of each.
@@ -247,6 +256,9 @@ class ClipPool:
         temper: a label's share is its seconds to this power; within the label a clip's
             share is its seconds.
         label_weights: label, as a pattern, -> factor on its share; the first that matches counts.
+
+    Raises:
+        SordinoError: the weights leave nothing to draw.
     """
 
     def __init__(
@@ -272,6 +284,10 @@ class ClipPool:
                 for clip, home in zip(self.clips, self._home, strict=True)
             ]
         )
+        if not share.any():
+            raise SordinoError(
+                "recipe: data.noise_weights: all categories of the noise have weight 0: raise one"
+            )
         wide = share * [WIDE_RATE in clip.spans for clip in self.clips]
         self._cumulative = np.cumsum(share) / share.sum()
         self._cumulative_wide = np.cumsum(wide) / wide.sum() if wide.sum() > 0 else None

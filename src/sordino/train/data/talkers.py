@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sordino.errors import SordinoError
 from sordino.train.data.augment import expand
+from sordino.train.data.config import check_weights
 from sordino.train.data.corpus import Corpus
 from sordino.train.data.enrolment import Cuts, EnrolmentConfig
 from sordino.train.data.mixing import MixConfig, Mixer, mix, random_numbers
@@ -67,6 +68,12 @@ class TalkersConfig:
     partial: float = 0.5
     enrolled: tuple[int, int] = (1, 4)
     cuts: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse weights by which nothing can be drawn."""
+        check_weights("talkers", [(kind, getattr(self, kind)) for kind in KINDS])
+        if self.swapped:
+            check_weights("talkers.swapped", [(kind, getattr(self, kind)) for kind in KINDS_OF_TWO])
 
 
 class TalkerBatch(NamedTuple):
