@@ -242,7 +242,7 @@ def test_the_pictures_show_the_noise_go(visit):
     assert drawn("after") < 0.6 * before
     visit.set_strength(0)
     assert drawn("after") == pytest.approx(before, rel=0.01)
-    assert float(visit.text("taken").removesuffix(" dB")) == 0
+    assert visit.text("taken") == "none"
 
 
 def test_listening_needs_no_mouse(visit):

@@ -3,6 +3,7 @@ import type { Stats } from "sordino-web";
 
 import { element } from "./page.js";
 import type { EngineName } from "./server.js";
+import { noiseTaken } from "./sounds.js";
 
 const IDS = ["taken", "speech", "latency", "load", "underruns"] as const;
 type Id = (typeof IDS)[number];
@@ -22,7 +23,7 @@ export function clearFigures(): void {
 
 /** By how many dB the pauses are quieter; null if nothing was heard. */
 export function showRemoved(decibels: number | null): void {
-  show("taken", decibels === null ? null : `${Math.max(0, decibels).toFixed(1)} dB`);
+  show("taken", decibels === null ? null : noiseTaken(decibels));
 }
 
 /** Figures of live sound; latency from the microphone to the ear, in seconds. */

@@ -103,6 +103,12 @@ export function removedDb(take: Take, strength: number): number | null {
   return meter.removedDb;
 }
 
+/** The words of the command line: never a bare "0.0 dB", which reads as if something failed. */
+export function noiseTaken(decibels: number): string {
+  if (decibels >= 99) return "all of it"; // the meter's end
+  return decibels >= 0.05 ? `${decibels.toFixed(1)} dB` : "none";
+}
+
 function measure(take: Take): Segment[] {
   const size = Math.round(SEGMENT_SECONDS * take.rate);
   const count = size * take.noisy.length;

@@ -1,6 +1,6 @@
 /** The recordings that are open, and the list of them that is shown if there are several. */
 import { element } from "./page.js";
-import { removedDb, seconds, type Take } from "./sounds.js";
+import { noiseTaken, removedDb, seconds, type Take } from "./sounds.js";
 
 const MAX_MINUTES = 40; // of all channels together: decoded sound takes memory
 
@@ -83,5 +83,5 @@ function describe(take: Take, strength: number): string {
   if (take.state === "busy") return `${Math.floor(100 * take.share)} %`;
   if (take.state === "failed") return take.error ?? "failed";
   const removed = removedDb(take, strength);
-  return removed === null ? "silence" : `${Math.max(0, removed).toFixed(1)} dB of noise taken`;
+  return removed === null ? "silence" : `noise taken ${noiseTaken(removed)}`;
 }
