@@ -88,10 +88,9 @@ def test_another_loudspeaker_is_followed(room):
     room.add_room("headphones")
     with live(echo_cancel=True):
         wait_for(lambda: room.defaults()[1] == ECHO, "the canceller as the default loudspeaker")
-        room.set_default_sink("headphones")
-        wait_for(
-            lambda: any('sink_master="headphones"' in each for _, each in room.modules()),
-            "a canceller for the headphones",
+        room.set_default_sink(
+            "headphones",
+            until=lambda: any('sink_master="headphones"' in each for _, each in room.modules()),
         )
         wait_for(lambda: room.defaults()[1] == ECHO, "the canceller as the default loudspeaker")
     assert room.defaults()[1] == "headphones"

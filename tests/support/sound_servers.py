@@ -149,6 +149,11 @@ class Server:
         except pulsectl.PulseError:
             return False
 
+    def signal(self, program, number):
+        """Send a signal to one of the server's programs."""
+        (process,) = [each for each in self._processes if each.args[0] == program]
+        process.send_signal(number)
+
     def log(self):
         """Return what the programs printed."""
         return "\n".join(f"{file.name}:\n{file.read_text()}" for file in self.folder.glob("*.log"))
@@ -209,17 +214,44 @@ class Server:
     def set_default_source(self, name):
         self._set_default(0, name, self.sources, pulsectl.Pulse.source_default_set)
 
-    def set_default_sink(self, name):
-        self._set_default(1, name, self.sinks, pulsectl.Pulse.sink_default_set)
+    def set_default_sink(self, name, until=None):
+        self._set_default(1, name, self.sinks, pulsectl.Pulse.sink_default_set, until)
 
-    def _set_default(self, which, name, devices, choose):
-        def accepted():  # PipeWire refuses while it has not told this client of all there is
-            with pulsectl.Pulse("test") as pulse, suppress(pulsectl.PulseOperationFailed):
-                choose(pulse, devices()[name])
-                return True
+    def _set_default(self, which, name, devices, choose, until=None):
+        self._repeat(
+            lambda pulse: choose(pulse, devices()[name]),
+            until or (lambda: self.defaults()[which] == name),
+            f"{name} as the default",
+        )
 
-        wait_for(accepted, f"leave to make {name} the default")
-        wait_for(lambda: self.defaults()[which] == name, f"{name} as the default")
+    def move(self, stream, sink, until=None):
+        """Move a stream, by its index, to another sink."""
+
+        def moved():
+            with pulsectl.Pulse("test") as pulse:
+                return pulse.sink_input_info(stream).sink == self.sinks()[sink].index
+
+        self._repeat(
+            lambda pulse: pulse.sink_input_move(stream, self.sinks()[sink].index),
+            until or moved,
+            f"the stream in {sink}",
+        )
+
+    def _repeat(self, attempt, done, what):
+        """Ask the server for something, as `attempt(pulse)`, until it is done.
+
+        PipeWire refuses while it has not told this client of all there is.  A busy one may forget
+        what a client asked for that leaves at once, and moves of streams that have just begun.
+        Where what is tested undoes the change, `done` must be what stays of it.
+        """
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
+            with pulsectl.Pulse("test") as pulse:
+                with suppress(pulsectl.PulseOperationFailed):
+                    attempt(pulse)
+                with suppress(AssertionError):
+                    return wait_for(done, what, timeout=1)
+        raise AssertionError(f"{what}: not within {TIMEOUT} s")
 
 
 class Player:

@@ -1,7 +1,9 @@
 """Only Sordino's sound reaches the virtual microphone, wherever other programs play."""
 
+import signal
 import time
 from contextlib import closing
+from threading import Event, current_thread
 
 import numpy as np
 import pulsectl
@@ -45,8 +47,7 @@ def play_on(server, listener, seconds=0.5):
 
 def test_the_last_loudspeaker_disappears(server, backend, stranger):
     room = server.add_room("speaker")
-    with pulsectl.Pulse("test") as pulse:
-        pulse.sink_default_set(server.sinks()["speaker"])
+    server.set_default_sink("speaker")
     with backend.virtual_microphone(), Listener(OWN) as meeting, Player(DEFAULT, stranger):
         wait_for(lambda: sink_of_player(server) == "speaker", "the other program's sound")
         for number in (room, server.room):
@@ -104,7 +105,65 @@ def test_a_program_that_was_muted_stays_so(server, backend, stranger):
         (stream,) = wait_for(streams_of_player, "the other program's sound")
         with pulsectl.Pulse("test") as pulse:
             pulse.sink_input_mute(stream.index, True)
-            pulse.sink_input_move(stream.index, server.sinks()[FEED].index)
-        wait_for(lambda: "kept out" in backend.notice, "a notice")
+        server.move(stream.index, FEED, until=lambda: "kept out" in backend.notice)
         wait_for(lambda: sink_of_player(server) == "room", "another sink")
         assert streams_of_player()[0].mute
+
+
+@pytest.mark.parametrize("server", ["pipewire"], indirect=True)
+def test_a_program_is_silent_until_the_server_has_moved_it(server, backend, stranger, monkeypatch):
+    """PipeWire takes note of a move; its session manager, here a slow one, carries it out."""
+    stopped = Event()
+
+    def stop_manager(pulse, defaults=pulse_server.defaults):
+        if not stopped.is_set() and any(stream.mute for stream in streams_of_player()):
+            server.signal("wireplumber", signal.SIGSTOP)
+            stopped.set()
+        return defaults(pulse)
+
+    with backend.virtual_microphone(), Listener(OWN) as meeting:
+        play_on(server, meeting)
+        monkeypatch.setattr(pulse_server, "defaults", stop_manager)
+        with Player(FEED, stranger):
+            wait_for(stopped.is_set, "the guard's look")
+            play_on(server, meeting, seconds=2)
+            server.signal("wireplumber", signal.SIGCONT)
+            wait_for(lambda: sink_of_player(server) == "room", "another sink")
+            wait_for(lambda: not streams_of_player()[0].mute, "the sound's return")
+            play_on(server, meeting)
+        assert np.count_nonzero(meeting.sound) < 0.5 * RATE
+
+
+@pytest.fixture
+def forgetful(monkeypatch):
+    """Have the server forget what the guard asks it to move, until the event is cleared."""
+    forgets = Event()
+    forgets.set()
+
+    def forgotten(pulse, *arguments, move=pulsectl.Pulse.sink_input_move):
+        if not (forgets.is_set() and current_thread().name == "feed guard"):
+            move(pulse, *arguments)
+
+    monkeypatch.setattr(pulsectl.Pulse, "sink_input_move", forgotten)
+    return forgets
+
+
+def test_a_program_is_silent_when_a_move_is_forgotten(server, backend, stranger, forgetful):
+    with backend.virtual_microphone(), Listener(OWN) as meeting, Player("room", stranger):
+        (stream,) = wait_for(streams_of_player, "the other program's sound")
+        server.move(stream.index, FEED, until=lambda: streams_of_player()[0].mute)
+        play_on(server, meeting, seconds=3)  # the guard looks several times
+        assert sink_of_player(server) == FEED
+        forgetful.clear()
+        wait_for(lambda: sink_of_player(server) == "room", "another sink")
+        wait_for(lambda: not streams_of_player()[0].mute, "the sound's return")
+        assert np.count_nonzero(meeting.sound) < 0.5 * RATE
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_no_program_stays_muted_when_the_microphone_goes(server, backend, stranger):
+    with Player("room", stranger):
+        (stream,) = wait_for(streams_of_player, "the other program's sound")
+        with backend.virtual_microphone():
+            server.move(stream.index, FEED, until=lambda: streams_of_player()[0].mute)
+        wait_for(lambda: not streams_of_player()[0].mute, "the sound's return")

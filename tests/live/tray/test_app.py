@@ -59,7 +59,7 @@ def server():
             sound = tone(hertz, RATE, 1.0, LEVEL)  # whole periods: it repeats without a seam
             stack.enter_context(Player(f"{name}_room", sound, repeat=True))
         server.set_default_source("first")
-        subprocess.run(["pactl", "set-default-sink", "phones"], check=True)
+        server.set_default_sink("phones")
         yield server
 
 

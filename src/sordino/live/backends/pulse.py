@@ -6,7 +6,7 @@
 
 import threading
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import pulsectl
@@ -109,14 +109,14 @@ class PulseBackend:
     @contextmanager
     def virtual_microphone(self, label: str = MICROPHONE) -> Generator[str]:
         """See `Backend`; no other program can play into it."""
-        with pulse_server.microphone(label, self._defaults()) as feed:
+        with ExitStack() as after, pulse_server.microphone(label, self._defaults()) as feed:
             guard = FeedGuard(feed)
+            after.callback(guard.close)  # once the feed has gone, see there
             self._guards.append(guard)
             try:
                 yield feed
             finally:
                 self._guards.remove(guard)
-                guard.close()
 
     def virtual_loudspeaker(self, label: str = LOUDSPEAKER) -> AbstractContextManager[str]:
         """See `Backend`."""

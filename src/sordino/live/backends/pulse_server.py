@@ -45,7 +45,7 @@ OWNER_PROPERTY = "sordino.owner"
 """Property of all devices and streams that are Sordino's."""
 
 CHECK_SECONDS = 2.0  # between two looks at the default loudspeaker without any news
-DEFAULT_SECONDS = 5.0  # that a server may take to accept a default loudspeaker
+DEFAULT_SECONDS = 10.0  # that a server may take to accept a default loudspeaker
 NOTICE_SECONDS = 30.0  # that a notice of a stream that was moved is shown
 
 _MIXER = "org.PulseAudio.pavucontrol"  # its meters record every source
@@ -120,8 +120,11 @@ class FeedGuard:
     """Keeps the sound of other programs out of the feed of a virtual microphone.
 
     The feed is made so that no server chooses it, but a program or its user may.  Such a stream
-    is moved to the default loudspeaker at once, or else to the silent sink; one that cannot be
-    moved is muted.  A feed that was made the default loudspeaker is so no longer.
+    is muted at once and moved to the default loudspeaker, or else to the silent sink.  It stays
+    muted until it plays there: PipeWire only takes note of a move, which its session manager
+    carries out later and may miss.  A feed that was made the default loudspeaker is so no longer.
+
+    It outlives the feed, since `close` leaves no stream muted.
 
     Args:
         feed: name of the sink.
@@ -130,6 +133,7 @@ class FeedGuard:
     def __init__(self, feed: str) -> None:
         self._feed, self._silence = feed, feed.removesuffix("_feed") + SILENCE
         self._moved, self._moved_at = "", 0.0
+        self._muted: set[int] = set()  # streams that play into the feed and that it has muted
         self._silent = False
         self._pending = False
         self._closed = threading.Event()
@@ -156,6 +160,7 @@ class FeedGuard:
                 pulse.event_mask_set("sink_input", "sink", "server")
                 pulse.event_callback_set(self._note)
                 self._pending, checked = True, 0.0
+                self._muted.clear()  # another server counts its streams anew
                 while not self._closed.is_set():
                     if self._pending or time.monotonic() - checked > CHECK_SECONDS:
                         self._pending, checked = False, time.monotonic()
@@ -163,6 +168,7 @@ class FeedGuard:
                             self._check(pulse)
                     if not self._pending:
                         pulse.event_listen(timeout=0.5)
+                self._unmute(pulse, self._muted)
             self._closed.wait(RETRY_SECONDS)
 
     def _note(self, _: Any) -> None:
@@ -173,10 +179,16 @@ class FeedGuard:
         sinks: dict[str, Any] = {sink.name: sink for sink in pulse.sink_list()}
         if self._feed not in sinks or self._silence not in sinks:
             return
-        strangers = self._muted_strangers(pulse, sinks[self._feed].index)
-        # PipeWire may tell a new default to programs that connect now, and to them only (`Watch`).
+        feed = sinks[self._feed].index
+        strangers = self._mute_strangers(pulse, feed)
+        # PipeWire may tell a new default to programs that connect now, and to them only (`Watch`),
+        # and claims for a second that what a program asked it to move has been moved.
         with connection() as fresh:
             default = defaults(fresh).sink
+            others = {sink.index for sink in sinks.values()} - {feed}
+            self._unmute(
+                pulse, {each.index for each in fresh.sink_input_list() if each.sink in others}
+            )
         if default == self._feed:
             real = [name for name in sinks if not name.startswith(PREFIX)]
             default = real[0] if real else self._silence
@@ -185,11 +197,10 @@ class FeedGuard:
         target = sinks.get(default, sinks[self._silence])
         for stream in strangers:
             with suppress(pulsectl.PulseOperationFailed):  # it cannot be moved, or has ended
-                pulse.sink_input_move(stream.index, target.index)
-                pulse.sink_input_mute(stream.index, bool(stream.mute))
+                pulse.sink_input_move(stream, target.index)
 
-    def _muted_strangers(self, pulse: pulsectl.Pulse, feed: int) -> list[Any]:
-        """Mute what other programs play into the feed; return it as it was before.
+    def _mute_strangers(self, pulse: pulsectl.Pulse, feed: int) -> list[int]:
+        """Mute what other programs play into the feed; return the indices of it.
 
         That is the fastest way to silence: finding out where to move it takes longer.
         """
@@ -204,7 +215,15 @@ class FeedGuard:
             if not stream.mute:
                 with suppress(pulsectl.PulseOperationFailed):  # it has ended
                     pulse.sink_input_mute(stream.index, True)
-        return strangers
+                    self._muted.add(stream.index)
+        return [stream.index for stream in strangers]
+
+    def _unmute(self, pulse: pulsectl.Pulse, streams: set[int]) -> None:
+        """Unmute those of the streams that `_mute_strangers` muted."""
+        for stream in self._muted & streams:
+            with suppress(pulsectl.PulseOperationFailed):  # it has ended
+                pulse.sink_input_mute(stream, False)
+        self._muted -= streams
 
 
 class Defaults(NamedTuple):
@@ -312,12 +331,12 @@ def _make_default(sink: str) -> None:
     end = time.monotonic() + DEFAULT_SECONDS
     while time.monotonic() < end:
         with connection() as pulse:
-            found = [each for each in pulse.sink_list() if each.name == sink]
-            # PipeWire refuses while it has not told this client of all there is.
-            with suppress(pulsectl.PulseOperationFailed):
-                if found:
-                    pulse.sink_default_set(found[0])
-                    return
+            if defaults(pulse).sink == sink:
+                return
+            # PipeWire refuses while it has not told this client of all there is, and may forget
+            # what a client asked for that has gone since.
+            with suppress(pulsectl.PulseOperationFailed, pulsectl.PulseIndexError):
+                pulse.sink_default_set(pulse.get_sink_by_name(sink))
         time.sleep(0.05)
     raise DeviceLost("the sound server does not make the echo canceller's loudspeaker the default")
 
