@@ -21,10 +21,9 @@ from sordino.train.baselines.poc_unet import (
     picture_loss,
     without_noise,
 )
-from sordino.train.checkpoint import Checkpoint, Progress, load_checkpoint
+from sordino.train.checkpoint import Checkpoint, Progress, corpus_of, load_checkpoint
 from sordino.train.data.mixing import MixConfig
 from sordino.train.export import export_checkpoint, measure
-from sordino.train.finetune import corpus_of
 from sordino.train.loop import train
 from sordino.train.objective import TensorBatch, make_objective
 from sordino.train.recipe import LoopConfig, Recipe, load_recipe

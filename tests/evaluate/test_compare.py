@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from sordino.errors import SordinoError
-from sordino.evaluate import baselines
+from sordino.evaluate import systems
 from sordino.evaluate.results import read_records
 from support import models
 from support.evaluation import command, report
@@ -54,11 +54,11 @@ def test_all_systems_are_in_one_table(dataset, half, theirs):
 
 
 def test_a_system_that_is_not_installed_is_skipped_with_one_line(dataset, half, monkeypatch):
-    monkeypatch.setattr(baselines, "find_spec", lambda module: None)
+    monkeypatch.setattr(systems, "find_spec", lambda module: None)
     result = command(dataset, "--model", half, "--metrics", "sisdr", "--limit", 1, name="compare")
     assert result.exit_code == 0
     lines = result.stderr.splitlines()
-    assert len(lines) == len(baselines.BASELINES)
+    assert len(lines) == len(systems.BASELINES)
     assert "RNNoise is skipped: pip install pyrnnoise" in lines
     assert "half - noisy" in result.stdout
 

@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 from sordino.examples import FOLDER
+from sordino.train.checkpoint import corpus_of
 from sordino.train.data.corpus import Corpus, CorpusConfig, CorpusSource
 from sordino.train.data.mixing import MixConfig
-from sordino.train.finetune import corpus_of
 from sordino.train.loop import train
 from sordino.train.recipe import LoopConfig, Recipe
 from sordino.train.unet import UNetConfig

@@ -9,9 +9,8 @@ import torch
 
 from sordino.denoiser import denoise
 from sordino.errors import SordinoError
-from sordino.train.checkpoint import load_checkpoint, load_pretrained
+from sordino.train.checkpoint import choose_recipe, load_checkpoint, load_pretrained
 from sordino.train.export import export_checkpoint
-from sordino.train.finetune import choose_recipe
 from sordino.train.loop import train
 from sordino.train.recipe import Recipe
 from support.models import constant_mask_bytes

@@ -9,8 +9,12 @@ import torch
 
 from sordino.errors import SordinoError
 from sordino.model import SLICE_MAGNITUDE
-from sordino.train.checkpoint import load_checkpoint, restore_weights, save_checkpoint
-from sordino.train.finetune import choose_recipe
+from sordino.train.checkpoint import (
+    choose_recipe,
+    load_checkpoint,
+    restore_weights,
+    save_checkpoint,
+)
 from sordino.train.loop import train
 from sordino.train.objective import MaskObjective, TensorBatch
 from sordino.train.optim import AveragedWeights

@@ -11,12 +11,11 @@ from sordino.denoiser import Denoiser
 from sordino.evaluate.conditions import CHECKS
 from sordino.evaluate.dataset import MIXTURE, ROOM, Traits, group_columns, groups
 from sordino.evaluate.parts import compared
-from sordino.evaluate.render import markdown
 from sordino.evaluate.runner import Evaluation
 from sordino.evaluate.scores import MEASURES, Row
 from sordino.evaluate.statistics import Interval, Summary, differences, summarize, worst
 from sordino.evaluate.systems import UNPROCESSED, Network
-from sordino.evaluate.tables import Cell, Column, Table, figure_cell
+from sordino.evaluate.tables import Cell, Column, Table, figure_cell, markdown
 from sordino.model import ModelInfo
 
 # Few and short columns: cards are read in terminals too.

@@ -18,17 +18,18 @@ from sordino.evaluate.conditions import CONDITIONS
 from sordino.evaluate.curve import CostAxis, draw_curve
 from sordino.evaluate.dataset import MIXTURE, find_clips
 from sordino.evaluate.parts import compared
-from sordino.evaluate.render import as_json, print_table
 from sordino.evaluate.results import check_parquet, write_records
 from sordino.evaluate.runner import Evaluation, export_inputs
 from sordino.evaluate.scores import MEASURES
 from sordino.evaluate.systems import System, Unprocessed, networks, recordings
 from sordino.evaluate.tables import (
     MEANS_NOTE,
+    as_json,
     breakdown_table,
     checks_table,
     comparison_table,
     differences_table,
+    print_table,
     summary_table,
     worst_table,
 )

@@ -10,7 +10,6 @@ import typer
 
 from sordino.errors import SordinoError, install_command
 from sordino.evaluate.asr import recogniser_installed
-from sordino.evaluate.baselines import BASELINES, Baseline
 from sordino.evaluate.conditions import (
     CONDITIONS,
     MAX_WARM_UP_SECONDS,
@@ -22,7 +21,7 @@ from sordino.evaluate.dataset import MIXTURE, TRANSCRIPT, Clip
 from sordino.evaluate.results import Records, read_figures, read_macs, read_records, read_versions
 from sordino.evaluate.runner import Evaluation
 from sordino.evaluate.scores import ALL, FAST, MEASURES, check_metrics
-from sordino.evaluate.systems import System
+from sordino.evaluate.systems import BASELINES, Baseline, System
 
 PRESETS = {"all": ALL, "fast": FAST}
 CURVE_MEASURES = "pesq,sisdr,ovrl"

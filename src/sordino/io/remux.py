@@ -14,10 +14,9 @@ from av.packet import Packet
 
 from sordino.arrays import Interleaved
 from sordino.errors import SordinoError
-from sordino.io.decoder import ContainerSource, TrackDecoder
+from sordino.io.decoder import ContainerSource, TrackDecoder, is_moving_picture
 from sordino.io.encoder import TrackEncoder, open_output
 from sordino.io.formats import SoundInfo, truncation_notes
-from sordino.io.packets import is_moving_picture
 from sordino.io.tags import kept_tags, readable_tags
 
 _UNPRIMED = {"adts", "f4v", "ac3", "mp2", "avi", "flv", "mpegts", "asf"}

@@ -26,12 +26,11 @@ from sordino.evaluate.statistics import Summary, differences
 from sordino.evaluate.systems import Network, Unprocessed
 from sordino.examples import FOLDER
 from sordino.model import Model, user_models
-from sordino.train.checkpoint import Checkpoint, Progress, load_pretrained
+from sordino.train.checkpoint import Checkpoint, Progress, gentle, load_pretrained
 from sordino.train.data.corpus import Corpus, CorpusConfig, CorpusSource
 from sordino.train.data.decode import UNREADABLE, audio_files, decode, warn_skipped
 from sordino.train.data.mixing import MixConfig, Mixer
 from sordino.train.export import register
-from sordino.train.finetune import gentle
 from sordino.train.loop import train
 from sordino.train.objective import TensorBatch, make_objective
 from sordino.train.optim import AveragedWeights

@@ -66,7 +66,7 @@ def train(
 
     Ctrl-C ends it after the current step and saves; the same command goes on from there.
     """
-    from sordino.train.finetune import choose_recipe
+    from sordino.train.checkpoint import choose_recipe
     from sordino.train.loop import train as run
 
     chosen = choose_recipe(recipe, init, data, _overrides(settings or []))

@@ -41,7 +41,7 @@ from sordino.live.tray.app import Tray  # noqa: E402
 from sordino.live.tray.controller import Controller  # noqa: E402
 from sordino.live.tray.player import COMPARE_SECONDS  # noqa: E402
 from sordino.live.tray.preferences import Preferences  # noqa: E402
-from sordino.live.tray.spectrogram import COLUMNS, ROWS, row_of  # noqa: E402
+from sordino.live.tray.widgets import COLUMNS, ROWS, row_of  # noqa: E402
 from sordino.live.tray.window import facts  # noqa: E402
 from support.file_backend import FileBackend  # noqa: E402
 

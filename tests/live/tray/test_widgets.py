@@ -18,16 +18,18 @@ from PySide6.QtSvg import QSvgRenderer  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 
 import sordino  # noqa: E402
-from sordino.live.tray.spectrogram import (  # noqa: E402
+from sordino.live.tray.widgets import (  # noqa: E402
     COLUMNS,
     FLOOR_DB,
     HIGHEST_HZ,
     ROWS,
     Columns,
+    Meter,
     SpectrogramView,
+    Switch,
     row_of,
+    state_icon,
 )
-from sordino.live.tray.widgets import Meter, Switch, state_icon  # noqa: E402
 from sordino.spectrogram import PALETTE, hertz, mel  # noqa: E402
 
 ROOT = Path(__file__).parents[3]

@@ -23,8 +23,15 @@ from sordino.live.tray.controller import RECORD_SECONDS, Controller
 from sordino.live.tray.enrolment import EnrolmentDialog
 from sordino.live.tray.player import ComparisonBar, Player
 from sordino.live.tray.preferences import Autostart
-from sordino.live.tray.spectrogram import SECONDS, ColumnFeed, SpectrogramView
-from sordino.live.tray.widgets import VOICE, Meter, Switch, state_icon
+from sordino.live.tray.widgets import (
+    SPECTROGRAM_SECONDS,
+    VOICE,
+    ColumnFeed,
+    Meter,
+    SpectrogramView,
+    Switch,
+    state_icon,
+)
 from sordino.model import available_models
 from sordino.voice import saved_voices
 
@@ -64,7 +71,7 @@ class Window(QWidget):
         super().__init__()
         self._controller, self._autostart = controller, autostart
         self._clock = QElapsedTimer()
-        self._feed = ColumnFeed(SECONDS)
+        self._feed = ColumnFeed(SPECTROGRAM_SECONDS)
         self._changes: int | None = None  # of devices, as listed in the choice of inputs
         self._recording_until: float | None = None  # in seconds of the session
         self._folder: Path | None = None  # of recordings

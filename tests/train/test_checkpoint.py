@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from sordino.errors import SordinoError
-from sordino.train.finetune import choose_recipe, corpus_of
+from sordino.train.checkpoint import choose_recipe, corpus_of
 from sordino.train.recipe import Recipe
 
 

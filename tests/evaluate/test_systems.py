@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from sordino.evaluate.baselines import BASELINES
 from sordino.evaluate.dataset import Clip
 from sordino.evaluate.scores import score
+from sordino.evaluate.systems import BASELINES
 from support.evaluation import example
 from support.signals import level_db, noise
 

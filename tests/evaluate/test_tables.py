@@ -4,9 +4,16 @@ import pytest
 from rich.console import Console
 
 from sordino.evaluate.parts import BETTER, Comparison
-from sordino.evaluate.render import markdown, print_table
 from sordino.evaluate.statistics import Interval
-from sordino.evaluate.tables import Cell, Column, Table, comparison_table, summary_table
+from sordino.evaluate.tables import (
+    Cell,
+    Column,
+    Table,
+    comparison_table,
+    markdown,
+    print_table,
+    summary_table,
+)
 
 SUMMARIES = {
     f"system {i}": {name: Interval(i + 0.5, i, i + 1, 3) for name in ("pesq", "sisdr", "att_db")}

@@ -137,7 +137,7 @@ def test_a_stun_server_tells_the_address_at_fixed_ports_too(tmp_path, monkeypatc
         seen.append((candidate.type, candidate.port))
         return candidate, None
 
-    monkeypatch.setattr("sordino.serve.ice.server_reflexive_candidate", spied)
+    monkeypatch.setattr("sordino.serve.peer_connection.server_reflexive_candidate", spied)
 
     async def talk(port, own):
         async with serving(stun_servers=(f"stun:127.0.0.1:{port}",), udp_ports=(own, own)) as (
