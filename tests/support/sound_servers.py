@@ -218,7 +218,7 @@ class Server:
         self._set_default(1, name, self.sinks, pulsectl.Pulse.sink_default_set, until)
 
     def _set_default(self, which, name, devices, choose, until=None):
-        self._repeat(
+        self.ask(
             lambda pulse: choose(pulse, devices()[name]),
             until or (lambda: self.defaults()[which] == name),
             f"{name} as the default",
@@ -231,17 +231,18 @@ class Server:
             with pulsectl.Pulse("test") as pulse:
                 return pulse.sink_input_info(stream).sink == self.sinks()[sink].index
 
-        self._repeat(
+        self.ask(
             lambda pulse: pulse.sink_input_move(stream, self.sinks()[sink].index),
             until or moved,
             f"the stream in {sink}",
         )
 
-    def _repeat(self, attempt, done, what):
+    def ask(self, attempt, done, what):
         """Ask the server for something, as `attempt(pulse)`, until it is done.
 
-        PipeWire refuses while it has not told this client of all there is.  A busy one may forget
-        what a client asked for that leaves at once, and moves of streams that have just begun.
+        PipeWire refuses while it has not told this client of all there is, and may undo the move
+        of a stream that has just begun: where it plays into the default sink, pipewire-pulse notes
+        a moment later that it wishes for no other.
         Where what is tested undoes the change, `done` must be what stays of it.
         """
         deadline = time.monotonic() + TIMEOUT

@@ -103,8 +103,11 @@ def test_a_program_is_silent_before_it_is_known_where_to_move_it(
 def test_a_program_that_was_muted_stays_so(server, backend, stranger):
     with backend.virtual_microphone(), Player("room", stranger):
         (stream,) = wait_for(streams_of_player, "the other program's sound")
-        with pulsectl.Pulse("test") as pulse:
-            pulse.sink_input_mute(stream.index, True)
+        server.ask(
+            lambda pulse: pulse.sink_input_mute(stream.index, True),
+            lambda: streams_of_player()[0].mute,
+            "a muted program",
+        )
         server.move(stream.index, FEED, until=lambda: "kept out" in backend.notice)
         wait_for(lambda: sink_of_player(server) == "room", "another sink")
         assert streams_of_player()[0].mute

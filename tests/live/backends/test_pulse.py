@@ -86,16 +86,19 @@ def test_a_muted_microphone_and_the_rate_of_a_headset_are_known(server, backend)
     server.load("module-null-sink", f"sink_name=car {mono}", "car")
     server.load("module-remap-source", f"source_name=headset master=car.monitor {mono}", "headset")
     assert backend.find_input("car.monitor").rate == 16000
-    for mute, volume in [(True, 1.0), (False, 0.0)]:
-        assert not backend.find_input("headset").muted
-        with pulsectl.Pulse("test") as pulse:
+
+    def switch(mute, volume):
+        def change(pulse):
             pulse.mute(server.sources()["headset"], mute)
             pulse.volume_set_all_chans(server.sources()["headset"], volume)
-        wait_for(lambda: backend.find_input("headset").muted, "a muted headset")
-        with pulsectl.Pulse("test") as pulse:
-            pulse.mute(server.sources()["headset"], False)
-            pulse.volume_set_all_chans(server.sources()["headset"], 1.0)
-        wait_for(lambda: not backend.find_input("headset").muted, "the headset")
+
+        muted = mute or not volume
+        server.ask(change, lambda: backend.find_input("headset").muted == muted, f"muted: {muted}")
+
+    for mute, volume in [(True, 1.0), (False, 0.0)]:
+        assert not backend.find_input("headset").muted
+        switch(mute, volume)
+        switch(False, 1.0)
 
 
 def test_takes_no_monitor_and_none_of_its_own_by_default(server, backend):

@@ -333,8 +333,8 @@ def _make_default(sink: str) -> None:
         with connection() as pulse:
             if defaults(pulse).sink == sink:
                 return
-            # PipeWire refuses while it has not told this client of all there is, and may forget
-            # what a client asked for that has gone since.
+            # PipeWire refuses while it has not told this client of all there is, and what it
+            # accepts is done later, if at all, by its session manager.
             with suppress(pulsectl.PulseOperationFailed, pulsectl.PulseIndexError):
                 pulse.sink_default_set(pulse.get_sink_by_name(sink))
         time.sleep(0.05)
