@@ -66,6 +66,23 @@ def test_every_bundled_recording_can_be_heard_before_and_after(site: Path) -> No
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_text_and_buttons_stand_out_from_the_page(site: Path, colours: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import sync_playwright
+
+    program = shutil.which("chromium")
+    assert program, "no chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page(color_scheme=colours)
+        page.goto((site / "index.html").as_uri())
+        found = Axe().run(page, options={"runOnly": ["color-contrast"]})
+        browser.close()
+    assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.browser
 def test_pages_work_when_they_are_opened_as_files(site: Path) -> None:
     from playwright.sync_api import sync_playwright
 
