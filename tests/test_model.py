@@ -141,7 +141,7 @@ def test_unknown_name_lists_the_known(weights):
         (b"not a model at all", "not a readable ONNX"),
         (models.recurrent_bytes()[:3000], "not a readable ONNX"),
         (models.constant_mask_bytes(metadata=None), "not one of Sordino's"),
-        (models.constant_mask_bytes(metadata={**models.METADATA, "format": 4}), "newer"),
+        (models.constant_mask_bytes(metadata={**models.METADATA, "format": 5}), "newer"),
         (models.constant_mask_bytes(metadata={**models.METADATA, "kind": "vocoder"}), "vocoder"),
         (
             models.constant_mask_bytes(metadata={**models.METADATA, "native_rates": [44100]}),

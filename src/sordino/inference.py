@@ -6,6 +6,7 @@ recurrent state in one object.
 """
 
 from abc import ABC, abstractmethod
+from base64 import b64decode
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self, cast
 
@@ -17,7 +18,8 @@ from sordino.errors import SordinoError
 from sordino.stft import Spectra, SpectrumConfig
 
 SILENCE = 1e-6  # of full scale, in a bin: less than resamplers leave after a sound
-TARGET = "target"  # the output of format 2
+TARGET = "target"  # an output since format 2
+ENROLMENT = "sordino.enrolment"  # key of the metadata, since format 4
 SILENT_TARGET = -20.0  # logit of the enrolled voice in silence
 BOUND_CHANNELS = 2  # streams of more channels run in a session that takes any number
 
@@ -67,6 +69,7 @@ class Graph:
         self.session = self._load({})
         """Takes any number of channels, frames and bins."""
         self._single: dict[tuple[int, int], Any] = {}  # sessions by channels and bins
+        self._enrolment: Any = None  # session, loaded for the first enrolled voice
 
     @property
     def tensors(self) -> frozenset[str]:
@@ -86,8 +89,21 @@ class Graph:
             self._single[key] = self._load({"batch": channels, "time": 1, "bins": bins})
         return self._single[key]
 
-    def _load(self, sizes: Mapping[str, int]) -> Any:
-        """Load the graph on one thread; `sizes` fixes dynamic axes by their names."""
+    def condition(self, embeddings: Array) -> Array:
+        """Return what the input "voice" is for embeddings of voices, shape = (voices, 192).
+
+        Since format 4 a graph of its own makes it, of any size, once for each enrolment; before,
+        it is the embedding.
+        """
+        if self._enrolment is None:
+            text = self.session.get_modelmeta().custom_metadata_map.get(ENROLMENT)
+            if text is None:
+                return embeddings
+            self._enrolment = self._load({}, b64decode(text))
+        return self._enrolment.run(None, {"embedding": embeddings})[0]
+
+    def _load(self, sizes: Mapping[str, int], data: bytes | None = None) -> Any:
+        """Load a graph on one thread; `sizes` fixes dynamic axes by their names."""
         options = _ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -95,7 +111,7 @@ class Graph:
         options.log_severity_level = 3
         for axis, size in sizes.items():
             options.add_free_dimension_override_by_name(axis, size)
-        return _ort.InferenceSession(self.data, options, providers=list(self.providers))
+        return _ort.InferenceSession(data or self.data, options, providers=list(self.providers))
 
 
 class NoiseStream(Protocol):
@@ -165,7 +181,7 @@ class MaskNetwork:
         graph: with the inputs spectrum, voice, state.NAME and the outputs mask, speech, next.NAME;
             since format 2 also target.
         states: name -> shape, without the batch axis.
-        voice_size: length of a voice embedding.
+        voice_size: numbers that the network takes for a voice.
     """
 
     inputs, outputs = frozenset({"spectrum", "voice"}), frozenset({"mask", "speech"})
@@ -192,6 +208,14 @@ class MaskNetwork:
     def initial_state(self, batch: int) -> State:
         """Return the state before the first frame, for `batch` channels."""
         return {name: np.zeros((batch, *shape), np.float32) for name, shape in self.states.items()}
+
+    def condition(self, embeddings: Array) -> Array:
+        """Return what the network takes for enrolled voices, shape = (voices, voice_size).
+
+        Args:
+            embeddings: shape = (voices, 192).
+        """
+        return self.graph.condition(embeddings)
 
     def run(self, spectrum: Array, voice: Array, state: State, keep: int | None = None) -> Estimate:
         """Estimate the noise mask of some frames; see `sordino.model.Model.run`.
@@ -249,7 +273,8 @@ class MaskStream:
         network: shared by all streams.
         channels: of the sound; each has its own state.
         strength: share of the noise that is removed, 0..1; settable while running.
-        voice: embedding for each channel, shape = (channels, voice_size); None is any voice.
+        voice: for each channel, see `MaskNetwork.condition`, shape = (channels, voice_size); None
+            is any voice.
     """
 
     delay_frames = 0
@@ -276,7 +301,7 @@ class MaskStream:
 
         Args:
             rows: the channel of this stream whose state each new channel takes over.
-            voice: embedding for each new channel.
+            voice: for each new channel, see `MaskNetwork.condition`.
 
         Shape: voice (channels, voice_size).
         """

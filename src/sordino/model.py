@@ -50,7 +50,8 @@ __all__ = [
 
 log = logging.getLogger("sordino")
 
-FORMAT = 3  # 1 lacks the output `target`, 2 the input `keep`
+FORMAT = 4  # 1 lacks the output `target`, 2 the input `keep`, 3 a graph of its own for enrolments
+METADATA = "sordino"  # key of the description in an ONNX file
 LIVE_MODEL = "default"
 RECORDING_MODEL = "studio"  # looks ahead, which live sound does not let it
 MODELS_VARIABLE = "SORDINO_MODELS"  # of the environment: the folder of the user's own models
@@ -103,7 +104,9 @@ class ModelInfo:
         native_rates: sample rates in Hz that the network works at.
         hop_seconds, window_seconds: of the analysis.
         bands: frequency bands inside the network.
-        voice_size: length of a voice embedding; zeros stand for any voice.
+        voice_size: numbers that the network takes for a voice; zeros stand for any voice.  Up to
+            format 3 they are the voice embedding; from format 4 on a graph in the metadata makes
+            them of it, once for each enrolment.
         states: name -> shape, without the batch axis, of what is kept from frame to frame.
         parameters: number of weights.
         macs_per_second: multiply-accumulates per second of audio.
@@ -177,13 +180,13 @@ class Model:
         self._source = source
         self._graph = _loaded_graph(data, source, checked_providers(providers))
         metadata = self._graph.session.get_modelmeta().custom_metadata_map
-        if "sordino" not in metadata:
+        if METADATA not in metadata:
             raise SordinoError(
                 f"{source} is an ONNX model but not one of Sordino's (no 'sordino' metadata): "
                 "make one with `sordino export`"
             )
         try:
-            self.info = ModelInfo.from_json(metadata["sordino"])
+            self.info = ModelInfo.from_json(metadata[METADATA])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SordinoError(f"{source} has metadata that cannot be used: {error}") from error
         self._network = _network(self.info, self._graph, source)
@@ -206,7 +209,7 @@ class Model:
 
     @property
     def keeps_voices(self) -> bool:
-        """Whether it can keep enrolled voices and remove others (format 2)."""
+        """Whether it can keep enrolled voices and remove others."""
         return isinstance(self._network, MaskNetwork) and self._network.has_target
 
     def open(
@@ -231,11 +234,22 @@ class Model:
 
         Args:
             spectrum: real and imaginary part, shape = (batch, frames, bins, 2).
-            voice: embeddings, shape = (batch, voice_size); zeros stand for any voice.
+            voice: shape = (batch, voice_size), see `condition`; zeros stand for any voice.
             state: `initial_state(batch)`, later the state of the step before.
         """
         step = cast(MaskNetwork, self._network).run(spectrum, voice, state)
         return Step(step.mask, step.speech, step.state)
+
+    def condition(self, embeddings: Array) -> Array:
+        """Return what the network takes for enrolled voices (kind "noise-mask").
+
+        Args:
+            embeddings: shape = (voices, 192).
+
+        Returns:
+            Shape = (voices, voice_size).
+        """
+        return cast(MaskNetwork, self._network).condition(embeddings)
 
     def noise(self, noisy_db: Array) -> Array:
         """Estimate pictures of noise from noisy ones (kind "slice-magnitude").

@@ -19,7 +19,7 @@ from sordino.train.export import export_checkpoint
 from sordino.train.recipe import Recipe, load_recipe
 from sordino.train.unet import Output, UNet, UNetConfig
 
-SMALL = UNetConfig(channels=(4, 8), blocks=2, hidden=8, voice_units=6, voice_blocks=1, target=5)
+SMALL = UNetConfig(channels=(4, 8), blocks=2, hidden=8, voice_units=6, match=7, match_size=5)
 RECIPE = Path(__file__).parents[2] / "recipes" / "default-voice.toml"
 
 
@@ -68,8 +68,8 @@ def test_the_weights_of_default_make_default_bit_for_bit(rate: int) -> None:
 def test_zeros_are_any_voice_whatever_was_learnt() -> None:
     net, x = network(), frames(20)
     before = run(net, x)
-    torch.nn.init.zeros_(net.conditioning.out.weight)
-    torch.nn.init.zeros_(net.film.weight)
+    for weights in (net.conditioning.out, net.film, net.match.out):
+        torch.nn.init.zeros_(weights.weight)
     assert torch.equal(run(net, x).mask, before.mask)
     assert torch.equal(run(net, x, voices(1)).mask, before.mask)
 
@@ -126,14 +126,17 @@ def exported(net: UNet, folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_format_2_has_the_target_and_equals_the_network(tmp_path: Path) -> None:
+def test_format_4_has_the_target_and_equals_the_network(tmp_path: Path) -> None:
     net, x, voice = network(), frames(9, batch=2), voices(1, 2)
     path = exported(net, tmp_path)
     model = load_model(path)
-    assert model.info.format == 2
+    assert model.info.format == 4
     assert model.keeps_voices
     state = {name: value.numpy() for name, value in net.initial_state(2).items()}
-    step = model.run(x.numpy(), voice.numpy(), state)
+    conditions = model.condition(voice.numpy())
+    assert conditions.shape == (2, model.info.voice_size)
+    assert not model.condition(np.zeros((1, 192), np.float32)).any()  # any voice
+    step = model.run(x.numpy(), conditions, state)
     # Weights are stored in 16 bits.
     np.testing.assert_allclose(step.mask, run(net, x, voice).mask, atol=5e-3)
     saved = load_pretrained(path)
@@ -144,7 +147,7 @@ def test_format_2_has_the_target_and_equals_the_network(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_network_without_a_target_stays_format_1(tmp_path: Path) -> None:
-    net = UNet(replace(SMALL, voice_units=0, voice_blocks=0, target=0))
+    net = UNet(replace(SMALL, voice_units=0, match=0))
     model = load_model(exported(net, tmp_path))
     assert model.info.format == 1
     assert not model.keeps_voices

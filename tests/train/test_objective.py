@@ -8,7 +8,14 @@ import torch
 
 from sordino.errors import SordinoError
 from sordino.examples import FOLDER
-from sordino.train.objective import PERCEIVED, TensorBatch, make_objective
+from sordino.train.layers import Match
+from sordino.train.objective import (
+    PERCEIVED,
+    TensorBatch,
+    VoiceBatch,
+    make_objective,
+    match_loss,
+)
 from sordino.train.unet import istft, stft, subtract
 
 RATE = 16000
@@ -55,3 +62,60 @@ def test_memory_goes_on_along_a_chain_and_nowhere_else(recipe):
 def test_a_batch_is_made_of_whole_chains(recipe, chain):
     with pytest.raises(SordinoError, match=r"train\.chain must divide train.batch"):
         make_objective(replace(recipe, train=replace(recipe.train, batch=4, chain=chain)))
+
+
+def voice_batch(mixtures: list[int], silent: int | None = None) -> VoiceBatch:
+    """Rows of 1 s; rows of equal numbers are one mixture, row `silent` has no voice."""
+    rows, generator = len(mixtures), torch.Generator().manual_seed(0)
+    sounds = 0.1 * torch.randn(rows, RATE, generator=generator)
+    noisy = torch.stack([sounds[mixtures.index(number)] for number in mixtures])
+    voice = torch.nn.functional.normalize(torch.randn(rows, 192, generator=generator), dim=1)
+    if silent is not None:
+        voice[silent] = 0
+    target = torch.zeros(rows, 100)
+    target[::2, :50] = target[1::2, 50:] = 1  # by turns
+    width = torch.full((rows,), 8000.0)
+    mixture = torch.tensor(mixtures)
+    return VoiceBatch(noisy, noisy / 2, RATE, width, torch.ones(rows, 100), voice, target, mixture)
+
+
+def test_who_speaks_is_told_by_what_is_heard_alone() -> None:
+    torch.manual_seed(0)
+    batch = voice_batch([0, 0, 2, 2])
+    match = Match(128, 8, 192, 192, 4)
+    with torch.no_grad():
+        match.enrolled.weight.copy_(torch.eye(192))
+        match.bias.zero_()
+        present = torch.einsum("vt,vs->tvs", batch.target, batch.voice)
+        # Both rows of a mixture hear whoever of the two speaks.
+        right = (present + present[:, [1, 0, 3, 2]]) * 400 - 200 * batch.voice.sum(0)
+        wrong = right.flip(0)
+        good, bad = match_loss(match, right, batch), match_loss(match, wrong, batch)
+    assert good["target"] < 0.01 < 1 < bad["target"]
+    assert good["who"] < 0.01 < 1 < bad["who"]
+
+
+def test_rows_without_a_voice_are_not_compared() -> None:
+    torch.manual_seed(0)
+    match, batch = Match(128, 8, 16, 192, 4), voice_batch([0, 1, 2], silent=1)
+    heard = torch.randn(100, 3, 16)
+    before = match_loss(match, heard, batch)
+    heard[:, 1] += 5
+    assert match_loss(match, heard, batch) == before
+
+
+def test_at_first_only_who_speaks_is_learnt(recipe) -> None:
+    network = replace(recipe.network, voice_units=4, match=8, match_size=6)
+    loop = replace(recipe.train, match_steps=3, chain=1, teacher="")
+    objective = make_objective(replace(recipe, network=network, train=loop))
+    batch = voice_batch([0, 1, 1], silent=0)
+
+    def learning() -> set[str]:
+        objective.zero_grad()
+        objective(batch).loss.backward()
+        named = objective.network.named_parameters()
+        return {name.split(".")[0] for name, p in named if p.grad is not None and p.grad.any()}
+
+    assert learning() == {"match"}
+    objective.step = 3
+    assert {"match", "blocks", "up"} < learning()

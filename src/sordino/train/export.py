@@ -11,7 +11,9 @@ step in which not all sizes are fixed takes an eighth less time (`fix_shapes`).
 
 import hashlib
 import json
+import tempfile
 import warnings
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,8 +28,9 @@ from torch import Tensor, nn
 
 from sordino import slices
 from sordino.errors import SordinoError
+from sordino.inference import ENROLMENT
 from sordino.io.atomic import atomic_write
-from sordino.model import NOISE_MASK, SLICE_MAGNITUDE
+from sordino.model import METADATA, NOISE_MASK, SLICE_MAGNITUDE
 from sordino.stft import FRAMES_PER_SECOND, HOP_SECONDS, NATIVE_RATES, WINDOW_SECONDS, bins
 from sordino.train.baselines.poc_unet import PocUNet
 from sordino.train.checkpoint import (
@@ -170,10 +173,14 @@ class ExportGraph(NamedTuple):
     facts: dict[str, Any]  # metadata
     half: bool = False  # keep the weights in 16 bits, which halves the file
     bytes: bool = False  # keep them in 8 bits
+    enrolment: nn.Module | None = None  # what makes the input "voice" of an embedding
 
 
 class _Flat(nn.Module):
-    """The network with its state as a flat list of tensors, in the order of its names."""
+    """The network with its state as a flat list of tensors, in the order of its names.
+
+    What it makes of a voice is computed before, see `_Enrolment`.
+    """
 
     def __init__(self, network: UNet) -> None:
         super().__init__()
@@ -183,10 +190,22 @@ class _Flat(nn.Module):
 
     def forward(self, spectrum: Tensor, voice: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
         keep, state = (others[0], others[1:]) if self.ahead else (None, others)
-        output = self.network(spectrum, voice, dict(zip(self.names, state, strict=True)), keep)
+        states = dict(zip(self.names, state, strict=True))
+        output = self.network.estimate(spectrum, voice, states, keep)
         following = [output.state[name] for name in self.names]
         target = () if output.target is None else (output.target,)
         return output.mask, torch.sigmoid(output.speech), *target, *following
+
+
+class _Enrolment(nn.Module):
+    """What the network makes of a voice, once for each enrolment."""
+
+    def __init__(self, network: UNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return self.network.condition(embedding)
 
 
 def export_checkpoint(
@@ -236,8 +255,10 @@ def export_checkpoint(
             _halve_weights(model)
         if graph.bytes:
             _quantize_weights(model)
-        entry = model.metadata_props.add()
-        entry.key, entry.value = "sordino", json.dumps(metadata)
+        properties = {METADATA: json.dumps(metadata)}
+        if graph.enrolment is not None:
+            properties[ENROLMENT] = _enrolment_text(graph.enrolment, SIZE)
+        helper.set_model_props(model, properties)
         onnx.checker.check_model(model)
         onnx.save(model, part)
     beside = path.with_suffix(".safetensors")
@@ -251,8 +272,22 @@ def export_checkpoint(
     return metadata
 
 
+def _enrolment_text(module: nn.Module, size: int) -> str:
+    """A graph from embeddings, shape = (batch, size), to the input "voice", as base64 of ONNX."""
+    axes = {name: {0: "batch"} for name in ("embedding", "voice")}
+    graph = ExportGraph(module, (torch.zeros(2, size),), ["embedding"], ["voice"], axes, {})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "enrolment.onnx")
+        _write(graph, path)
+        model = onnx.load(path)
+    _halve_weights(model)
+    return b64encode(model.SerializeToString()).decode()
+
+
 def _format(graph: ExportGraph) -> int:
     """The oldest version of the contract that has all of a graph's tensors."""
+    if graph.enrolment is not None:
+        return 4
     return 3 if "keep" in graph.inputs else 2 if "target" in graph.outputs else 1
 
 
@@ -272,7 +307,7 @@ def register(path: Path, summary: str) -> None:
     registry_path = path.with_name("registry.json")
     registry = json.loads(registry_path.read_text()) if registry_path.exists() else {}
     properties = {p.key: p.value for p in onnx.load(path).metadata_props}
-    facts = json.loads(properties["sordino"])
+    facts = json.loads(properties[METADATA])
     registry[name] = {
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -298,11 +333,15 @@ def _network(recipe: Recipe) -> Any:
 
 def _unet_graph(network: UNet) -> ExportGraph:
     flat = _Flat(network)
-    names, size = flat.names, network.config.voice_size
+    with torch.no_grad():
+        size = network.condition(torch.zeros(1, network.config.voice_size)).shape[1]
+    enrolment = _Enrolment(network) if network.conditioning is not None else None
+    names = flat.names
     state = network.initial_state(2)
     ahead = bool(network.config.backward)
     inputs = ["spectrum", "voice", *(["keep"] if ahead else []), *(f"state.{n}" for n in names)]
-    heads = ["speech"] if network.target is None else ["speech", "target"]
+    keeps = network.match is not None
+    heads = ["speech", "target"] if keeps else ["speech"]
     outputs = ["mask", *heads, *(f"next.{n}" for n in names)]
     axes = {name: {0: "batch"} for name in inputs + outputs if name != "keep"}
     axes["spectrum"] = axes["mask"] = {0: "batch", 1: "time", 2: "bins"}
@@ -318,12 +357,12 @@ def _unet_graph(network: UNet) -> ExportGraph:
         "voice_size": size,
         "states": {n: list(s.shape[1:]) for n, s in state.items()},
         "macs_per_second": count_macs(
-            network, second, torch.zeros(1, size), network.initial_state()
+            network, second, torch.zeros(1, network.config.voice_size), network.initial_state()
         ),
     }
     if ahead:
         facts |= {"block_frames": BLOCK_FRAMES, "ahead_frames": AHEAD_FRAMES}
-    return ExportGraph(flat, example, inputs, outputs, axes, facts, half=network.target is not None)
+    return ExportGraph(flat, example, inputs, outputs, axes, facts, half=keeps, enrolment=enrolment)
 
 
 def _encoder_graph(network: VoiceEncoderNetwork) -> ExportGraph:

@@ -51,8 +51,9 @@ class UNetConfig:
         voice_size: length of a speaker embedding.
         voice_units: units that an enrolled voice is projected to before it conditions the
             network at several depths; 0: at the bottleneck alone, and straight.
-        voice_blocks: further recurrent blocks, which start by changing nothing.
-        target: units of the recurrence that tells whether the enrolled voice speaks; 0: none.
+        match: units of the recurrences that follow who speaks, to be compared with the enrolled
+            voice in each frame; 0: none.
+        match_size: numbers that are compared.
     """
 
     bands: int = 128
@@ -69,8 +70,8 @@ class UNetConfig:
     presence: int = 32
     voice_size: int = 192
     voice_units: int = 0
-    voice_blocks: int = 0
-    target: int = 0
+    match: int = 0
+    match_size: int = 96
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -237,10 +238,9 @@ class Block(nn.Module):
 
     Args:
         config: of the network.
-        identity: whether it starts by changing nothing.
     """
 
-    def __init__(self, config: UNetConfig, identity: bool = False) -> None:
+    def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         bands, channels, hidden = config.bottom, config.channels[-1], config.hidden
         self.norm_freq = nn.LayerNorm(channels)
@@ -259,10 +259,6 @@ class Block(nn.Module):
                 nn.LeakyReLU(0.1),
                 nn.Linear(wide, channels),
             )
-        if identity:
-            ends = [self.freq_out, self.time_out, *([] if self.mix is None else [self.mix[-1]])]
-            for weight in (w for end in ends for w in end.parameters()):
-                nn.init.zeros_(weight)
 
     def forward(self, x: Tensor, *state: Tensor, keep: Keep = None) -> tuple[Tensor, ...]:
         """(T * B, F, C) to the same; the states, h and, of an LSTM, c, are (B, F, hidden)."""
@@ -362,29 +358,65 @@ def modulate(x: Tensor, film: Film) -> Tensor:
     return x * (1 + scale) + shift
 
 
-class Target(nn.Module):
-    """Tells whether the enrolled voice speaks, from the means of some groups of bands.
+class Match(nn.Module):
+    """Follows who speaks, and compares that with the enrolled voice in each frame.
 
-    It also closes the network's gate where the voice is silent, which starts by adding nothing.
+    Two recurrences over the bands of the input give an embedding of the voices that are heard now;
+    its product with a projection of the enrolled voice is large where the two are alike.  It
+    learns from the activity of all voices of a batch (`sordino.train.objective`), which takes a
+    small part of the hours that a network needs to find the same out by what it should keep.
+
+    The products go to the network as a scale and shift in each frame, without a bias, so that a
+    voice of zeros changes nothing.
 
     Args:
-        channels: at the bottleneck.
-        units: of its recurrence.
+        bands: of the input.
+        units: of the recurrences.
+        size: of the embeddings that are compared.
+        voice_size: length of an enrolled embedding.
+        width: number of scales in each frame.
+
+    Source: comparison with a projected embedding as in Cornell et al., "Target speaker voice
+    activity detection" (2020).
     """
 
-    GROUPS = 4
+    LAYERS = 2
+    HIDDEN = 48
 
-    def __init__(self, channels: int, units: int) -> None:
+    def __init__(self, bands: int, units: int, size: int, voice_size: int, width: int) -> None:
         super().__init__()
-        self.time = nn.LSTM(self.GROUPS * channels, units)
-        self.heads = nn.Linear(units, 2)
-        with torch.no_grad():
-            self.heads.weight[1].zero_()
-            self.heads.bias[1].zero_()
+        self.first = nn.Linear(bands, units)
+        self.time = nn.ModuleList([nn.GRU(units, units) for _ in range(self.LAYERS)])
+        self.heard = nn.Linear(units, size)
+        self.enrolled = nn.Linear(voice_size, size, bias=False)
+        self.bias = nn.Parameter(torch.tensor(-1.0))
+        self.hidden = nn.Linear(size, self.HIDDEN, bias=False)
+        self.out = nn.Linear(self.HIDDEN, 2 * width + 1, bias=False)
+        nn.init.zeros_(self.out.weight)
 
-    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(T, B, F, C) to logits (T, B, 2), activity and gate; h and c are (B, units)."""
-        t, b, f, width = x.shape
-        groups = x.reshape(-1, f // self.GROUPS, width).mean(1).reshape(t, b, -1)
-        y, (h, c) = self.time(groups, (h[None].to(x.dtype), c[None].to(x.dtype)))
-        return self.heads(y), h[0], c[0]
+    def forward(self, bands: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Magnitudes (T, B, bands) to what is heard (T, B, size), and next states (B, units)."""
+        x = functional.leaky_relu(self.first(bands), 0.1)
+        following: list[Tensor] = []
+        for layer, before in zip(self.time, state, strict=True):
+            x, last = layer(x, before[None].to(x.dtype))
+            following.append(in_float32(last[0]))
+        return self.heard(x), *following
+
+    def key(self, voice: Tensor) -> Tensor:
+        """Project enrolled voices (B, voice_size) to what is compared, (B, size)."""
+        size = self.enrolled.out_features
+        return self.enrolled(voice * (voice.shape[1] / size) ** 0.5)
+
+    def compare(self, heard: Tensor, key: Tensor) -> tuple[Tensor, Film, Tensor]:
+        """Compare what is heard, (T, B, size), with keys, (B, size).
+
+        Returns:
+            Logit that the voice speaks, shape = (T, B); scale and shift, shape = (T, B, 1, width);
+            what is added to the logit of the network's gate, shape = (T, B).
+        """
+        alike = heard * key
+        hidden = functional.leaky_relu(self.hidden(alike), 0.1)
+        width = self.out.out_features // 2
+        scale, shift, closing = self.out(hidden)[:, :, None].split([width, width, 1], 3)
+        return alike.sum(2) + self.bias, (scale, shift), closing[:, :, 0, 0]

@@ -207,7 +207,9 @@ def train(
             restore_optimizer(optimizer, network, saved.part("adam"), progress.step)
         model = objective
         if place.world > 1:
-            model = DistributedDataParallel(objective)
+            # While a network learns only who speaks, most of its weights have no gradient.
+            some = config.match_steps > 0
+            model = DistributedDataParallel(objective, find_unused_parameters=some)
         mixer = make_mixer(recipe, Corpus.open(recipe.data, progress=place.rank == 0))
         share = share_batch(config, place.rank, place.world, kept)
         run = _TrainingRun(
@@ -279,6 +281,7 @@ class _TrainingRun:
         self, batches: Iterator[Any], step: int, rate: float
     ) -> tuple[Any, Tensor, dict[str, Tensor], Tensor, Tensor]:
         """Update the weights once; returns the last batch, and means over all passes."""
+        self.objective.step = step
         set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
         # What is drawn at random depends on the step alone, so that a resumed run draws the same.

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from sordino.model import NOISE_MASK, SLICE_MAGNITUDE
 from sordino.slices import FRAMES, HOP, RATE
 from sordino.train.baselines.poc_unet import PocUNet, draw_pictures, picture_loss, without_noise
 from sordino.train.checkpoint import load_pretrained, restore_weights
+from sordino.train.layers import Match
 from sordino.train.losses import dnsmos
 from sordino.train.losses.estoi import EstoiLoss
 from sordino.train.losses.llr import LlrLoss
@@ -102,6 +103,7 @@ class Teacher(nn.Module):
 
 DNSMOS_EXAMPLES = 2  # examples of a batch that DNSMOS is predicted of: two cost a quarter of a step
 PERCEIVED = ("pesq", "estoi", "llr", "dnsmos")  # terms of the loss at 16 kHz
+WHO = 0.3  # weight of whose voice it is, beside when it speaks
 RELATION = 2.0  # weight of the likeness of embeddings to each other
 SILENT = 1e-9  # mean square of a target without speech, -90 dBFS
 
@@ -143,6 +145,8 @@ class Objective(nn.Module):
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         super().__init__()
         self.network = network
+        self.step = 0
+        """Updates of the weights so far; the training loop counts them."""
         self.run = torch.compile(network) if recipe.train.compile else network
         self.bf16 = recipe.train.bf16
 
@@ -255,6 +259,38 @@ class VoiceBatch(NamedTuple):
     speech: Tensor
     voice: Tensor
     target: Tensor
+    mixture: Tensor
+
+
+def match_loss(match: Match, heard: Tensor, batch: VoiceBatch) -> dict[str, Tensor]:
+    """How well what is heard tells which voice of the batch speaks when.
+
+    Each mixture is compared with all enrolled voices of the batch: with its own, whose activity is
+    known, and with those of the others, who do not speak in it.
+
+    Args:
+        match: the part of the network that compares.
+        heard: its embeddings of all mixtures, shape = (T, B, size).
+        batch: whose voices are compared; at least one row has a voice.
+
+    Returns:
+        "target": cross entropy of the activities, the mean of own and of other voices;
+        "who": cross entropy of whose voice it is, in frames in which one of them speaks alone.
+
+    Source: the comparison within a batch is that of van den Oord et al., "Representation learning
+    with contrastive predictive coding", 2018.
+    """
+    rows = batch.voice.any(1).nonzero()[:, 0]
+    heard, target, mixture = heard[:, rows].float(), batch.target[rows], batch.mixture[rows]
+    keys = match.key(batch.voice[rows]).float()
+    logits = torch.einsum("tbs,js->bjt", heard, keys) + match.bias
+    own = mixture[:, None] == mixture[None]
+    activity = own[:, :, None] * target[None]
+    error = functional.binary_cross_entropy_with_logits(logits, activity, reduction="none").mean(2)
+    parts = [error[chosen].mean() for chosen in (own, ~own) if chosen.any()]
+    alone = activity.sum(1) == 1
+    who = functional.cross_entropy(logits.transpose(1, 2)[alone], activity.argmax(1)[alone])
+    return {"target": torch.stack(parts).mean(), "who": who if alone.any() else who.new_zeros(())}
 
 
 class VoiceObjective(MaskObjective):
@@ -263,8 +299,11 @@ class VoiceObjective(MaskObjective):
     Examples with a voice of zeros are the universal network's: they learn from the teacher, too,
     so that no voice stays any voice.
 
+    In the first `train.match_steps` updates only the part that follows who speaks learns, which
+    costs a sixth: the rest has nothing to go by before.
+
     Args:
-        recipe: its `network` has `voice_units` and a `target` head.
+        recipe: its `network` has `voice_units` and `match`.
 
     Raises:
         SordinoError: see `MaskObjective`; or batches are chained.
@@ -272,10 +311,11 @@ class VoiceObjective(MaskObjective):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
-        if self.chain != 1 or not recipe.network.target:
+        if self.chain != 1 or not recipe.network.match:
             raise SordinoError(
-                "recipe: with network.voice_units, train.chain is 1 and network.target more than 0"
+                "recipe: with network.voice_units, train.chain is 1 and network.match more than 0"
             )
+        self.match_steps = recipe.train.match_steps
 
     def tensors(self, raw: Any, device: torch.device) -> Any:
         """A batch of `TalkerMixer`."""
@@ -292,12 +332,22 @@ class VoiceObjective(MaskObjective):
         """Loss of a batch at its own sample rate."""
         device, rate, size = batch.noisy.device, batch.sample_rate, len(batch.noisy)
         noisy = stft(batch.noisy, rate)
+        network = cast(UNet, self.network)
+        assert network.match is not None
         _, state = self.start(size, device)
+        if self.step < self.match_steps:
+            with autocast(device, self.bf16):
+                heard = network.listen(noisy, state)
+            terms = match_loss(network.match, heard, batch)
+            return Outcome(terms["target"] + WHO * terms["who"], terms, batch.clean)
         with autocast(device, self.bf16):
             output = self.run(noisy, batch.voice, state)
         estimate = istft(subtract(noisy, output.mask), rate)
         universal = (batch.voice == 0).all(1)
         loss, terms = estimate.new_zeros(()), dict[str, Tensor]()
+        if output.heard is not None and not universal.all():
+            terms = match_loss(network.match, output.heard, batch)
+            loss = self.config.target * (terms["target"] + WHO * terms["who"])
         for name, chosen in (("voice", ~universal), ("universal", universal)):
             rows = chosen.nonzero()[:, 0]
             if len(rows):
@@ -323,8 +373,7 @@ class VoiceObjective(MaskObjective):
             taught = self.teacher(noisy[rows], rate)
             other, _ = compare(torch.cat([taught, clean[:, taught.shape[-1] :]], -1))
             loss = torch.lerp(loss, other, self.config.teacher)
-        said = functional.binary_cross_entropy_with_logits(output.target[rows], target)
-        return loss + self.config.target * said, terms | {"target": said}
+        return loss, terms
 
 
 class EncoderObjective(Objective):

@@ -23,8 +23,10 @@ from sordino.train.layers import UNetConfig
 from sordino.train.losses.spectral import LossConfig
 from sordino.train.voice_encoder import EncoderConfig
 
-RETIRED = frozenset({"mix.creatures", "mix.creature_speed"})
-"""Keys of earlier recipes and checkpoints that have no effect any more."""
+RETIRED = frozenset(
+    {"mix.creatures", "mix.creature_speed", "network.voice_blocks", "network.target"}
+)
+"""Keys of earlier recipes and checkpoints that have no effect any more; 0 never had one."""
 
 
 RENAMED = {
@@ -69,6 +71,8 @@ class LoopConfig:
         layer_decay: fine-tuning: factor on the learning rate for every stage further
             from the output; 1 trains all alike.
         freeze_encoder: fine-tuning: leave the way down of the U-Net as it is.
+        match_steps: updates at the beginning in which a network for an enrolled voice learns only
+            who speaks (`network.match`).
     """
 
     seed: int = 0
@@ -93,6 +97,7 @@ class LoopConfig:
     teacher: str = ""
     layer_decay: float = 1.0
     freeze_encoder: bool = False
+    match_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,8 @@ def _up_to_date(tree: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key, value in tree.items():
         name = f"{where}{key}"
         if name in RETIRED:
-            warnings.warn(f"recipe: {name} has no effect any more", stacklevel=2)
+            if value:
+                warnings.warn(f"recipe: {name} has no effect any more", stacklevel=2)
         elif name in RENAMED:
             warnings.warn(f"recipe: {name} is called {where}{RENAMED[name]} now", stacklevel=2)
             current[RENAMED[name]] = value

@@ -19,6 +19,7 @@ cost more than all the rest; FiLM (Perez et al., 2018).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice, pairwise
 from typing import NamedTuple
@@ -34,9 +35,10 @@ from sordino.train.layers import (
     CausalConv,
     Conditioning,
     Features,
+    Film,
     Keep,
+    Match,
     Presence,
-    Target,
     UNetConfig,
     in_float32,
     modulate,
@@ -55,6 +57,7 @@ class Output(NamedTuple):
         noise: logit of the presence of noise, shape = (B, T).
         state: to be handed to the next call.
         target: logit that the enrolled voice speaks, shape = (B, T); None without such a head.
+        heard: embedding of the voices that are heard, shape = (T, B, match_size), for training.
     """
 
     mask: Tensor
@@ -62,6 +65,7 @@ class Output(NamedTuple):
     noise: Tensor
     state: State
     target: Tensor | None = None
+    heard: Tensor | None = None
 
 
 class UNet(nn.Module):
@@ -82,7 +86,7 @@ class UNet(nn.Module):
 
     OPEN = 5.0  # logit of a gate that has learnt nothing yet: -0.06 dB
 
-    identities = ("noise.", "presence.", "conditioning.", "voice_blocks.", "target.", "backward.")
+    identities = ("noise.", "presence.", "conditioning.", "match.", "backward.")
 
     spread: Tensor
     real: Tensor
@@ -102,9 +106,6 @@ class UNet(nn.Module):
         self.film = nn.Linear(config.voice_size, 2 * channels, bias=False)
         nn.init.zeros_(self.film.weight)
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.blocks)])
-        self.voice_blocks = nn.ModuleList(
-            [Block(config, identity=True) for _ in range(config.voice_blocks)]
-        )
         self.backward = nn.ModuleList(
             [Backward(channels, config.backward) for _ in range(config.blocks)]
             if config.backward
@@ -112,10 +113,12 @@ class UNet(nn.Module):
         )
         self.conditioning: Conditioning | None = None
         if config.voice_units:
-            count = config.blocks + config.voice_blocks
-            widths = (bottom, *[channels] * count, *config.channels[::-1])
+            widths = (bottom, *[channels] * (config.blocks - 1), *config.channels[::-1])
             self.conditioning = Conditioning(config.voice_size, config.voice_units, widths)
-        self.target = Target(channels, config.target) if config.target else None
+        self.match: Match | None = None
+        if config.match:
+            sizes = config.match_size, config.voice_size
+            self.match = Match(config.bands, config.match, *sizes, channels)
         self.speech, self.gate, self.noise = (nn.Linear(channels, 1) for _ in range(3))
         for head in (self.gate, self.noise):
             nn.init.zeros_(head.weight)
@@ -142,11 +145,11 @@ class UNet(nn.Module):
         for i, width in enumerate((3, *c.channels[:-1])):
             shapes[f"down{i}"] = (past, bands, width)
             bands //= c.factors[i]
-        for i in range(c.blocks + c.voice_blocks):
+        for i in range(c.blocks):
             for name in self._memory(i):
                 shapes[name] = (bands, c.hidden)
-        if c.target:
-            shapes["target_hidden"] = shapes["target_cell"] = (c.target,)
+        if c.match:
+            shapes |= {f"match{i}": (c.match,) for i in range(Match.LAYERS)}
         shapes["presence_hidden"] = shapes["presence_cell"] = (c.presence,)
         for i, width in enumerate(c.channels[::-1]):
             shapes[f"up{i}"] = (past, bands, width)
@@ -174,7 +177,63 @@ class UNet(nn.Module):
             keep: number of frames after which the next state is taken, 0 < keep < T; those behind
                 it are the future, and come again in the next call.  None: all.
         """
+        return self.estimate(spectrum, self.condition(voice), state, keep)
+
+    def condition(self, voice: Tensor) -> Tensor:
+        """What the network makes of enrolled voices once, before the sound.
+
+        Args:
+            voice: speaker embeddings, shape = (B, voice_size).
+
+        Returns:
+            All scales and shifts, and the key, shape = (B, conditions); zeros for a voice of zeros.
+            The embedding itself where a network has no `voice_units`.
+        """
+        if self.conditioning is None:
+            return voice
+        parts = [self.film(voice), *(torch.cat(film, 2)[:, 0] for film in self.conditioning(voice))]
+        if self.match is not None:
+            parts.append(self.match.key(voice))
+        return torch.cat(parts, 1)
+
+    def listen(self, spectrum: Tensor, state: State) -> Tensor:
+        """What `match` hears in some frames, shape = (T, B, match_size), without all the rest.
+
+        Args:
+            spectrum: see `forward`.
+            state: see `forward`.
+        """
+        with torch.no_grad(), torch.autocast(spectrum.device.type, enabled=False):
+            planes, _ = self.features(spectrum.float(), state["level"])
+        return self._heard(planes, state)[0]
+
+    def _heard(self, planes: Tensor, state: State) -> tuple[Tensor, State]:
+        assert self.match is not None
+        names = [f"match{i}" for i in range(Match.LAYERS)]
+        bands = planes[..., 0].transpose(0, 1)
+        heard, *following = self.match(bands, *(state[name] for name in names))
+        return heard, dict(zip(names, following, strict=True))
+
+    def _conditions(self, condition: Tensor) -> tuple[Film, Iterator[Film], Tensor]:
+        """Undo `condition`: the film before the first block, all others, and the key."""
+        widths: tuple[int, ...] = (self.config.channels[-1],)
+        if self.conditioning is None:
+            parts = [self.film(condition)]
+        else:
+            widths = (*widths, *self.conditioning.widths)
+            sizes = [2 * width for width in widths]
+            parts = list(condition.split([*sizes, condition.shape[1] - sum(sizes)], 1))
+        halves = [part[:, None].chunk(2, 2) for part in parts[: len(widths)]]
+        first, *others = [(scale, shift) for scale, shift in halves]
+        return first, iter(others), parts[-1]
+
+    def estimate(
+        self, spectrum: Tensor, condition: Tensor, state: State, keep: Keep = None
+    ) -> Output:
+        """Do as `forward`, with the voice as `condition` returns it."""
         new: State = {}
+        heard = target = closing = None
+        first, films, key = self._conditions(condition)
         # The features span 140 dB and keep full precision; the convolutions may not.
         with torch.autocast(spectrum.device.type, enabled=False):
             planes, new["level"] = self.features(spectrum.float(), state["level"], keep)
@@ -183,15 +242,19 @@ class UNet(nn.Module):
             x, new[f"down{i}"] = down(x, state[f"down{i}"], keep)
             skips.append(x)
         b, t, f, width = x.shape
-        scale, shift = self.film(voice)[:, None].chunk(2, -1)
-        films = iter(self.conditioning(voice) if self.conditioning is not None else ())
+        scale, shift = first
+        if self.match is not None:
+            heard, following = self._heard(planes, state)
+            new |= following
+            target, moving, closing = self.match.compare(heard, key)
+            scale, shift = scale + moving[0], shift + moving[1]
         x = x.reshape(b, t, f * width).transpose(0, 1).reshape(t, b, f, width)
-        x = (x + self.position) * (1 + scale) + shift
+        x = modulate(x + self.position, (scale, shift))
         for film in islice(films, 1):  # over the bands
             x = modulate(x, (film[0].transpose(1, 2), film[1].transpose(1, 2)))
         x = x.reshape(-1, f, width)
-        for i, block in enumerate((*self.blocks, *self.voice_blocks)):
-            for film in islice(films, 1):
+        for i, block in enumerate(self.blocks):
+            for film in islice(films, min(i, 1)):
                 x = modulate(x.reshape(t, b, f, width), film).reshape(-1, f, width)
             names = self._memory(i)
             x, *following = block(x, *(state[name] for name in names), keep=keep)
@@ -206,14 +269,9 @@ class UNet(nn.Module):
         weight = torch.cat([head.weight for head in heads])
         bias = torch.cat([head.bias for head in heads])
         present = in_float32(functional.linear(pooled, weight, bias) + past).transpose(0, 1)
-        target: Tensor | None = None
-        if self.target is not None:
-            y, *following = self.target(
-                x.reshape(t, b, f, width), state["target_hidden"], state["target_cell"]
-            )
-            new["target_hidden"], new["target_cell"] = map(in_float32, following)
-            target, closing = in_float32(y).transpose(0, 1).split(1, 2)
-            target, present = target[..., 0], present + functional.pad(closing, (1, 1))
+        if closing is not None and target is not None:
+            target, closing = (in_float32(each).transpose(0, 1) for each in (target, closing))
+            present = present + functional.pad(closing[..., None], (1, 1))
         x = x.reshape(t, b, f * width).transpose(0, 1).reshape(b, t, f, width)
         for i, (up, skip) in enumerate(zip(self.up, self.skip, strict=True)):
             y = x + skip(skips[-1 - i].reshape(-1, x.shape[3])).reshape(x.shape)
@@ -235,7 +293,7 @@ class UNet(nn.Module):
             high = bands[..., single:] @ self.spread[:, : spectrum.shape[2] - single]
             mask = torch.cat([bands[..., :single], high], 3)
         mask = mask.flatten(2).reshape(mask.shape).transpose(2, 3)
-        return Output(mask, present[..., 0], present[..., 2], new, target)
+        return Output(mask, present[..., 0], present[..., 2], new, target, heard)
 
 
 @lru_cache(maxsize=16)

@@ -1,4 +1,4 @@
-"""Keeping enrolled voices only: a stream through a network of format 2, and its watchdog.
+"""Keeping enrolled voices only: a stream through a network for them, and its watchdog.
 
 The network takes an embedding beside the spectrum, and tells with each frame whether that voice
 speaks (`target`).  `VoiceStream` runs it for one or several voices; `VoiceWatchdog` notices when
@@ -29,7 +29,7 @@ class VoiceFilter:
     """Which voices to keep, and how.
 
     Args:
-        embeddings: of the voices, shape = (voices, voice_size).
+        embeddings: of the voices, shape = (voices, 192).
         others_db: other voices are attenuated by at most this many dB; None is no limit.
         fallback_seconds: of speech without an enrolled voice, after which everybody is kept until
             one is heard again; None is never.
@@ -104,7 +104,7 @@ class VoiceStream:
     limit of `Denoiser` in those frames alone; noise is still taken out in full where nobody speaks.
 
     When the watchdog reports that the voices are missing, the network is also run for any voice
-    (with zeros as the embedding), and the output fades over to that within a second.  The watchdog
+    (with zeros for it), and the output fades over to that within a second.  The watchdog
     decides twice a second, at the same frames for any block size.  Only while everybody is kept
     does a step cost more.
 
@@ -132,8 +132,8 @@ class VoiceStream:
         self._falls_back = False  # whether the sound fades over to that, or back
         self._share = 0.0  # of the universal mask in the last frame
         self._frames = 0  # since the last decision
-        rows = np.repeat(voices.embeddings, channels, axis=0)
-        self._stream = MaskStream(network, len(rows), 1.0, rows)
+        self._conditions = np.repeat(network.condition(voices.embeddings), channels, axis=0)
+        self._stream = MaskStream(network, len(self._conditions), 1.0, self._conditions)
         kept = 0.0 if voices.others_db is None else 10 ** (-voices.others_db / 20)
         self._kept = np.float32(kept)  # share of other voices that stays
 
@@ -253,7 +253,7 @@ class VoiceStream:
             return
         self._universal = universal
         rows = list(range(len(self._voices.embeddings) * self._channels))
-        voice = np.repeat(self._voices.embeddings, self._channels, axis=0)
+        voice = self._conditions
         if universal:  # it takes over the state of the first voice, which is near its own
             rows += range(self._channels)
             voice = np.concatenate([voice, np.zeros_like(voice[: self._channels])])

@@ -77,6 +77,7 @@ def test_a_swapped_example_is_the_same_sound_for_the_other_voice(mixer: TalkerMi
         batch = mixer.batch(3, index, 8)
         for first, second in ((1, 2), (5, 6)):
             np.testing.assert_array_equal(batch.noisy[first], batch.noisy[second])
+            assert batch.mixture[first] == batch.mixture[second]
             np.testing.assert_array_equal(batch.speech[first], batch.speech[second])
             one, other = (speaker_of(mixer, batch.voice[i]) for i in (first, second))
             assert one != other
@@ -85,6 +86,7 @@ def test_a_swapped_example_is_the_same_sound_for_the_other_voice(mixer: TalkerMi
             speaking = np.repeat(batch.target[second], RATE // 100) > 0
             left = (batch.noisy[first] - batch.clean[first])[: len(speaking)][speaking]
             assert np.corrcoef(left, batch.clean[second][: len(speaking)][speaking])[0, 1] > 0.3
+        assert len(set(batch.mixture)) == len(batch.mixture) - 2
         # The second half of a pair alone is the same as in a whole batch.
         alone = mixer.batch(3, index, 1, first=2)
         np.testing.assert_array_equal(alone.clean[0], batch.clean[2])

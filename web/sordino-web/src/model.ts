@@ -2,7 +2,7 @@
 import * as ort from "onnxruntime-web/wasm";
 
 import { messageOf, SordinoError } from "./errors.js";
-import { readModelInfo, type ModelInfo } from "./metadata.js";
+import { readEnrolment, readModelInfo, type ModelInfo } from "./metadata.js";
 
 /** Everything that the network remembers from one frame to the next, by input name. */
 export type State = Record<string, ort.Tensor>;
@@ -12,7 +12,7 @@ export interface Step {
   mask: Float32Array;
   /** Probability of speech in each frame. */
   speech: Float32Array;
-  /** Logit that the enrolled voice speaks in each frame; of models of format 2 alone. */
+  /** Logit that the enrolled voice speaks in each frame; of models that keep voices alone. */
   target?: Float32Array;
   state: State;
 }
@@ -60,9 +60,12 @@ export class Model {
   private readonly states: string[];
   private readonly anybody: Float32Array;
 
+  private readonly conditions = new WeakMap<Float32Array, Float32Array>(); // by embedding
+
   private constructor(
     readonly info: ModelInfo,
     private readonly session: ort.InferenceSession,
+    private readonly enrolment?: ort.InferenceSession,
   ) {
     this.states = Object.keys(info.states);
     this.anybody = new Float32Array(info.voice_size);
@@ -75,12 +78,29 @@ export class Model {
   static async load(onnx: Uint8Array, wasm: string | ArrayBuffer): Promise<Model> {
     const info = readModelInfo(onnx);
     await startRuntime(wasm);
-    const session = await ort.InferenceSession.create(onnx, {
+    const options: ort.InferenceSession.SessionOptions = {
       executionProviders: ["wasm"],
       executionMode: "sequential",
       graphOptimizationLevel: "all",
-    });
-    return new Model(info, session);
+    };
+    const session = await ort.InferenceSession.create(onnx, options);
+    const enrolment = readEnrolment(onnx);
+    return new Model(
+      info,
+      session,
+      enrolment && (await ort.InferenceSession.create(enrolment, options)),
+    );
+  }
+
+  /** What the network takes for a voice: its embedding, or of format 4 what is made of it once. */
+  private async condition(voice: Float32Array): Promise<Float32Array> {
+    if (!this.enrolment || voice === this.anybody) return voice;
+    const known = this.conditions.get(voice);
+    if (known) return known;
+    const embedding = new ort.Tensor(voice, [1, voice.length]);
+    const condition = (await this.enrolment.run({ embedding })).voice.data as Float32Array;
+    this.conditions.set(voice, condition);
+    return condition;
   }
 
   /** Whether it can keep enrolled voices alone. */
@@ -119,7 +139,7 @@ export class Model {
    * Silent frames, as of a muted microphone (less than -120 dBFS in every bin), do not reach the
    * network: they have no noise and no speech, and the state stays as it was before them.
    *
-   * @param voices embeddings; mask, speech and target hold a row for each. None is any voice.
+   * @param voices embeddings of 192 numbers; mask, speech and target hold a row for each. None is any voice.
    */
   async run(
     spectra: Float32Array,
@@ -159,10 +179,12 @@ export class Model {
     voices: Float32Array[],
   ): Promise<Step> {
     const rows = voices.length;
+    const conditions: Float32Array[] = [];
+    for (const voice of voices) conditions.push(await this.condition(voice));
     const shape = [rows, frames, spectra.length / frames / 2, 2];
     const results = await this.session.run({
       spectrum: new ort.Tensor(rows === 1 ? spectra : repeated(spectra, rows), shape),
-      voice: new ort.Tensor(joined(voices), [rows, this.info.voice_size]),
+      voice: new ort.Tensor(joined(conditions), [rows, this.info.voice_size]),
       ...state,
     });
     return {

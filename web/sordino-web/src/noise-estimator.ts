@@ -51,7 +51,7 @@ export class LocalEstimator implements NoiseEstimator {
           "default-voice",
       );
     }
-    this.voices = texts.map((text) => readVoice(text, model.info.voice_size));
+    this.voices = texts.map(readVoice);
     this.hop = hop(rate);
     this.latency = 2 * this.hop;
     this.reset();

@@ -16,6 +16,7 @@ export interface VoiceOptions {
   voiceFallback?: number | null;
 }
 
+const EMBEDDING_SIZE = 192;
 export const FALLBACK_SECONDS = 6;
 export const DECISION_FRAMES = 50; // between two decisions of the watchdog
 const FADE_FRAMES = 100;
@@ -31,7 +32,7 @@ export function voiceTexts({ voice }: VoiceOptions): string[] {
 }
 
 /** The embedding in the text of a profile. */
-export function readVoice(text: string, size: number): Float32Array {
+export function readVoice(text: string): Float32Array {
   let bytes: Uint8Array;
   try {
     bytes = Uint8Array.from(atob(text.slice(text.lastIndexOf(":") + 1)), (c) => c.charCodeAt(0));
@@ -43,7 +44,7 @@ export function readVoice(text: string, size: number): Float32Array {
     view.getFloat32(4 * n, true),
   );
   const norm = Math.hypot(...embedding);
-  if (bytes.length !== 4 * size || !(Math.abs(norm - 1) < 1e-3)) {
+  if (bytes.length !== 4 * EMBEDDING_SIZE || !(Math.abs(norm - 1) < 1e-3)) {
     throw new SordinoError("the voice is damaged or no voice profile: enrol again");
   }
   return embedding;
@@ -86,7 +87,7 @@ export class VoiceWatchdog {
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-Math.max(-30, Math.min(30, x))));
 
-/** What a network of format 2 says about some frames, for each voice in turn. */
+/** What a network that keeps voices says about some frames, for each voice in turn. */
 export interface VoiceStep {
   mask: Float32Array;
   speech: Float32Array;

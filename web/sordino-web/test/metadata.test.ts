@@ -14,6 +14,11 @@ test("a model describes itself", () => {
   assert.ok(Object.keys(info.states).length > 0);
 });
 
+test("a model that looks ahead is refused in words", () => {
+  const ahead = new Uint8Array(readFileSync("../../src/sordino/weights/studio.onnx"));
+  assert.throws(() => readModelInfo(ahead), /studio looks ahead/);
+});
+
 test("half a model is refused in words", () => {
   assert.throws(() => readModelInfo(onnx.subarray(0, onnx.length / 2)), SordinoError);
 });

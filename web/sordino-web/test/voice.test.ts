@@ -18,9 +18,9 @@ function step(masks: number[], speech: number, target: number) {
 const spectra = new Float32Array(2 * BINS).fill(1);
 
 test("the text of a profile becomes its embedding", () => {
-  assert.deepEqual(readVoice(text, 192), embedding);
+  assert.deepEqual(readVoice(text), embedding);
   for (const wrong of ["", "somebody", text.slice(0, -8), `e:${btoa("\0".repeat(768))}`]) {
-    assert.throws(() => readVoice(wrong, 192), /no voice profile/);
+    assert.throws(() => readVoice(wrong), /no voice profile/);
   }
 });
 

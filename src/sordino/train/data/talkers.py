@@ -86,6 +86,7 @@ class TalkerBatch(NamedTuple):
     speech: FloatArray  # (B, T), T = N // hop; 1 where anybody speaks
     voice: FloatArray  # (B, 192), zeros: universal
     target: FloatArray  # (B, T); 1 where the target speaks
+    mixture: NDArray[np.int64]  # (B,); examples with equal numbers are one mixture
 
 
 class Speakers:
@@ -264,6 +265,7 @@ class TalkerMixer(Mixer):
             speech=np.stack(speech),
             voice=np.stack(voice),
             target=np.stack(target),
+            mixture=np.array([n - self._swaps(n) for n in range(first, first + size)]),
         )
 
     def _universal(self, number: int) -> bool:

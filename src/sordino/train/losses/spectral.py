@@ -42,7 +42,7 @@ class LossConfig:
         residual: weight of the level that noise keeps where there is no speech, per dB.
         speech: weight of the cross entropy of the speech probability.
         noise: weight of the cross entropy of the presence of noise.
-        target: weight of the cross entropy of the enrolled voice's activity.
+        target: weight of the cross entropies of which voice of a batch speaks when.
         teacher: share of all terms above that compares with the estimate of a teacher instead of
             the clean speech, where a run has one.
         start: extra weight of the first second of an example in the spectral terms and in the
