@@ -124,6 +124,19 @@ def test_the_noise_taken_is_in_the_words_of_the_command(taken, words):
     assert facts(Status(taken_db=taken)).startswith(f"noise taken {words} ")
 
 
+def test_all_figures_are_in_the_window(tray):
+    shown = Status(
+        taken_db=31.3,
+        speech_probability=0.97,
+        latency_seconds=0.12,
+        cpu_share=0.24,
+        underruns=12,
+        model="default-voice",
+    )
+    label = tray.window.facts
+    assert label.fontMetrics().horizontalAdvance(facts(shown)) <= label.width()
+
+
 def test_strength_follows_the_slider(tray):
     slider = tray.window.strength
     slider.setValue(100)

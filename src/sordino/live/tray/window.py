@@ -56,6 +56,7 @@ _WIDEST = Status(
     latency_seconds=0.1,
     cpu_share=1,
     underruns=99,
+    model="default-voice",
 )
 
 
