@@ -6,8 +6,11 @@ import pytest
 import soundfile as sf
 import torch
 
+from sordino import denoise
 from sordino.errors import SordinoError
 from sordino.examples import FOLDER
+from sordino.train.checkpoint import Checkpoint, Progress
+from sordino.train.export import export_checkpoint
 from sordino.train.layers import Match
 from sordino.train.objective import (
     PERCEIVED,
@@ -56,6 +59,24 @@ def test_memory_goes_on_along_a_chain_and_nowhere_else(recipe):
         torch.testing.assert_close(estimate[place::2], alone, atol=1e-5, rtol=1e-4)
     forgetful = network(spectrum[1::2], voice, state)
     assert (forgetful.mask - second.mask).abs().max() > 1e-3
+
+
+def test_silence_is_left_out_as_in_the_engine(recipe, tmp_path):
+    objective = make_objective(recipe)
+    for weight in objective.network.parameters():
+        if weight.requires_grad and not weight.any():
+            torch.nn.init.normal_(weight, std=0.3)
+    sound = 0.1 * torch.randn(1, RATE, generator=torch.Generator().manual_seed(0))
+    pause = torch.zeros(1, RATE // 4)
+    noisy = torch.cat([pause, sound, pause, sound], 1)
+    batch = TensorBatch(noisy, noisy / 2, RATE, torch.full((1,), 8000.0), torch.ones(1, 250))
+    estimate = objective(batch).estimate[0].detach()
+    weights = {f"average.{k}": v for k, v in objective.network.state_dict().items()}
+    path = tmp_path / "test.onnx"
+    export_checkpoint(Checkpoint(recipe, Progress(), weights), path, "1")
+    engine = torch.from_numpy(denoise(noisy[0].numpy(), RATE, model=path))
+    close = dict(atol=2e-4, rtol=0)
+    torch.testing.assert_close(estimate, engine[: len(estimate)], **close)
 
 
 @pytest.mark.parametrize("chain", [0, 3])

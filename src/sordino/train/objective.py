@@ -33,7 +33,7 @@ from sordino.train.losses.llr import LlrLoss
 from sordino.train.losses.pesq import PesqLoss
 from sordino.train.losses.spectral import total_loss
 from sordino.train.recipe import Recipe
-from sordino.train.unet import UNet, istft, stft, subtract
+from sordino.train.unet import UNet, istft, run_as_engine, stft, subtract
 from sordino.train.voice_encoder import VOICE_ENCODER, VoiceEncoderNetwork, distillation_loss
 
 log = logging.getLogger("sordino")
@@ -189,7 +189,7 @@ class MaskObjective(Objective):
         with autocast(device, self.bf16):
             # Memory goes on from one example of a chain to the next.
             chains = noisy.unflatten(0, (-1, self.chain)).flatten(1, 2)
-            output = self.run(chains, *self.start(len(chains), device))
+            output = run_as_engine(self.run, chains, *self.start(len(chains), device))
             taught = self.teacher(noisy, rate) if self.teacher else None
         mask, speech, presence = (
             x.unflatten(1, (self.chain, -1)).flatten(0, 1)
@@ -341,7 +341,7 @@ class VoiceObjective(MaskObjective):
             terms = match_loss(network.match, heard, batch)
             return Outcome(terms["target"] + WHO * terms["who"], terms, batch.clean)
         with autocast(device, self.bf16):
-            output = self.run(noisy, batch.voice, state)
+            output = run_as_engine(self.run, noisy, batch.voice, state)
         estimate = istft(subtract(noisy, output.mask), rate)
         universal = (batch.voice == 0).all(1)
         loss, terms = estimate.new_zeros(()), dict[str, Tensor]()

@@ -19,7 +19,7 @@ cost more than all the rest; FiLM (Perez et al., 2018).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import islice, pairwise
 from typing import NamedTuple
@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sordino.inference import SILENCE
 from sordino.stft import analysis_window, hop, synthesis_window
 from sordino.train.layers import (
     Backward,
@@ -294,6 +295,57 @@ class UNet(nn.Module):
             mask = torch.cat([bands[..., :single], high], 3)
         mask = mask.flatten(2).reshape(mask.shape).transpose(2, 3)
         return Output(mask, present[..., 0], present[..., 2], new, target, heard)
+
+
+def silent_last(spectrum: Tensor) -> Tensor:
+    """Order of frames that moves the silent ones behind all others, which stay in order.
+
+    The engine leaves silent frames out (`sordino.inference.MaskNetwork.run`): a recording that
+    begins with digital silence begins, for the network, with its first sound.
+
+    Args:
+        spectrum: real and imaginary part, shape = (B, T, K, 2).
+
+    Returns:
+        Numbers of frames, shape = (B, T).
+    """
+    silent = spectrum.abs().amax((2, 3)) <= SILENCE
+    return silent.to(torch.uint8).argsort(dim=1, stable=True)
+
+
+def ordered(x: Tensor, order: Tensor) -> Tensor:
+    """Take the frames of (B, T, ...) in an order, shape = (B, T)."""
+    index = order.reshape(*order.shape, *[1] * (x.ndim - 2))
+    return x.gather(1, index.expand(-1, -1, *x.shape[2:]))
+
+
+def run_as_engine(
+    network: Callable[[Tensor, Tensor, State], Output],
+    spectrum: Tensor,
+    voice: Tensor,
+    state: State,
+) -> Output:
+    """Run a network on spectrum frames, of which it gets those that are not silent first.
+
+    Args:
+        network: called as `UNet.forward`.
+        spectrum, voice, state: see there.
+
+    Returns:
+        All its outputs in the order of the frames.
+    """
+    order = silent_last(spectrum)
+    output = network(ordered(spectrum, order), voice, state)
+    back = order.argsort(dim=1)
+    target, heard = output.target, output.heard
+    return Output(
+        mask=ordered(output.mask, back),
+        speech=ordered(output.speech, back),
+        noise=ordered(output.noise, back),
+        state=output.state,
+        target=None if target is None else ordered(target, back),
+        heard=None if heard is None else ordered(heard.transpose(0, 1), back).transpose(0, 1),
+    )
 
 
 @lru_cache(maxsize=16)
