@@ -162,5 +162,10 @@ def test_bench_serve():
         timeout=DEADLINE,
     )
     assert run.returncode == 0, run.stderr
+    step = re.match(
+        r".+, 16000 Hz, .* a step takes ([\d.]+) ms of processor time, paced$", run.stdout, re.M
+    )
+    assert step
+    assert 0.05 < float(step[1]) < 100
     assert re.search(r"^ +2 streams  p50 +[\d.]+ ms  p99 +[\d.]+ ms .* lost 0", run.stdout, re.M)
     assert time.monotonic() - begin < DEADLINE

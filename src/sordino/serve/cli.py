@@ -208,7 +208,7 @@ def bench(
     A stream is served if 99 % of its blocks of 10 ms are answered within 10 ms, measured by the
     client, and no sample is lost.  The clients run on this machine too and use its processors.
     """
-    from sordino.benchmark import processor
+    from sordino import benchmark
     from sordino.serve.loadtest import LoadedServer, LoadResult, measure, streams_held
 
     def show(load: LoadResult) -> None:
@@ -218,7 +218,12 @@ def bench(
             f"late {100 * load.late_share:4.1f} %  lost {load.lost}{share}"
         )
 
-    typer.echo(f"{processor()}, {rate} Hz, blocks of 10 ms, {threads} thread(s) of inference")
+    # On this machine as busy as it is now: without it the figures below cannot be compared.
+    step = benchmark.bench(sample_rate=rate, seconds=benchmark.PACED_SECONDS)
+    typer.echo(
+        f"{step.processor}, {rate} Hz, blocks of 10 ms, {threads} thread(s) of inference; a step "
+        f"takes {1000 * benchmark.STEP_SECONDS * step.live:.2f} ms of processor time, paced"
+    )
     with LoadedServer(threads) as server:
         if streams is not None:
             show(measure(server, streams, rate, seconds))
