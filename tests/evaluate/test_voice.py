@@ -13,7 +13,6 @@ from sordino.evaluate.cli import app
 from sordino.evaluate.voice import (
     BARS,
     INPUT,
-    MEASURES,
     ORACLE,
     RIGHT,
     UNIVERSAL,
@@ -136,7 +135,7 @@ def test_the_four_controls_stand_beside_the_model(evaluation, clips):
     assert {INPUT, UNIVERSAL, RIGHT, WRONG, ORACLE} <= set(evaluation.rows)
     table = summary(evaluation)
     assert [row[0].text for row in table.rows] == list(evaluation.rows)
-    assert len(table.columns) == 1 + len(MEASURES)
+    assert len(table.columns) == 1 + len(evaluation.measures)
     by_gender = summary(evaluation, "gender")
     assert len(by_gender.rows) == 2 * len(evaluation.rows)
     assert [heading.split(":")[0] for heading in by_gender.sections.values()] == [
@@ -159,8 +158,9 @@ def test_intervals_are_over_pairs_of_speakers(evaluation):
 
 def test_each_bar_is_held_against_clips_at_0_db_without_noise(evaluation):
     table = bars(evaluation)
-    assert len(table.rows) == len(BARS)
-    for row, bar in zip(table.rows, BARS.values(), strict=True):
+    unjudged = {name: bar for name, bar in BARS.items() if name != "mistaken"}
+    assert len(table.rows) == len(unjudged)
+    for row, bar in zip(table.rows, unjudged.values(), strict=True):
         value, reached = row[2].value, row[3].value
         assert reached == (value >= bar.goal if bar.above else value <= bar.goal)
 

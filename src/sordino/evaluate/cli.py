@@ -80,6 +80,7 @@ def evaluate(
     export_inputs: o.ExportInputs = None,
     print_json: o.Json = False,
     voice: o.Voice = False,
+    judge: o.Judge = None,
 ) -> None:
     """Measure models on a folder of clips, beside the unprocessed input and other systems.
 
@@ -94,8 +95,11 @@ def evaluate(
     With --voice the folder holds two-talker clips: mixture/, target/, enrolment/ and META.csv.
     """
     if voice:
-        _evaluate_voice(folder, model or ["default-voice"], limit, by or [], csv, print_json)
+        models = model or ["default-voice"]
+        _evaluate_voice(folder, models, limit, by or [], csv, print_json, judge)
         return
+    if judge:
+        raise SordinoError("--judge goes with --voice: it judges whose voice is kept")
     ours: list[System] = []
     if model or not outputs:
         ours = [*networks(model or ["default"], strength, attenuation_limit)]
@@ -178,16 +182,23 @@ def _evaluate_voice(
     by: Sequence[str],
     csv: Path | None,
     print_json: bool,
+    wheel: Path | None,
 ) -> None:
     """Measure how well one model keeps enrolled voices."""
     from sordino.evaluate import voice
+
+    judge = None
+    if wheel is not None:
+        from sordino.evaluate.voice_judge import Judge
+
+        judge = Judge(wheel)
 
     if len(models) > 1:
         raise SordinoError("--voice measures one --model at a time")
     clips = find_voice_clips(folder, limit)
     if missing := [column for column in by if column not in clips[0].traits]:
         raise SordinoError(f"--by {missing[0]}: META.csv has no such column")
-    evaluation = voice.VoiceEvaluation(clips, models[0])
+    evaluation = voice.VoiceEvaluation(clips, models[0], judge)
     console = Console()
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("measuring", total=len(clips))

@@ -87,6 +87,14 @@ Voice = Annotated[
         "--voice", help="Measure how well an enrolled voice is kept and other voices are removed."
     ),
 ]
+Judge = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="WHEEL",
+        help="With --voice: also count outputs that another speaker encoder takes for the other "
+        "talker; Resemblyzer's wheel (pip download --no-deps resemblyzer). Needs PyTorch.",
+    ),
+]
 WarmUp = Annotated[
     float | None,
     typer.Option(

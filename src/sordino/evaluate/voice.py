@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from sordino.evaluate.voice_clips import BOTH, VoiceClip, measure, oracle
 from sordino.model import Model, load_model
 from sordino.voice import Voice
 from sordino.voice.encoder import VoiceEncoder
+
+if TYPE_CHECKING:
+    from sordino.evaluate.voice_judge import Judge  # it needs PyTorch
 
 INPUT, UNIVERSAL, RIGHT, WRONG, ORACLE = (
     "input",
@@ -40,11 +44,12 @@ MEASURES = {  # title and decimals
     "target_db": ("target dB", 1),
     "over_suppressed": ("over-suppressed %", 1),
     "confused": ("confused %", 0),
+    "mistaken": ("mistaken %", 0),
 }
 NOTE = (
-    "SI-SDRi, PESQ, confused and 'other, both' where both speak; 'target' and 'over-suppressed' "
-    "where it is alone; dB of attenuation.  ± half of the bootstrap 95 % interval over pairs of "
-    "speakers"
+    "SI-SDRi, PESQ, confused, mistaken and 'other, both' where both speak; 'target' and "
+    "'over-suppressed' where it is alone; dB of attenuation.  ± half of the bootstrap 95 % "
+    "interval over pairs of speakers"
 )
 Row = dict[str, float]
 
@@ -70,6 +75,7 @@ BARS = {
     "other_alone_db": Bar("other alone, dB down", 15.0, True),
     "target_db": Bar("target alone, dB down", 1.0, False),
     "confused": Bar("confused, %", 10.0, False),
+    "mistaken": Bar("mistaken, %", 10.0, False),
 }
 
 
@@ -79,13 +85,22 @@ class VoiceEvaluation:
     Args:
         clips: of the set.
         model: that keeps voices.
+        judge: a speaker encoder that the model did not learn from, for "mistaken"; None: without.
 
     Raises:
         SordinoError: the model keeps no voices.
     """
 
-    def __init__(self, clips: Sequence[VoiceClip], model: str | Path = "default-voice") -> None:
+    def __init__(
+        self,
+        clips: Sequence[VoiceClip],
+        model: str | Path = "default-voice",
+        judge: "Judge | None" = None,
+    ) -> None:
         self.clips = list(clips)
+        self._judge = judge
+        self.measures = [name for name in MEASURES if judge or name != "mistaken"]
+        """What is measured."""
         self._model, self._universal = load_model(model), load_model("default")
         self._encoder = VoiceEncoder.load()
         self.rows: dict[str, dict[str, Row]] = {}
@@ -98,6 +113,10 @@ class VoiceEvaluation:
                 row = measure(clip, estimate)
                 both = slice(BOTH.start * RATE, BOTH.stop * RATE)
                 row["pesq"] = pesq_wb(clip.target[both], estimate[both])
+                if self._judge:
+                    target, other = clip.target[: both.stop], clip.others[both.start :]
+                    heard = self._judge.nearer(estimate[both], target, other)
+                    row["mistaken"] = 100.0 * (not heard)
                 self.rows.setdefault(name, {})[clip.name] = row
             advance()
 
@@ -180,11 +199,12 @@ def summary(evaluation: VoiceEvaluation, column: str = "") -> Table:
             sections[len(rows)] = f"{column} {value}: {len(clips)} clips"
         for system in evaluation.rows:
             cells = [Cell(system)]
-            for name, (_, decimals) in MEASURES.items():
-                cells.append(_figure(evaluation.interval(system, name, clips), decimals))
+            for name in evaluation.measures:
+                found = evaluation.interval(system, name, clips)
+                cells.append(_figure(found, MEASURES[name][1]))
             rows.append(cells)
     columns = [Column("name", "system", True)]
-    columns += [Column(name, title) for name, (title, _) in MEASURES.items()]
+    columns += [Column(name, MEASURES[name][0]) for name in evaluation.measures]
     pairs = len({clip.pair for clip in evaluation.clips})
     title = f"{len(evaluation.clips)} clips, {pairs} pairs of speakers"
     return Table(title, columns, rows, NOTE, sections)
@@ -194,7 +214,8 @@ def bars(evaluation: VoiceEvaluation) -> Table:
     """Which goals the enrolled model reaches on clips at 0 dB without noise."""
     clips = evaluation.plain()
     rows: list[list[Cell]] = []
-    for name, bar in BARS.items() if clips else ():
+    wanted = {k: v for k, v in BARS.items() if k not in MEASURES or k in evaluation.measures}
+    for name, bar in wanted.items() if clips else ():
         found = (
             evaluation.right_less_wrong(clips)
             if name == "right-wrong"
@@ -235,7 +256,7 @@ def write_figures(evaluation: VoiceEvaluation, path: Path) -> None:
         for system in evaluation.rows
         for clip in evaluation.clips
     ]
-    write_csv(path, ["system", "clip", *traits, *MEASURES], rows)
+    write_csv(path, ["system", "clip", *traits, *evaluation.measures], rows)
 
 
 def tables(evaluation: VoiceEvaluation, by: Sequence[str] = ()) -> list[Table]:

@@ -237,7 +237,8 @@ class VoiceStream:
     def _watch(self, spectra: Spectra, speech: Array, target: Array) -> None:
         """Note who speaks, and decide if it is time to."""
         self.speech_probability, self.target_probability = float(speech[-1]), float(target[-1])
-        powers = np.square(spectra.view(np.float32)).sum(2).max(0)
+        parts = spectra.view(np.float32)
+        powers = np.einsum("cfk,cfk->cf", parts, parts).max(0)
         for each in zip(speech.tolist(), target.tolist(), powers.tolist(), strict=True):
             self._watchdog.update(*each)
             self.missing_seconds += self._watchdog.missing / FRAMES_PER_SECOND
