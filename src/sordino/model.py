@@ -234,9 +234,12 @@ class Model:
 
         Args:
             spectrum: real and imaginary part, shape = (batch, frames, bins, 2).
-            voice: shape = (batch, voice_size), see `condition`; zeros stand for any voice.
+            voice: what `condition` makes of embeddings, shape = (batch, voice_size), or the
+                embeddings, shape = (batch, 192); zeros stand for any voice.
             state: `initial_state(batch)`, later the state of the step before.
         """
+        if voice.shape[1] != self.info.voice_size:
+            voice = self.condition(voice)
         step = cast(MaskNetwork, self._network).run(spectrum, voice, state)
         return Step(step.mask, step.speech, step.state)
 

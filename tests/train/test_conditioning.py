@@ -137,6 +137,8 @@ def test_format_4_has_the_target_and_equals_the_network(tmp_path: Path) -> None:
     assert conditions.shape == (2, model.info.voice_size)
     assert not model.condition(np.zeros((1, 192), np.float32)).any()  # any voice
     step = model.run(x.numpy(), conditions, state)
+    once_more = model.run(x.numpy(), voice.numpy(), state)
+    np.testing.assert_array_equal(once_more.mask, step.mask)
     # Weights are stored in 16 bits.
     np.testing.assert_allclose(step.mask, run(net, x, voice).mask, atol=5e-3)
     saved = load_pretrained(path)

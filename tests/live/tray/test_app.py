@@ -210,7 +210,7 @@ def test_listens_to_the_last_ten_seconds(tray):
         lambda: len(session.recent(COMPARE_SECONDS).noisy) == COMPARE_SECONDS * RATE,
         "ten seconds of sound",
     )
-    expected, heard = undisturbed(lambda: listened(tray), lambda sounds: not faults(*sounds), 3)
+    expected, heard = undisturbed(lambda: listened(tray), lambda sounds: not faults(*sounds), 6)
     assert not faults(expected, heard)
 
 
