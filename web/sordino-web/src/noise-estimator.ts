@@ -22,6 +22,8 @@ export interface NoiseEstimator {
   feed(block: Float32Array): Promise<void>;
   /** The sound has ended: returns after the last noise has been given. */
   flush(): Promise<void>;
+  /** Forget for how long no enrolled voice has been heard; on this device alone. */
+  restartWatchdog?(): void;
   onnoise: (noise: Float32Array) => void;
 }
 
@@ -63,6 +65,10 @@ export class LocalEstimator implements NoiseEstimator {
 
   get voiceMissing(): boolean {
     return this.filter?.missing ?? false;
+  }
+
+  restartWatchdog(): void {
+    this.filter?.restartWatchdog();
   }
 
   async feed(block: Float32Array): Promise<void> {

@@ -51,6 +51,7 @@ export async function denoiseRecording(
     for (let at = 0; at < part.length; at += step) {
       await estimator.feed(part.subarray(at, at + step));
     }
+    if (part === before) estimator.restartWatchdog?.(); // what it counted there comes again
   }
   if (sound.length) await estimator.flush();
   const removed = inner === rate ? noise : resample(noise, inner, rate);

@@ -85,6 +85,9 @@ export class VoiceWatchdog {
   }
 }
 
+const newWatchdog = (fallback: number | null): VoiceWatchdog =>
+  new VoiceWatchdog(fallback ?? FALLBACK_SECONDS);
+
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-Math.max(-30, Math.min(30, x))));
 
 /** What a network that keeps voices says about some frames, for each voice in turn. */
@@ -102,7 +105,7 @@ export class VoiceFilter {
   universal = false;
   /** Probability that an enrolled voice speaks in the newest frame. */
   target = 0;
-  private readonly watchdog: VoiceWatchdog;
+  private watchdog: VoiceWatchdog;
   private readonly kept: number; // share of other voices that stays
   private fallsBack = false;
   private share = 0; // of the universal mask in the last frame
@@ -114,12 +117,17 @@ export class VoiceFilter {
     private readonly fallback: number | null = FALLBACK_SECONDS,
   ) {
     this.rows = voices;
-    this.watchdog = new VoiceWatchdog(fallback ?? FALLBACK_SECONDS);
+    this.watchdog = newWatchdog(fallback);
     this.kept = others === null ? 0 : 10 ** (-others / 20);
   }
 
   get missing(): boolean {
     return this.watchdog.missing;
+  }
+
+  /** Forget for how long no voice has been heard. */
+  restartWatchdog(): void {
+    this.watchdog = newWatchdog(this.fallback);
   }
 
   /** Frames until the next decision: no more may be taken at once. */
