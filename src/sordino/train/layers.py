@@ -408,15 +408,20 @@ class Match(nn.Module):
         size = self.enrolled.out_features
         return self.enrolled(voice * (voice.shape[1] / size) ** 0.5)
 
-    def compare(self, heard: Tensor, key: Tensor) -> tuple[Tensor, Film, Tensor]:
+    def compare(self, heard: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Compare what is heard, (T, B, size), with keys, (B, size).
 
         Returns:
-            Logit that the voice speaks, shape = (T, B); scale and shift, shape = (T, B, 1, width);
-            what is added to the logit of the network's gate, shape = (T, B).
+            Logit that the voice speaks, shape = (T, B); scales and shifts, shape = (T, B, 2 width);
+            what is added to the logits of speech, gate and noise, shape = (T, B, 3), of which only
+            the gate's is not zero.
         """
         alike = heard * key
         hidden = functional.leaky_relu(self.hidden(alike), 0.1)
-        width = self.out.out_features // 2
-        scale, shift, closing = self.out(hidden)[:, :, None].split([width, width, 1], 3)
-        return alike.sum(2) + self.bias, (scale, shift), closing[:, :, 0, 0]
+        films, gate = self.out.weight[:-1], self.out.weight[-1:]
+        closing = torch.cat([torch.zeros_like(gate), gate, torch.zeros_like(gate)])
+        return (
+            alike.sum(2) + self.bias,
+            functional.linear(hidden, films),
+            functional.linear(hidden, closing),
+        )

@@ -215,18 +215,14 @@ class UNet(nn.Module):
         heard, *following = self.match(bands, *(state[name] for name in names))
         return heard, dict(zip(names, following, strict=True))
 
-    def _conditions(self, condition: Tensor) -> tuple[Film, Iterator[Film], Tensor]:
-        """Undo `condition`: the film before the first block, all others, and the key."""
-        widths: tuple[int, ...] = (self.config.channels[-1],)
+    def _conditions(self, condition: Tensor) -> tuple[Tensor, Iterator[Film], Tensor]:
+        """Undo `condition`: scales and shifts before the first block, other films, and the key."""
         if self.conditioning is None:
-            parts = [self.film(condition)]
-        else:
-            widths = (*widths, *self.conditioning.widths)
-            sizes = [2 * width for width in widths]
-            parts = list(condition.split([*sizes, condition.shape[1] - sum(sizes)], 1))
-        halves = [part[:, None].chunk(2, 2) for part in parts[: len(widths)]]
-        first, *others = [(scale, shift) for scale, shift in halves]
-        return first, iter(others), parts[-1]
+            return self.film(condition)[None], iter(()), condition
+        sizes = [2 * width for width in (self.config.channels[-1], *self.conditioning.widths)]
+        first, *others, key = condition.split([*sizes, condition.shape[1] - sum(sizes)], 1)
+        halves = [part[:, None].chunk(2, 2) for part in others]
+        return first[None], iter([(scale, shift) for scale, shift in halves]), key
 
     def estimate(
         self, spectrum: Tensor, condition: Tensor, state: State, keep: Keep = None
@@ -243,13 +239,13 @@ class UNet(nn.Module):
             x, new[f"down{i}"] = down(x, state[f"down{i}"], keep)
             skips.append(x)
         b, t, f, width = x.shape
-        scale, shift = first
         if self.match is not None:
             heard, following = self._heard(planes, state)
             new |= following
             target, moving, closing = self.match.compare(heard, key)
-            scale, shift = scale + moving[0], shift + moving[1]
+            first = first + moving
         x = x.reshape(b, t, f * width).transpose(0, 1).reshape(t, b, f, width)
+        scale, shift = first[:, :, None].chunk(2, 3)
         x = modulate(x + self.position, (scale, shift))
         for film in islice(films, 1):  # over the bands
             x = modulate(x, (film[0].transpose(1, 2), film[1].transpose(1, 2)))
@@ -269,10 +265,10 @@ class UNet(nn.Module):
         heads = (self.speech, self.gate, self.noise)
         weight = torch.cat([head.weight for head in heads])
         bias = torch.cat([head.bias for head in heads])
-        present = in_float32(functional.linear(pooled, weight, bias) + past).transpose(0, 1)
+        present = functional.linear(pooled, weight, bias) + past
         if closing is not None and target is not None:
-            target, closing = (in_float32(each).transpose(0, 1) for each in (target, closing))
-            present = present + functional.pad(closing[..., None], (1, 1))
+            present, target = present + closing, in_float32(target).transpose(0, 1)
+        present = in_float32(present).transpose(0, 1)
         x = x.reshape(t, b, f * width).transpose(0, 1).reshape(b, t, f, width)
         for i, (up, skip) in enumerate(zip(self.up, self.skip, strict=True)):
             y = x + skip(skips[-1 - i].reshape(-1, x.shape[3])).reshape(x.shape)

@@ -157,8 +157,11 @@ class VoiceStream:
 
         Shape: (channels, frames, bins), in and out.
         """
+        frames = spectra.shape[1]
+        if frames == 1:
+            return self._taken(spectra, self._stream.process(self._repeated(spectra)))
         noises: list[Spectra] = []
-        start, frames = 0, spectra.shape[1]
+        start = 0
         while start < frames:
             part = spectra[:, start : start + DECISION_FRAMES - self._frames]
             start += part.shape[1]
@@ -223,7 +226,7 @@ class VoiceStream:
         if self._universal:
             shares = self._shares(frames)
             taken = taken + shares[None, :, None] * (self.strength * noises[count] - taken)
-        self._watch(spectra, speech.max(0), target.max(0))
+        self._watch(spectra, _most(speech), _most(target))
         return taken
 
     def _shares(self, frames: int) -> Array:
@@ -238,7 +241,7 @@ class VoiceStream:
         """Note who speaks, and decide if it is time to."""
         self.speech_probability, self.target_probability = float(speech[-1]), float(target[-1])
         parts = spectra.view(np.float32)
-        powers = np.einsum("cfk,cfk->cf", parts, parts).max(0)
+        powers = _most(np.einsum("cfk,cfk->cf", parts, parts))
         for each in zip(speech.tolist(), target.tolist(), powers.tolist(), strict=True):
             self._watchdog.update(*each)
             self.missing_seconds += self._watchdog.missing / FRAMES_PER_SECOND
@@ -259,6 +262,11 @@ class VoiceStream:
             rows += range(self._channels)
             voice = np.concatenate([voice, np.zeros_like(voice[: self._channels])])
         self._stream = self._stream.with_channels(rows, voice)
+
+
+def _most(values: Array) -> Array:
+    """Return the largest value of all channels; shape = (channels, frames) to (frames,)."""
+    return values[0] if len(values) == 1 else values.max(0)
 
 
 def least_attenuating(spectra: Spectra, noises: Spectra) -> Spectra:
