@@ -227,7 +227,10 @@ class UNet(nn.Module):
     def estimate(
         self, spectrum: Tensor, condition: Tensor, state: State, keep: Keep = None
     ) -> Output:
-        """Do as `forward`, with the voice as `condition` returns it."""
+        """Do as `forward`, with the voice as `condition` returns it.
+
+        Shape: spectrum (B, T, K, 2), condition (B, conditions).
+        """
         new: State = {}
         heard = target = closing = None
         first, films, key = self._conditions(condition)
@@ -329,6 +332,8 @@ def run_as_engine(
 
     Returns:
         All its outputs in the order of the frames.
+
+    Shape: spectrum (B, T, K, 2), voice (B, voice_size).
     """
     order = silent_last(spectrum)
     output = network(ordered(spectrum, order), voice, state)
